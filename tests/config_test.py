@@ -1,0 +1,107 @@
+"""Laws of the configuration: strict, typed, saved with the run."""
+import dataclasses
+import os
+
+import pytest
+
+from scops_tf import config
+
+
+def _error(*params, files=()):
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(list(files), params)
+    message = str(caught.value)
+    assert '\n' not in message
+    return message
+
+
+def test_bindings_override_files_and_the_seed_flag_overrides_both(tmp_path):
+    path = tmp_path / 'a.gin'
+    path.write_text('Run.steps = 5\nRun.seed = 1\nData.image_size = [64, 96]\n')
+    loaded = config.load([str(path)], ['Run.steps=7'], seed=3)
+    assert (loaded.run.steps, loaded.run.seed) == (7, 3)
+    assert loaded.data.image_size == (64, 96)
+
+
+def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp_path):
+    (tmp_path / 'base.gin').write_text('Run.steps = 5\nRun.batch_size = 2\n')
+    (tmp_path / 'top.gin').write_text("include 'base.gin'\nRun.steps = 6\n")
+    loaded = config.load([str(tmp_path / 'top.gin')])
+    assert (loaded.run.steps, loaded.run.batch_size) == (6, 2)
+
+
+@pytest.mark.parametrize('binding, parts', [
+    ('Run.num_part=8', ("'num_part'", 'num_parts')),
+    ('Rum.steps=1', ("'Rum'", 'Run')),
+    ('Run.steps="a"', ('`Run.steps`', 'int', "'a'")),
+    ('Run.steps=True', ('`Run.steps`', 'int', 'True')),
+    ('Run.steps=0', ('`Run.steps`', 'at least 1', 'got 0')),
+    ('Run.precision="float15"', ('`Run.precision`', "'bfloat16'", "'float15'")),
+    ('Data.image_size=(1,2)', ('`Data.image_size`', '(1, 2)')),
+    ('Data.image_size=128', ('`Data.image_size`', 'Tuple[int, int]', '128')),
+    ('Warp.inverse_scale=(2.0,1.0)', ('`Warp.inverse_scale`', '(2.0, 1.0)')),
+    ('Losses.orthonormal=float("nan")', ('float',)),
+    ('eval/Run.steps=3', ('`eval/Run.steps`', 'unused', 'scope')),
+    ('x=3', ('`x`',)),
+    ('Segmenter.num_views=4', ('`Segmenter.num_views`', "'head'")),
+    ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
+])
+def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
+    message = _error(binding)
+    assert any(part in message for part in parts[:1]), message
+    assert sum(part in message for part in parts) >= min(2, len(parts)), message
+
+
+def test_a_wrong_line_of_a_file_is_named(tmp_path):
+    path = tmp_path / 'a.gin'
+    path.write_text('Run.steps = 5\nRun.foo = 3\n')
+    message = _error(files=[str(path)])
+    assert 'a.gin' in message and 'line 2' in message and 'foo' in message
+
+
+def test_a_missing_file_is_named():
+    assert 'nowhere.gin' in _error(files=['nowhere.gin'])
+
+
+def test_an_error_leaves_nothing_behind_for_the_next_load():
+    _error('Run.steps=7', 'Run.foo=1')
+    assert config.load([]).run.steps == config.Run().steps
+
+
+def test_a_saved_configuration_is_read_back_equal(tmp_path):
+    loaded = config.load([], ['Run.steps=7', 'Data.root="a b\\\'c"', 'Optimizer.clip_norm=None'])
+    config.save(loaded, str(tmp_path / 'run'))
+    assert config.load_run(str(tmp_path / 'run')) == loaded
+    assert os.listdir(tmp_path / 'run') == [config.RUN_FILE]
+
+
+def test_a_run_is_continued_only_with_its_own_configuration(tmp_path):
+    config.save(config.load([], ['Run.steps=7']), str(tmp_path))
+    config.save(config.load([], ['Run.steps=7', 'Checkpoint.every=3']), str(tmp_path))
+    with pytest.raises(config.ConfigError, match='`Run.steps`.*was 7.*is 8'):
+        config.save(config.load([], ['Run.steps=8', 'Checkpoint.every=3']), str(tmp_path))
+    assert config.load_run(str(tmp_path)).run.steps == 7
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path):
+    with pytest.raises(config.ConfigError, match='config.gin'):
+        config.load_run(str(tmp_path))
+
+
+def test_every_section_is_frozen_and_documented():
+    loaded = config.load([])
+    for field in dataclasses.fields(loaded):
+        section = getattr(loaded, field.name)
+        if field.name == 'operative':
+            continue
+        assert type(section).__doc__
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(section, dataclasses.fields(section)[0].name, 1)
+
+
+def test_every_shipped_gin_file_builds():
+    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'gin')
+    names = sorted(name for name in os.listdir(folder) if name.endswith('.gin'))
+    assert names
+    for name in names:
+        config.load([os.path.join(folder, name)])
