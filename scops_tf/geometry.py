@@ -1,0 +1,167 @@
+"""Coordinates of the maps: the frame, part centres, spatial variance, corners-aligned up-sampling.
+
+The frame: points are (x, y), x to the right and y down, from -1 at the centre of the first pixel to 1 at
+the centre of the last one, along each axis on its own. It does not depend on the resolution, so a point
+means the same on a photo, on its features and on its part logits; the single pixel of an axis of length 1
+lies at 0.
+"""
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+Size = Tuple[int, int]  # (height, width) in pixels.
+
+
+def as_float(values: Any) -> tf.Tensor:
+    """Tensor of at least single precision: float64 stays, everything else becomes float32.
+
+    Soft-max, logarithms and sums over pixels lose too much in float16 and bfloat16.
+    """
+    values = tf.convert_to_tensor(values)
+    return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
+
+
+def require_shape(name: str, tensor: tf.Tensor, layout: str, shape: Sequence[Optional[int]]) -> None:
+    """Raises a ValueError naming the argument unless its shape, as far as known, is `shape` (None: any)."""
+    if not tensor.shape.is_compatible_with(shape):
+        wanted = ', '.join('any' if side is None else str(side) for side in shape)
+        raise ValueError(f'`{name}` must be {layout}, of shape ({wanted}) here; got {tensor.shape}.')
+
+
+def static_size(name: str, maps: tf.Tensor) -> Size:
+    """(height, width) of maps [B, H, W, C], which must be known when a graph is traced."""
+    require_shape(name, maps, '[B, H, W, C]', [None] * 4)
+    if maps.shape.rank is None or None in maps.shape[1:].as_list():
+        raise ValueError(f'`{name}` must have a height, width and channels known in advance; got the '
+                         f'shape {maps.shape}; batch images of one size.')
+    return maps.shape[1], maps.shape[2]
+
+
+def axis_coordinates(length: int) -> np.ndarray:
+    """f64[length]. Frame coordinates of the pixel centres along one axis."""
+    return np.linspace(-1.0, 1.0, length) if length > 1 else np.zeros(length)
+
+
+def coordinate_grid(size: Size) -> tf.Tensor:
+    """f32[H,W,2]. Frame coordinates (x, y) of every pixel centre of a map of `size` (height, width)."""
+    x, y = np.meshgrid(axis_coordinates(size[1]), axis_coordinates(size[0]))
+    return tf.constant(np.stack([x, y], axis=-1), tf.float32)
+
+
+def _half_extent(points: Any, size: Size) -> np.ndarray:
+    """Pixels per unit of the frame along x and y, in the precision of `points`."""
+    dtype = getattr(points.dtype, 'as_numpy_dtype', points.dtype)
+    return np.array([(size[1] - 1) / 2, (size[0] - 1) / 2], dtype)
+
+
+def frame_to_pixels(points: Any, size: Size) -> Any:
+    """Pixel coordinates (x, y) on a map of `size` of points in the frame.
+
+    Args:
+      points: float[...,2], an array or a tensor. In the frame.
+      size: (height, width) of the map in pixels.
+
+    Returns:
+      Of the same kind, shape and dtype. In pixels, the centre of the first pixel at (0, 0).
+    """
+    return (points + 1) * _half_extent(points, size)
+
+
+def pixels_to_frame(points: Any, size: Size) -> Any:
+    """Inverse of `frame_to_pixels`, along axes of more than one pixel; 0 along the others."""
+    half = _half_extent(points, size)
+    return points / np.maximum(half, 0.5) - np.where(half > 0, 1, 0).astype(half.dtype)
+
+
+def is_inside(points: tf.Tensor) -> tf.Tensor:
+    """bool[...]. Whether points float[...,2] of the frame lie within the map, its outermost centres included.
+
+    The tolerance, about 1e-3 pixels on a side of 256, lets the border count under float32 rounding.
+    """
+    return tf.reduce_all(tf.abs(points) <= 1 + 1e-5, axis=-1)
+
+
+def _distributions(part_responses: Any, epsilon: float) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Distribution R / z of every part summed along columns [B,W,K] and along rows [B,H,K], and x, y.
+
+    Centres and variances along x need nothing but the first, those along y the second: far less work than
+    with full maps, and no difference of large numbers.
+    """
+    part_responses = as_float(part_responses)
+    height, width = static_size('part_responses', part_responses)
+    if epsilon < 0:
+        raise ValueError(f'`epsilon` must be at least 0; got {epsilon}.')
+    along_x = tf.reduce_sum(part_responses, axis=1) + epsilon * height
+    along_y = tf.reduce_sum(part_responses, axis=2) + epsilon * width
+    mass = tf.reduce_sum(along_x, axis=1, keepdims=True)
+    x = tf.constant(axis_coordinates(width)[:, None], part_responses.dtype)
+    y = tf.constant(axis_coordinates(height)[:, None], part_responses.dtype)
+    return tf.math.divide_no_nan(along_x, mass), tf.math.divide_no_nan(along_y, mass), x, y
+
+
+def part_centers(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
+    """Part centres (Eq. 1): mean position of the pixels, weighted by R + epsilon.
+
+    Args:
+      part_responses: float[B,H,W,K]. At least 0; background removed.
+      epsilon: Added to every pixel before normalising. Must be at least 0.
+
+    Returns:
+      float[B,K,2]. (x, y) in the frame; (0, 0) for a uniform map, and for a map of zeros.
+
+    Raises:
+      ValueError: If `part_responses` is not of rank 4 or of unknown size, or `epsilon` is negative.
+    """
+    along_x, along_y, x, y = _distributions(part_responses, epsilon)
+    return tf.stack([tf.reduce_sum(along_x * x, axis=1), tf.reduce_sum(along_y * y, axis=1)], axis=-1)
+
+
+def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
+    """Spatial variance of each part (inner sum of Eq. 2): mean squared distance to the part centre.
+
+    Args:
+      part_responses: float[B,H,W,K]. At least 0; background removed.
+      epsilon: Added to every pixel before normalising, in the centre too. Must be at least 0.
+
+    Returns:
+      float[B,K]. Squared units of the frame, x and y summed; 0 for a map of zeros without `epsilon`.
+
+    Raises:
+      ValueError: As `part_centers`.
+    """
+    along_x, along_y, x, y = _distributions(part_responses, epsilon)
+    center_x = tf.reduce_sum(along_x * x, axis=1, keepdims=True)
+    center_y = tf.reduce_sum(along_y * y, axis=1, keepdims=True)
+    return (tf.reduce_sum(along_x * tf.square(x - center_x), axis=1)
+            + tf.reduce_sum(along_y * tf.square(y - center_y), axis=1))
+
+
+def interpolation_matrix(num_inputs: int, num_outputs: int) -> np.ndarray:
+    """f64[num_outputs,num_inputs]. Linear interpolation along one axis, corners aligned; rows sum to 1."""
+    if num_outputs == 1:
+        positions = np.zeros(1)  # As `ResizeBilinear`: the first pixel.
+    else:
+        positions = np.arange(num_outputs) * ((num_inputs - 1) / (num_outputs - 1))
+    return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(num_inputs)))
+
+
+def upsample(maps: Any, size: Size) -> tf.Tensor:
+    """Bilinear resizing with the corners aligned: the frame of the result is that of `maps`.
+
+    Args:
+      maps: float[B,h,w,C].
+      size: (H, W) to resize to.
+
+    Returns:
+      float[B,H,W,C]. float64 for float64, else float32.
+    """
+    maps = as_float(maps)
+    if maps.dtype != tf.float64:
+        return tf.raw_ops.ResizeBilinear(images=maps, size=size, align_corners=True)
+    # The op computes in float32 whatever it is given.
+    height, width = static_size('maps', maps)
+    rows, columns = interpolation_matrix(height, size[0]), interpolation_matrix(width, size[1])
+    return tf.einsum('Yy,bywc,Xw->bYXc', rows, maps, columns)

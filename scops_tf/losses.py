@@ -1,0 +1,198 @@
+"""The loss terms of SCOPS as pure functions of tensors; every one is a mean over the batch.
+
+Tensors of less than single precision are computed in float32, float64 stays float64. Part responses R are
+the soft-max over the K+1 channels of the part logits with the background, channel 0, removed, unless said
+otherwise.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+
+from scops_tf import geometry
+
+DIRECTIONS = ('target_to_view', 'view_to_target')
+
+
+def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tensor:
+    """Geometric concentration: the spatial variance of the parts (Eq. 2).
+
+    Args:
+      part_responses: float[B,H,W,K]. In [0, 1], background removed.
+      epsilon: Added to every pixel before normalising, so that an absent part has a finite centre and
+        gradient. Must be at least 0.
+
+    Returns:
+      float[]. Summed over parts, averaged over the batch; squared units of the frame of `geometry`.
+
+    Raises:
+      ValueError: If `part_responses` is not of rank 4 or `epsilon` is negative.
+    """
+    variance = geometry.spatial_variance(part_responses, epsilon=epsilon)
+    return tf.reduce_mean(tf.reduce_sum(variance, axis=1))
+
+
+def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
+                      direction: str = 'target_to_view') -> tf.Tensor:
+    """Equivariance of the part maps (first term of Eq. 3): a divergence between two soft-max maps.
+
+    Args:
+      view_logits: float[B,H,W,K+1]. Part logits of the transformed image, with background: R'.
+      warped_logits: float[B,H,W,K+1]. Part logits of the image, transformed likewise: T(R), the target. No
+        gradient flows into them.
+      valid_mask: float or bool[B,H,W]. 1 where the source of the pixel lies inside the image.
+      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code; 'view_to_target' is
+        D_KL(R' || T(R)), as printed in the paper.
+
+    Returns:
+      float[]. In nats, summed over channels, averaged over the valid pixels of the whole batch; 0 where no
+      pixel is valid.
+
+    Raises:
+      ValueError: If the shapes differ or `direction` is unknown.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f'`direction` must be one of {DIRECTIONS}; got {direction!r}.')
+    log_view = tf.nn.log_softmax(geometry.as_float(view_logits))
+    log_target = tf.stop_gradient(tf.nn.log_softmax(geometry.as_float(warped_logits)))
+    valid = tf.cast(valid_mask, log_view.dtype)
+    geometry.require_shape('view_logits', log_view, '[B, H, W, K+1]', [None] * 4)
+    geometry.require_shape('warped_logits', log_target, '[B, H, W, K+1]', log_view.shape)
+    geometry.require_shape('valid_mask', valid, '[B, H, W]', log_view.shape[:3])
+    first, second = (log_target, log_view) if direction == 'target_to_view' else (log_view, log_target)
+    divergence = tf.reduce_sum(tf.exp(first) * (first - second), axis=-1)
+    return tf.math.divide_no_nan(tf.reduce_sum(valid * divergence), tf.reduce_sum(valid))
+
+
+def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: Any) -> tf.Tensor:
+    """Equivariance of the part centres (second term of Eq. 3).
+
+    Args:
+      view_centers: float[B,K,2]. Part centres of the transformed image, in the frame of `geometry`: c'.
+      warped_centers: float[B,K,2]. Part centres of the image, moved by the transform: T(c). Gradients flow
+        into both, as in the paper.
+      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image; the others do not
+        count, since no response there could answer them.
+
+    Returns:
+      float[]. Squared distance summed over the visible parts, averaged over the batch.
+
+    Raises:
+      ValueError: If the shapes differ.
+    """
+    view_centers, warped_centers = geometry.as_float(view_centers), geometry.as_float(warped_centers)
+    visible = tf.cast(visible, tf.bool)
+    geometry.require_shape('view_centers', view_centers, '[B, K, 2]', [None, None, 2])
+    geometry.require_shape('warped_centers', warped_centers, '[B, K, 2]', view_centers.shape)
+    geometry.require_shape('visible', visible, '[B, K]', view_centers.shape[:2])
+    offsets = tf.where(visible[..., None], view_centers - warped_centers, 0)
+    return tf.reduce_mean(tf.reduce_sum(tf.square(offsets), axis=(1, 2)))
+
+
+class SemanticConsistency(NamedTuple):
+    """The loss, and its value were every pixel background (R = 0), which is what it is to be compared to."""
+
+    loss: tf.Tensor
+    all_background: tf.Tensor
+
+
+def semantic_consistency_loss(reference_features: Any, saliency_map: Optional[Any], part_responses: Any,
+                              part_basis: Any) -> tf.Tensor:
+    """The loss alone of `semantic_consistency_terms`."""
+    return semantic_consistency_terms(reference_features, saliency_map, part_responses, part_basis).loss
+
+
+def semantic_consistency_terms(reference_features: Any, saliency_map: Optional[Any], part_responses: Any,
+                               part_basis: Any) -> SemanticConsistency:
+    """Semantic consistency with saliency (Eq. 4 and 6): mean of ||D UV - R W||^2, exact and small.
+
+    U is bilinear up-sampling, corners aligned. It is linear, so it commutes with products over channels:
+
+        ||D UV - R W||^2  =  D^2 ||UV||^2  +  R . (R (W W^T) - 2 D U(V W^T))
+
+    at every pixel. The first term is a constant, quadratic in the features of the four neighbours, so their
+    inner products at the features' resolution suffice; the second one up-samples K channels instead of C.
+    Nothing of size B*H*W*C is made. The terms are joined at each pixel before summing, where they are of one
+    magnitude: sums of each over the batch would cancel in float32.
+
+    Args:
+      reference_features: float[B,h,w,C]. V, features of the untransformed image; a constant.
+      saliency_map: float[B,H,W]. D in [0, 1]; a constant. None for no saliency constraint (D = 1).
+      part_responses: float[B,H,W,K]. R in [0, 1], background removed.
+      part_basis: float[K,C]. W, at least 0.
+
+    Returns:
+      Both float[], averaged over B*H*W*C. Gradients flow into `part_responses` and `part_basis` only.
+
+    Raises:
+      ValueError: If the shapes do not fit each other or sizes are unknown.
+    """
+    responses = geometry.as_float(part_responses)
+    size = geometry.static_size('part_responses', responses)
+    features = tf.stop_gradient(tf.cast(reference_features, responses.dtype))
+    basis = tf.cast(part_basis, responses.dtype)
+    geometry.require_shape('reference_features', features, '[B, h, w, C]',
+                           [responses.shape[0], None, None, None])
+    geometry.require_shape('part_basis', basis, '[K, C]', [responses.shape[3], features.shape[3]])
+
+    projections = geometry.upsample(tf.tensordot(features, basis, [[3], [1]]), size)
+    energy = _upsampled_energy(features, size)
+    if saliency_map is not None:
+        saliency = tf.stop_gradient(tf.cast(saliency_map, responses.dtype))
+        geometry.require_shape('saliency_map', saliency, '[B, H, W]', responses.shape[:3])
+        projections *= saliency[..., None]
+        energy *= tf.square(saliency)
+    gram = tf.matmul(basis, basis, transpose_b=True)
+    explained = tf.reduce_sum(responses * (tf.tensordot(responses, gram, 1) - 2 * projections), axis=-1)
+    num_channels = features.shape[3]
+    return SemanticConsistency(loss=tf.reduce_mean(energy + explained) / num_channels,
+                               all_background=tf.reduce_mean(energy) / num_channels)
+
+
+def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
+    """||UV||^2 [B,H,W] at every pixel of `size`, of features V [B,h,w,C] up-sampled bilinearly by U.
+
+    Along an axis a pixel is (1 - t) a + t b of its neighbours a and b, so its square takes (1 - t)^2 and t^2
+    of their squares and 2 (1 - t) t of their product; both axes together give four sums.
+    """
+    height, width = geometry.static_size('reference_features', features)
+    rows = geometry.interpolation_matrix(height, size[0])
+    columns = geometry.interpolation_matrix(width, size[1])
+    right, below, diagonal = features[:, :, 1:], features[:, 1:], features[:, 1:, 1:]
+
+    def inner(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(first * second, axis=-1)
+
+    def spread(row_weights: Any, products: tf.Tensor, column_weights: Any) -> tf.Tensor:
+        return tf.matmul(tf.matmul(tf.constant(row_weights, features.dtype), products),
+                         tf.constant(column_weights, features.dtype), transpose_b=True)
+
+    # An axis of one pixel has no pairs: its sums are over nothing, 0.
+    row_pairs, column_pairs = 2 * rows[:, :-1] * rows[:, 1:], 2 * columns[:, :-1] * columns[:, 1:]
+    crossed = inner(features[:, :-1, :-1], diagonal) + inner(features[:, :-1, 1:], features[:, 1:, :-1])
+    return (spread(rows ** 2, inner(features, features), columns ** 2)
+            + spread(rows ** 2, inner(features[:, :, :-1], right), column_pairs)
+            + spread(row_pairs, inner(features[:, :-1], below), columns ** 2)
+            + spread(row_pairs, crossed, column_pairs / 2))
+
+
+def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
+    """Orthonormality of the part basis (Eq. 5): squared distance of its rows' Gram matrix to the identity.
+
+    Args:
+      part_basis: float[K,C]. W.
+      epsilon: Added to the squared norm of a row before it is divided by, so that a row of zeros, which the
+        ReLU can leave, costs 1 with a gradient of 0; the authors' constant.
+
+    Returns:
+      float[]. Sum over the K*K entries: 0 for orthogonal rows, K (K - 1) for equal ones.
+
+    Raises:
+      ValueError: If `part_basis` is not of rank 2.
+    """
+    basis = geometry.as_float(part_basis)
+    geometry.require_shape('part_basis', basis, '[K, C]', [None, None])
+    basis *= tf.math.rsqrt(tf.reduce_sum(tf.square(basis), axis=1, keepdims=True) + epsilon)
+    gram = tf.matmul(basis, basis, transpose_b=True)
+    return tf.reduce_sum(tf.square(gram - tf.eye(basis.shape[0], dtype=basis.dtype)))
