@@ -1,0 +1,231 @@
+"""Scores predicted part centres, kept in files, by a landmark regression protocol.
+
+    python -m scops_tf.evaluate_arrays --protocol=scops --pred=pred.npz --truth=truth.npz
+
+`--pred` holds arrays `train` f[N,K,2] and `test` f[M,K,2], `--truth` the same names f[N,L,2] and
+f[M,L,2]; (x, y) or (y, x), one order and one frame for all. Both may hold `names_train` and
+`names_test`, by which predictions are put in the order of the truth. `--truth` may also hold, each
+with `_train` and `_test`: `visible` bool[N,L], `box` f[N,4] (needed by the protocol 'cub'), `class`
+int[N], and `size` f[N,2] of the images, for the baseline of the image mid-point.
+"""
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+import zipfile
+
+from absl import app, flags
+import numpy as np
+
+from scops_tf import command, image_lists, regression, trivial_baselines
+
+FLAGS = flags.FLAGS
+_SPLITS = ('train', 'test')
+_MOST_COLUMNS = 8  # Categories that still fit on a screen side by side; --out has all of them.
+
+
+class ArrayFileError(ValueError):
+    """A file of arrays that cannot be used; the message is one sentence for the user."""
+
+
+def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file.
+
+    Raises:
+      ArrayFileError: If it is no such file, holds Python objects, or lacks an array.
+      OSError: If it cannot be opened.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ArrayFileError(f'{path} must be an .npz file of plain arrays, as numpy.savez writes; '
+                             f'NumPy says: {str(error).splitlines()[0]}') from error
+    for name in required:
+        if name not in arrays:
+            raise ArrayFileError(f'{path} must hold an array `{name}`; it holds '
+                                 f'{", ".join(sorted(arrays)) or "none"}.')
+    return arrays
+
+
+def read_splits(pred_path: str, truth_path: str) -> tuple[
+        list[regression.Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
+    """Predictions and truth of the train and test images, in the order of the truth.
+
+    Returns:
+      The two splits, the two arrays of image sizes or None, the two lists of names (None where
+      there is none), and sentences on what could not be checked.
+
+    Raises:
+      ArrayFileError: If a file lacks an array or numbers of images differ.
+      ImageListError: If the names of the two files differ.
+    """
+    pred, truth = read_arrays(pred_path, _SPLITS), read_arrays(truth_path, _SPLITS)
+    splits, names, notes = [], [], []
+    for which in _SPLITS:
+        centers, landmarks = pred[which], truth[which]
+        if centers.shape[:1] != landmarks.shape[:1]:
+            raise ArrayFileError(
+                f'`{which}` must hold as many images in both files; {pred_path} has shape '
+                f'{list(centers.shape)} and {truth_path} has shape {list(landmarks.shape)}.')
+        lists = [_names(arrays, which, path)
+                 for arrays, path in ((pred, pred_path), (truth, truth_path))]
+        if all(lists):
+            centers = centers[image_lists.match_names(*lists)]
+        else:
+            notes.append(f'`names_{which}` is not in both files: the order of the {which} images '
+                         'is taken on trust.')
+        names.append(lists[1] or lists[0])
+        visible = truth.get(f'visible_{which}')
+        if visible is not None and visible.dtype.kind in 'iu' and np.isin(visible, (0, 1)).all():
+            visible = visible.astype(bool)
+        splits.append(regression.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
+                                       truth.get(f'class_{which}')))
+    shared = set(names[0] or ()) & set(names[1] or ())
+    if shared:
+        notes.append(f'{len(shared)} images are both train and test images, such as '
+                     f'{min(shared)!r}.')
+    sizes = [truth.get(f'size_{which}') for which in _SPLITS]
+    if any(size is None for size in sizes):
+        return splits, None, names, notes
+    for size, split, which in zip(sizes, splits, _SPLITS):
+        if size.shape != (len(split.centers), 2) or size.dtype.kind not in 'fiu':
+            raise ArrayFileError(f'`size_{which}` of {truth_path} must be numbers of shape '
+                                 f'[{len(split.centers)}, 2]; got {size.dtype}{list(size.shape)}.')
+    return splits, sizes, names, notes
+
+
+def _names(arrays: dict[str, np.ndarray], which: str, path: str) -> list[str] | None:
+    names = arrays.get(f'names_{which}')
+    if names is None:
+        return None
+    if names.dtype.kind not in 'US' or names.shape != arrays[which].shape[:1]:
+        raise ArrayFileError(f'`names_{which}` of {path} must be {len(arrays[which])} strings; got '
+                             f'{names.dtype}{list(names.shape)}.')
+    return [name.decode('utf-8') if isinstance(name, bytes) else name for name in names.tolist()]
+
+
+def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
+             eyes: tuple[int, int] = (0, 1), keypoint: int | None = None,
+             seed: int = 0) -> dict[str, Any]:
+    """Scores of the predictions and of the trivial baselines.
+
+    Returns:
+      What `--out` holds: 'protocol', 'description', 'counts', 'image_list_sha256' of both splits,
+      'seed', 'scores' by name (that of the predictions first) and 'notes'. Errors are in per cent.
+
+    Raises:
+      ValueError: If the files or the arrays in them cannot be used; one sentence for the user.
+      OSError: If a file cannot be opened.
+    """
+    splits, sizes, names, notes = read_splits(pred_path, truth_path)
+    for which, split in zip(_SPLITS, splits):
+        if protocol == 'cub' and split.boxes is None:
+            raise ArrayFileError(f'{truth_path} must hold an array `box_{which}` for the protocol '
+                                 '`cub`; it holds none.')
+    scores = {'predictions': regression.regress(*splits, protocol=protocol, eyes=eyes)}
+    scores.update(trivial_baselines.baselines(
+        *splits, protocol=protocol, eyes=eyes, sizes=sizes, keypoint=keypoint, seed=seed))
+    if sizes is None and protocol == 'cub':
+        notes.append('The image mid-point is not scored: `size_train` and `size_test` are needed.')
+    notes.extend(scores['predictions'].notes)
+    train, test = splits
+    return {
+        'protocol': protocol, 'description': regression.PROTOCOLS[protocol], 'seed': seed,
+        'counts': {'train images': len(train.centers), 'test images': len(test.centers),
+                   'parts': train.centers.shape[1], 'landmarks': train.landmarks.shape[1],
+                   'test landmarks scored': int(
+                       (~np.isnan(scores['predictions'].test_errors)).sum())},
+        'image_list_sha256': {which: listed and image_lists.image_list_hash(listed)
+                              for which, listed in zip(_SPLITS, names)},
+        'scores': {name: _entry(score, seed) for name, score in scores.items()},
+        'notes': notes}
+
+
+def _entry(score: regression.RegressionScores, seed: int) -> dict[str, Any]:
+    entry = {'test': score.test_error(), 'interval': score.interval(seed=seed),
+             'train': score.fit_error(), 'landmarks': score.landmark_errors().tolist()}
+    if score.test_classes is not None:
+        entry['classes'] = {
+            str(number): {'images': int((score.test_classes == number).sum()),
+                          'test': score.test_error(number),
+                          'interval': score.interval(number, seed=seed)}
+            for number in np.unique(score.test_classes).tolist()}
+    return entry
+
+
+def render(result: dict[str, Any]) -> str:
+    """The result of `evaluate` as text: a table with six significant digits, in per cent."""
+    counts = ', '.join(f'{count} {name}' for name, count in result['counts'].items())
+    lines = [f'Protocol `{result["protocol"]}`: {result["description"]}.', f'{counts}.']
+    lines += [f'SHA-256 of the sorted names of the {which} images: {digest or "no names given"}'
+              for which, digest in result['image_list_sha256'].items()]
+    classes = list(result['scores']['predictions'].get('classes', {}))
+    if len(classes) > _MOST_COLUMNS:
+        classes = []
+    header = [f'class {number}' for number in classes] + ['test', '95 % interval', 'train']
+    rows = [['error in %', *header]]
+    for name, entry in result['scores'].items():
+        low, high = entry['interval']
+        rows.append([name, *(_number(entry['classes'][number]['test']) for number in classes),
+                     _number(entry['test']), f'{_number(low)} to {_number(high)}',
+                     _number(entry['train'])])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines.append('')
+    lines += ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+              for row in rows]
+    lines += [''] + [f'Note: {note}' for note in result['notes']] if result['notes'] else []
+    return '\n'.join(lines)
+
+
+def _number(value: float) -> str:
+    return f'{value:#.6g}'
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def write(result: dict[str, Any], path: str) -> None:
+    """Writes the result as JSON, atomically."""
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'w', encoding='utf-8') as file:
+        json.dump(_without_nan(result), file, indent=2, allow_nan=False)
+        file.write('\n')
+    os.replace(temporary, path)
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates as the flags say, prints the scores and writes them where `--out` is given."""
+    if len(argv) > 1:
+        raise app.UsageError(f'Every argument must be a flag; got {argv[1]!r}.')
+    for name in ('pred', 'truth'):
+        if not getattr(FLAGS, name):
+            raise ArrayFileError(f'`--{name}` must be given: the .npz file of the '
+                                 f'{"predicted centres" if name == "pred" else "annotations"}.')
+    if len(FLAGS.eyes) != 2 or not all(eye.strip().isdecimal() for eye in FLAGS.eyes):
+        raise ArrayFileError('`--eyes` must be two numbers of landmarks, such as 0,1; got '
+                             f'{",".join(FLAGS.eyes)!r}.')
+    first, second = map(int, FLAGS.eyes)
+    result = evaluate(FLAGS.pred, FLAGS.truth, protocol=FLAGS.protocol, eyes=(first, second),
+                      keypoint=FLAGS.keypoint, seed=FLAGS.seed)
+    if FLAGS.out:
+        write(result, FLAGS.out)
+    print(render(result))
+
+
+if __name__ == '__main__':
+    flags.DEFINE_string('protocol', 'scops', f'One of {", ".join(regression.PROTOCOLS)}.')
+    flags.DEFINE_string('pred', None, 'The .npz file of predicted centres.')
+    flags.DEFINE_string('truth', None, 'The .npz file of annotations.')
+    flags.DEFINE_string('out', None, 'JSON file for the scores, if wanted.')
+    flags.DEFINE_integer('seed', 0, 'Of the random centres and the bootstrap.', lower_bound=0)
+    flags.DEFINE_list('eyes', ['0', '1'], 'Landmarks whose distance is the inter-ocular distance.')
+    flags.DEFINE_integer('keypoint', None, 'True key point that is scored alone as a baseline.')
+    command.run(main)
