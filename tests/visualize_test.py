@@ -120,7 +120,7 @@ def test_heat_maps_are_black_at_0_and_of_the_parts_colour_at_1():
 @pytest.mark.parametrize('height,width', [(HEIGHT, WIDTH), (700, 900)])
 def test_a_dot_lies_on_its_centre_in_the_parts_colour(height, width):
     image = np.full((height, width, 3), 40, np.uint8)
-    centers = np.array([[30.0, 20.0], [width - 41.0, height - 33.0], [60.0, 50.0]])
+    centers = np.array([[width // 4, height // 4], [width - 41, height - 33], [width // 2, 50]])
     picture = visualize.draw_centers(image, centers)
     for part, (x, y) in enumerate(centers, start=1):
         around = picture[int(y) - 5:int(y) + 6, int(x) - 5:int(x) + 6]
