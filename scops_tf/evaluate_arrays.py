@@ -139,18 +139,21 @@ def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
                        (~np.isnan(scores['predictions'].test_errors)).sum())},
         'image_list_sha256': {which: listed and image_lists.image_list_hash(listed)
                               for which, listed in zip(_SPLITS, names)},
-        'scores': {name: _entry(score, seed) for name, score in scores.items()},
+        'scores': {name: _entry(score, seed, class_intervals=name == 'predictions')
+                   for name, score in scores.items()},
         'notes': notes}
 
 
-def _entry(score: regression.RegressionScores, seed: int) -> dict[str, Any]:
+def _entry(score: regression.RegressionScores, seed: int, *,
+           class_intervals: bool) -> dict[str, Any]:
     entry = {'test': score.test_error(), 'interval': score.interval(seed=seed),
              'train': score.fit_error(), 'landmarks': score.landmark_errors().tolist()}
     if score.test_classes is not None:
         entry['classes'] = {
             str(number): {'images': int((score.test_classes == number).sum()),
                           'test': score.test_error(number),
-                          'interval': score.interval(number, seed=seed)}
+                          **({'interval': score.interval(number, seed=seed)}
+                             if class_intervals else {})}
             for number in np.unique(score.test_classes).tolist()}
     return entry
 

@@ -50,13 +50,18 @@ class Split(NamedTuple):
 
 def mean_error(errors: np.ndarray, *, pooled: bool) -> float:
     """Mean of the errors f[N,L] that are not NaN: of all together, or of the images' means."""
+    return _mean_of_images(*_sums(errors, pooled))
+
+
+def _sums(errors: np.ndarray, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """For each image: what its errors add to the numerator and to the denominator of the mean."""
     scored = ~np.isnan(errors)
     totals, counts = np.where(scored, errors, 0.0).sum(1), scored.sum(1)
-    if not counts.any():
-        return float('nan')
-    if pooled:
-        return float(totals.sum() / counts.sum())
-    return float((totals[counts > 0] / counts[counts > 0]).mean())
+    return (totals, counts) if pooled else (totals / np.maximum(counts, 1), counts > 0)
+
+
+def _mean_of_images(totals: np.ndarray, counts: np.ndarray) -> float:
+    return float(totals.sum() / counts.sum()) if counts.any() else float('nan')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,8 +103,9 @@ class RegressionScores:
 
     def interval(self, class_id: int | None = None, *, seed: int = 0) -> tuple[float, float]:
         """95 % bootstrap interval of `test_error(class_id)` over the test images."""
-        errors = self._of(class_id)
-        return bootstrap_interval(lambda drawn: self._mean(errors[drawn]), len(errors), seed=seed)
+        totals, counts = _sums(self._of(class_id), self.protocol == 'cub')
+        return bootstrap_interval(lambda drawn: _mean_of_images(totals[drawn], counts[drawn]),
+                                  len(totals), seed=seed)
 
 
 def regress(fit: Split, test: Split, *, protocol: str = 'scops',
