@@ -1,0 +1,302 @@
+"""Every pixel convention: decoding, resizing, network preprocessing, colour jitter, writing.
+
+At the edges and on disk photos are uint8 RGB; in graphs they are float32 RGB in [0, 1], and every
+network does its own `preprocess` from there. Sizes are (height, width) tuples in pixels.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import Any, Iterator, Optional, Tuple
+
+import numpy as np
+from PIL import Image, ImageOps
+import tensorflow as tf
+
+Size = Tuple[int, int]
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif')
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
+
+# 12000x9000: more than any camera takes that these networks were made for; 325 MB once decoded.
+MAX_PIXELS = 108_000_000
+if Image.MAX_IMAGE_PIXELS is not None:
+    # Pillow warns above its own limit, which is lower, and refuses twice that.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
+
+# Mean colour of ImageNet that Keras' 'caffe' networks are trained with: BGR, of 255.
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+class ImageError(ValueError):
+    """A file that is no usable image; the message names it and says why."""
+
+
+# Decoding.
+
+
+def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Image:
+    """The first frame, EXIF rotation applied, in whatever mode it is stored."""
+    if not data:
+        raise ImageError(f'{name} must be an image; it is empty: replace or remove it.')
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has '
+                                 f'{image.width} x {image.height}: scale it down.')
+            if draft_side is not None:
+                # JPEG decodes at a half, a quarter or an eighth for a fraction of the work.
+                image.draft(None, (draft_side, draft_side))
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError(f'{name} must be an image of the formats {", ".join(_FORMATS)}; '
+                         'it is none of them or damaged: replace or remove it.') from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has far more: '
+                         'scale it down.') from error
+    except Exception as error:  # Broken data raises all kinds: SyntaxError, struct.error, ...
+        reason = str(error).rstrip('.') or type(error).__name__
+        raise ImageError(f'{name} cannot be decoded ({reason}): replace or remove it.') from error
+
+
+def _sixteen_bit(image: Image.Image) -> Optional[np.ndarray]:
+    """Values in [0, 65535] of an image of more than 8 bits per pixel; None of others."""
+    if image.mode != 'I' and not image.mode.startswith('I;'):
+        return None
+    return np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    values = _sixteen_bit(image)
+    if values is not None:
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    return image.convert('RGB')
+
+
+def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = None) -> np.ndarray:
+    """Decodes an image file of the formats JPEG, PNG, WebP, BMP or GIF (first frame).
+
+    EXIF rotation is applied, transparent pixels are laid over white, 16 bits become 8.
+
+    Args:
+      data: Content of the file.
+      name: Stands for the image in errors.
+      max_side: A larger image is scaled down, keeping its aspect, to this many pixels on its longer
+        side.
+
+    Returns:
+      u8[H,W,3]. RGB.
+
+    Raises:
+      ImageError: If the data is empty, truncated, no image, or an image of more than `MAX_PIXELS`.
+    """
+    if max_side is not None and max_side < 1:
+        raise ValueError(f'`max_side` must be at least 1; got {max_side}.')
+    image = _to_rgb(_load(data, name, None if max_side is None else 2 * max_side))
+    if max_side is not None:
+        image.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=None)
+    return np.array(image)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(
+            f'{path} cannot be read ({error.strerror}): restore or remove it.') from error
+
+
+def read(path: str, *, max_side: Optional[int] = None) -> np.ndarray:
+    """u8[H,W,3]. The image in a file, as of `decode`; a missing file is an `ImageError` too."""
+    return decode(_content(path), name=path, max_side=max_side)
+
+
+def read_map(path: str) -> np.ndarray:
+    """f32[H,W] in [0, 1]. A grey map in a file, 8 or 16 bits deep; of a coloured one the luminance.
+
+    Raises:
+      ImageError: As `decode`.
+    """
+    image = _load(_content(path), path)
+    values = _sixteen_bit(image)
+    if values is not None:
+        return (values / 65535).astype(np.float32)
+    if image.mode not in ('L', 'LA'):
+        image = image.convert('RGB')
+    return np.array(image.convert('L'), np.float32) / 255
+
+
+def read_labels(path: str) -> np.ndarray:
+    """u8[H,W]. Labels in a file: the values of a grey image, the indices of a palette image.
+
+    Raises:
+      ImageError: As `decode`, or if the image is coloured or has labels above 255.
+    """
+    image = _load(_content(path), path)
+    values = _sixteen_bit(image)
+    if values is None:
+        if image.mode not in ('1', 'L', 'LA', 'P'):
+            raise ImageError(f'{path} must hold labels, one channel or a palette; it is '
+                             f'{image.mode}: save it as a grey or palette PNG.')
+        values = np.asarray(image.getchannel(0) if image.mode == 'LA' else image)
+    if values.max() > 255:
+        raise ImageError(f'{path} must hold labels up to 255; its largest is {values.max()}.')
+    return values.astype(np.uint8)
+
+
+# Resizing.
+
+
+def resize(image: np.ndarray, size: Size) -> np.ndarray:
+    """u8[H,W,3] photo squashed to `size`.
+
+    Bilinear and antialiased: `tf.image.resize(antialias=True)` up to one grey level.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(
+            f'`image` must be uint8[H,W,3], RGB; got {image.dtype}{list(image.shape)}.')
+    return _resize(image, size, Image.Resampling.BILINEAR)
+
+
+def resize_map(values: np.ndarray, size: Size) -> np.ndarray:
+    """f32[H,W] map resized to `size`, bilinear and antialiased; the range is kept."""
+    if values.ndim != 2:
+        raise ValueError(f'`values` must be a map [H,W]; got the shape {values.shape}.')
+    return _resize(values.astype(np.float32), size, Image.Resampling.BILINEAR)
+
+
+def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
+    """u8[H,W] labels resized to `size`, each pixel taking its nearest label."""
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f'`labels` must be uint8[H,W]; got {labels.dtype}{list(labels.shape)}.')
+    return _resize(labels, size, Image.Resampling.NEAREST)
+
+
+def _resize(array: np.ndarray, size: Size, method: Image.Resampling) -> np.ndarray:
+    if 0 in array.shape or min(size) < 1:
+        raise ValueError('Images must be resized from and to at least one pixel; got '
+                         f'{array.shape[:2]} to {tuple(size)}.')
+    return np.array(Image.fromarray(np.ascontiguousarray(array)).resize(size[::-1], method))
+
+
+# Writing.
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """A path in the same folder that takes the place of `path` once it is written."""
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def write_png(path: str, array: np.ndarray) -> None:
+    """Writes u8[H,W,3] (RGB) or u8[H,W] (grey) atomically; folders are made.
+
+    Raises:
+      OSError: If the file cannot be written.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise ValueError('`array` must be uint8[H,W,3] or uint8[H,W]; got '
+                         f'{array.dtype}{list(array.shape)}.')
+    with _replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format='PNG')
+
+
+# In graphs.
+
+
+def preprocess(images: Any, network: str) -> tf.Tensor:
+    """What a network is fed.
+
+    Args:
+      images: f32[B,H,W,3]. RGB in [0, 1].
+      network: 'vgg19', 'resnet50', 'resnet101': BGR of 255 less ImageNet's mean, as
+        `tf.keras.applications` feeds them. 'tiny': RGB in [-1, 1].
+
+    Returns:
+      f32[B,H,W,3].
+    """
+    images = tf.cast(images, tf.float32)
+    if network == 'tiny':
+        return 2.0 * images - 1.0
+    if network in ('vgg19', 'resnet50', 'resnet101'):
+        return 255.0 * images[..., ::-1] - tf.constant(_CAFFE_MEAN_BGR)
+    raise ValueError(f'`network` must be vgg19, resnet50, resnet101 or tiny; got {network!r}.')
+
+
+class ColorJitter:
+    """The appearance perturbation T_a (§3.3): brightness, contrast, saturation, hue, in this order.
+
+    A call is a pure function of photos and seed. Each photo has draws of its own:
+
+    * brightness: every value times U(1 - brightness, 1 + brightness);
+    * contrast: the difference to the mean of the channel times U(1 - contrast, 1 + contrast)
+      (`keras_cv.layers.RandomContrast`; torchvision takes the photo's mean grey);
+    * saturation: S of HSV times U(1 - saturation, 1 + saturation)
+      (`keras_cv.layers.RandomSaturation`; torchvision blends with the grey photo);
+    * hue: H of HSV turned by U(-hue, hue) of a full turn (`keras_cv.layers.RandomHue`).
+
+    Args:
+      brightness, contrast, saturation: In [0, 1].
+      hue: In [0, 0.5].
+    """
+
+    def __init__(self, *, brightness: float, contrast: float, saturation: float,
+                 hue: float) -> None:
+        for name, value, limit in (('brightness', brightness, 1), ('contrast', contrast, 1),
+                                   ('saturation', saturation, 1), ('hue', hue, 0.5)):
+            if not 0 <= value <= limit:
+                raise ValueError(f'`{name}` must lie in [0, {limit}]; got {value}.')
+        self._ranges = (brightness, contrast, saturation, hue)
+        self._layers: Optional[Tuple[Any, Any, Any]] = None
+
+    def __call__(self, images: Any, seed: Any) -> tf.Tensor:
+        """The photos perturbed.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1].
+          seed: i32[2].
+
+        Returns:
+          f32[B,H,W,3]. RGB in [0, 1].
+        """
+        images = tf.convert_to_tensor(images, tf.float32)
+        draws = tf.random.stateless_uniform([4, tf.shape(images)[0]], seed, -1.0, 1.0)
+        brightness, contrast, saturation, hue = tf.unstack(
+            draws * tf.constant(self._ranges)[:, tf.newaxis])
+        contrast_layer, saturation_layer, hue_layer = self._pixel_layers()
+        # The layers' own draws come from a stateful generator, with which a resumed run would see
+        # other photos; their pixel work is separate from it. Their brightness adds an offset, so
+        # that one is done here.
+        images = tf.clip_by_value(images * (1.0 + brightness)[:, None, None, None], 0.0, 1.0)
+        images = contrast_layer.augment_images(images, (1.0 + contrast)[:, None, None, None])
+        # RandomSaturation multiplies by t / (1 - t).
+        images = saturation_layer.augment_images(images, (1.0 + saturation) / (2.0 + saturation))
+        images = hue_layer.augment_images(images, hue)
+        return tf.clip_by_value(images, 0.0, 1.0)
+
+    def _pixel_layers(self) -> Tuple[Any, Any, Any]:
+        if self._layers is None:
+            import keras_cv  # Here, since it takes seconds and nothing else needs it.
+
+            # The first layer makes the global generator's variable, which no graph may.
+            with tf.init_scope():
+                self._layers = (
+                    keras_cv.layers.RandomContrast(value_range=(0, 1), factor=0.5, dtype='float32'),
+                    keras_cv.layers.RandomSaturation(factor=0.5, dtype='float32'),
+                    keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), dtype='float32'))
+        return self._layers

@@ -1,0 +1,337 @@
+"""Laws of the pixel conventions."""
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+import pytest
+import tensorflow as tf
+
+from scops_tf import images
+
+RNG = np.random.default_rng(0)
+
+
+def encoded(image: Image.Image, image_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=image_format, **options)
+    return buffer.getvalue()
+
+
+def red(height: int = 6, width: int = 9) -> Image.Image:
+    return Image.new('RGB', (width, height), (255, 0, 0))
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1).astype(np.uint8)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return (struct.pack('>I', len(content)) + kind + content
+            + struct.pack('>I', zlib.crc32(kind + content)))
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = png_chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + header + png_chunk(b'IDAT', zlib.compress(b'\0' * 9))
+
+
+@pytest.mark.parametrize('image_format', ['JPEG', 'PNG', 'WEBP', 'BMP', 'GIF'])
+def test_a_red_photo_is_decoded_as_red(image_format):
+    photo = images.decode(encoded(red(), image_format))
+    assert photo.shape == (6, 9, 3) and photo.dtype == np.uint8
+    np.testing.assert_allclose(photo, np.broadcast_to([255, 0, 0], photo.shape), atol=4)
+
+
+@pytest.mark.parametrize('mode', ['L', '1', 'P', 'RGB', 'LA', 'RGBA', 'I;16'])
+def test_every_png_mode_becomes_rgb_of_its_size(mode):
+    grey = np.full((5, 8), 200, np.uint8)
+    if mode == 'I;16':
+        image = Image.fromarray(np.full((5, 8), 200 * 257, np.uint16))
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    photo = images.decode(encoded(image, 'PNG'))
+    expected = 255 if mode == '1' else 200
+    np.testing.assert_array_equal(photo[:1, :1], np.full((1, 1, 3), expected))
+    assert photo.shape == (5, 8, 3)
+
+
+def test_a_cmyk_jpeg_keeps_its_colours():
+    photo = images.decode(encoded(red(16, 24).convert('CMYK'), 'JPEG', quality=95))
+    np.testing.assert_allclose(photo, np.broadcast_to([255, 0, 0], photo.shape), atol=6)
+
+
+def test_transparent_pixels_are_laid_over_white():
+    image = red().convert('RGBA')
+    image.putpixel((2, 1), (255, 0, 0, 0))
+    image.putpixel((3, 1), (0, 0, 0, 128))
+    photo = images.decode(encoded(image, 'PNG'))
+    np.testing.assert_array_equal(photo[1, 2], [255, 255, 255])
+    np.testing.assert_allclose(photo[1, 3], [127, 127, 127], atol=1)
+    np.testing.assert_array_equal(photo[0, 0], [255, 0, 0])
+
+
+def test_the_transparent_index_of_a_palette_is_white():
+    image = Image.fromarray(np.array([[0, 1, 1]], np.uint8), 'P')
+    image.putpalette([0, 0, 255, 0, 255, 0])
+    photo = images.decode(encoded(image, 'PNG', transparency=0))
+    np.testing.assert_array_equal(photo, [[[255, 255, 255], [0, 255, 0], [0, 255, 0]]])
+
+
+def test_exif_rotation_is_applied():
+    array = gradient(16, 40)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
+    photo = images.decode(encoded(Image.fromarray(array), 'PNG', exif=exif))
+    np.testing.assert_array_equal(photo, np.rot90(array, -1))
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [red(), Image.new('RGB', (9, 6), (0, 0, 255))]
+    photo = images.decode(encoded(frames[0], 'GIF', save_all=True, append_images=frames[1:]))
+    np.testing.assert_array_equal(photo[0, 0], [255, 0, 0])
+
+
+@pytest.mark.parametrize('image_format', ['JPEG', 'PNG', 'WEBP'])
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path, image_format):
+    data = encoded(Image.fromarray(RNG.integers(0, 255, (40, 60, 3), np.uint8)), image_format)
+    path = tmp_path / 'broken.jpg'
+    path.write_bytes(data[:len(data) // 2])
+    with pytest.raises(images.ImageError, match='broken.jpg'):
+        images.read(str(path))
+
+
+@pytest.mark.filterwarnings('ignore:.*EXIF|Tag data:UserWarning')
+@pytest.mark.parametrize('image_format', ['JPEG', 'PNG', 'GIF', 'BMP', 'WEBP'])
+def test_damaged_bytes_give_an_image_or_an_image_error(image_format):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if image_format in ('GIF', 'BMP') else {'exif': exif}
+    whole = encoded(Image.fromarray(gradient(20, 30)), image_format, **options)
+    outcomes = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        data = bytearray(whole)
+        for position in rng.integers(0, len(data), 8):
+            data[position] = rng.integers(256)
+        try:
+            outcomes.add(images.decode(bytes(data)).shape[-1])
+        except images.ImageError:
+            outcomes.add('error')
+    assert outcomes <= {3, 'error'} and 'error' in outcomes
+
+
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+@pytest.mark.parametrize('data, reason', [
+    (b'', 'empty'), (b'<html>', 'none of them'), (png_header(0, 5), 'none of them or damaged'),
+    (png_header(12001, 9000), 'at most 108000000 pixels; it has 12001 x 9000'),
+    (png_header(60000, 60000), 'at most 108000000 pixels; it has far more')],
+    ids=['empty', 'text', 'no width', 'large', 'huge'])
+def test_what_is_no_image_is_an_error_with_its_reason(data, reason):
+    with pytest.raises(images.ImageError, match=reason):
+        images.decode(data)
+
+
+def test_a_photo_of_12000_by_9000_is_within_the_limit(recwarn):
+    with pytest.raises(images.ImageError, match='truncated|cannot be decoded'):
+        images.decode(png_header(12000, 9000))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize('make', [lambda path: None, lambda path: path.mkdir()])
+def test_a_path_that_cannot_be_read_is_an_image_error(tmp_path, make):
+    make(tmp_path / 'photo.png')
+    with pytest.raises(images.ImageError, match='photo.png cannot be read'):
+        images.read(str(tmp_path / 'photo.png'))
+
+
+@pytest.mark.parametrize('image_format', ['JPEG', 'PNG'])
+def test_max_side_scales_down_and_keeps_the_aspect(image_format):
+    data = encoded(Image.fromarray(gradient(320, 480)), image_format)
+    photo = images.decode(data, max_side=96)
+    assert photo.shape == (64, 96, 3)
+    whole = images.resize(images.decode(data), (64, 96))
+    assert np.abs(photo.astype(int) - whole)[1:-1, 1:-1].mean() < 6
+    assert images.decode(data, max_side=1000).shape == (320, 480, 3)
+
+
+def test_maps_of_8_and_16_bits_span_0_to_1(tmp_path):
+    values = np.array([[0, 51, 255]])
+    for name, array in (('8', values.astype(np.uint8)), ('16', (values * 257).astype(np.uint16))):
+        Image.fromarray(array).save(tmp_path / f'{name}.png')
+        found = images.read_map(str(tmp_path / f'{name}.png'))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, [[0, 0.2, 1]], rtol=1e-6)
+
+
+def test_labels_are_the_values_or_palette_indices(tmp_path):
+    labels = np.array([[0, 1, 2], [4, 3, 255]], np.uint8)
+    grey, palette = Image.fromarray(labels), Image.fromarray(labels, 'P')
+    palette.putpalette([7] * 768)
+    for image in (grey, palette, Image.fromarray(labels.astype(np.uint16))):
+        image.save(tmp_path / 'labels.png')
+        found = images.read_labels(str(tmp_path / 'labels.png'))
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize('array', [
+    np.zeros((2, 3, 3), np.uint8), np.full((2, 3), 256, np.uint16)])
+def test_coloured_labels_and_labels_above_255_are_errors(tmp_path, array):
+    Image.fromarray(array).save(tmp_path / 'labels.png')
+    with pytest.raises(images.ImageError, match='labels.png must hold labels'):
+        images.read_labels(str(tmp_path / 'labels.png'))
+
+
+@pytest.mark.parametrize('size', [(13, 40), (60, 17), (80, 120), (37, 53)])
+def test_resizing_agrees_with_the_resizing_in_the_served_graph(size):
+    photo = RNG.integers(0, 256, (37, 53, 3), np.uint8)
+    served = tf.image.resize(photo.astype(np.float32), size, antialias=True)
+    assert np.abs(images.resize(photo, size) - served.numpy()).max() <= 1.01
+
+
+def test_resizing_a_map_keeps_a_constant_and_the_range():
+    values = RNG.uniform(size=(37, 53)).astype(np.float32)
+    small = images.resize_map(values, (9, 11))
+    assert small.shape == (9, 11) and small.dtype == np.float32
+    assert values.min() <= small.min() and small.max() <= values.max()
+    np.testing.assert_allclose(
+        images.resize_map(np.full((7, 5), 0.3, np.float32), (19, 8)), 0.3, rtol=1e-6)
+
+
+def test_resizing_labels_makes_no_new_ones():
+    labels = RNG.choice(np.array([0, 3, 200], np.uint8), (37, 53))
+    assert set(np.unique(images.resize_labels(labels, (90, 21)))) == {0, 3, 200}
+    np.testing.assert_array_equal(
+        images.resize_labels(labels, (74, 106)), labels.repeat(2, 0).repeat(2, 1))
+
+
+def test_written_images_are_read_back_and_leave_nothing_else(tmp_path):
+    photo, grey = gradient(6, 11), gradient(6, 11)[..., 0]
+    images.write_png(str(tmp_path / 'below' / 'photo.png'), photo)
+    images.write_png(str(tmp_path / 'below' / 'grey.png'), grey)
+    assert sorted(os.listdir(tmp_path / 'below')) == ['grey.png', 'photo.png']
+    np.testing.assert_array_equal(images.read(str(tmp_path / 'below' / 'photo.png')), photo)
+    np.testing.assert_array_equal(images.read_labels(str(tmp_path / 'below' / 'grey.png')), grey)
+
+
+def test_arrays_that_are_no_photos_are_named():
+    with pytest.raises(ValueError, match='`array` must be uint8'):
+        images.write_png('x.png', np.zeros((4, 5)))
+    with pytest.raises(ValueError, match='`image` must be uint8'):
+        images.resize(np.zeros((4, 5), np.uint8), (2, 3))
+    with pytest.raises(ValueError, match='`labels` must be uint8'):
+        images.resize_labels(np.zeros((4, 5), np.int32), (2, 3))
+
+
+@pytest.mark.parametrize('network, module', [
+    ('vgg19', tf.keras.applications.vgg19), ('resnet50', tf.keras.applications.resnet50),
+    ('resnet101', tf.keras.applications.resnet)])
+def test_preprocessing_is_that_of_keras(network, module):
+    pixels = RNG.uniform(size=(2, 3, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(images.preprocess(pixels, network),
+                               module.preprocess_input(255 * pixels.copy()), atol=1e-4)
+
+
+def test_red_is_the_last_channel_of_what_the_networks_are_fed():
+    pixels = np.broadcast_to(np.float32([1, 0, 0]), (1, 3, 5, 3))
+    np.testing.assert_allclose(images.preprocess(pixels, 'vgg19')[0, 0, 0],
+                               [-103.939, -116.779, 255 - 123.68], rtol=1e-5)
+    np.testing.assert_allclose(images.preprocess(pixels, 'tiny')[0, 0, 0], [1, -1, -1])
+    with pytest.raises(ValueError, match='`network` must be'):
+        images.preprocess(pixels, 'alexnet')
+
+
+@pytest.fixture(scope='module')
+def photos():
+    return RNG.uniform(0.1, 0.9, (3, 7, 9, 3)).astype(np.float32)
+
+
+def jitter(**ranges) -> images.ColorJitter:
+    return images.ColorJitter(**{
+        'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0, 'hue': 0.0, **ranges})
+
+
+FULL = {'brightness': 0.3, 'contrast': 0.3, 'saturation': 0.2, 'hue': 0.2}
+
+
+def test_jitter_is_a_function_of_the_seed(photos):
+    color_jitter = jitter(**FULL)
+    first = color_jitter(photos, [1, 2]).numpy()
+    tf.random.set_seed(5)
+    tf.random.uniform([7])
+    np.testing.assert_array_equal(jitter(**FULL)(photos, [1, 2]), first)
+    assert np.abs(color_jitter(photos, [1, 3]) - first).max() > 0.01
+
+
+def test_jitter_is_the_same_within_a_graph_where_it_may_be_used_first(photos):
+    color_jitter = jitter(**FULL)
+    graph = tf.function(color_jitter)
+    in_graph = [graph(photos, tf.constant([1, step])).numpy() for step in range(3)]
+    for step in range(3):
+        np.testing.assert_allclose(color_jitter(photos, [1, step]), in_graph[step], atol=1e-6)
+    assert graph.experimental_get_tracing_count() == 1
+
+
+def test_jitter_stays_within_the_range_and_treats_each_photo_on_its_own(photos):
+    same = np.repeat(photos[:1], 16, axis=0)
+    jittered = jitter(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)(same, [3, 4]).numpy()
+    assert jittered.min() >= 0 and jittered.max() <= 1 and np.isfinite(jittered).all()
+    assert len(np.unique(jittered[:, 0, 0], axis=0)) == 16
+
+
+def test_jitter_of_no_range_leaves_photos_alone(photos):
+    np.testing.assert_allclose(jitter()(photos, [1, 2]), photos, atol=1e-5)
+
+
+def test_brightness_multiplies_within_its_range(photos):
+    many = np.repeat(photos[:1] / 2, 64, axis=0)
+    factors = (jitter(brightness=0.3)(many, [1, 2]) / many).numpy()
+    np.testing.assert_allclose(factors, factors[:, :1, :1, :1] * np.ones_like(factors), rtol=1e-3)
+    assert 0.7 <= factors.min() < 0.76 and 1.24 < factors.max() <= 1.3001
+
+
+def test_contrast_keeps_the_mean_and_scales_the_spread(photos):
+    many = np.repeat(0.5 + (photos[:1] - 0.5) / 2, 64, axis=0)
+    jittered = jitter(contrast=0.3)(many, [1, 2]).numpy()
+    np.testing.assert_allclose(jittered.mean((1, 2)), many.mean((1, 2)), atol=1e-5)
+    factors = jittered.std((1, 2)) / many.std((1, 2))
+    np.testing.assert_allclose(factors, factors[:, :1] * np.ones((1, 3)), rtol=1e-3)
+    assert 0.7 <= factors.min() < 0.76 and 1.24 < factors.max() <= 1.3001
+
+
+def test_saturation_scales_s_and_hue_turns_h_as_the_ops_of_tensorflow_do():
+    pixels = tf.constant([[[[0.5, 0.3, 0.4], [0.2, 0.6, 0.5]]]] * 64, tf.float32)
+    before = tf.image.rgb_to_hsv(pixels).numpy()
+    after = tf.image.rgb_to_hsv(jitter(saturation=0.2)(pixels, [1, 2])).numpy()
+    factors = after[..., 1] / before[..., 1]
+    np.testing.assert_allclose(factors, factors[..., :1] * [1, 1], rtol=1e-3)
+    np.testing.assert_allclose(after[..., ::2], before[..., ::2], atol=1e-4)
+    assert 0.8 <= factors.min() < 0.84 and 1.16 < factors.max() <= 1.2001
+
+    after = tf.image.rgb_to_hsv(jitter(hue=0.2)(pixels, [1, 2])).numpy()
+    turns = (after[..., 0] - before[..., 0] + 0.5) % 1 - 0.5
+    np.testing.assert_allclose(turns, turns[..., :1] * [1, 1], atol=1e-4)
+    np.testing.assert_allclose(after[..., 1:], before[..., 1:], atol=1e-4)
+    assert -0.2001 <= turns.min() < -0.16 and 0.16 < turns.max() <= 0.2001
+
+
+def test_jitter_does_not_depend_on_the_precision_of_networks(photos):
+    expected = jitter(**FULL)(photos, [1, 2])
+    tf.keras.mixed_precision.set_global_policy('mixed_bfloat16')
+    try:
+        found = jitter(**FULL)(photos, [1, 2])
+    finally:
+        tf.keras.mixed_precision.set_global_policy('float32')
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_ranges_of_jitter_beyond_their_law_are_named():
+    with pytest.raises(ValueError, match=r'`hue` must lie in \[0, 0.5\]; got 0.6'):
+        jitter(hue=0.6)
