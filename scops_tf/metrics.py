@@ -279,8 +279,7 @@ def saliency_scores(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> 
         errors.append(np.abs(saliency - mask).mean())
         chosen = saliency >= min(2 * saliency.mean(), 1.0)
         ious.append((chosen & mask).sum() / (chosen | mask).sum())
-        # The tiny shift keeps 8-bit maps on their own level after the division by 255.
-        levels = np.floor(saliency * 255 + 1e-3).astype(np.int64)
+        levels = np.floor(saliency * 255).astype(np.int64)
         hits, false_alarms = (np.bincount(levels[where], minlength=256)[::-1].cumsum()[::-1]
                               for where in (mask, ~mask))
         precisions.append(hits / np.maximum(hits + false_alarms, 1))

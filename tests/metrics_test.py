@@ -165,7 +165,7 @@ def test_leakage_counts_part_pixels_outside_the_box_of_so_many_pixels():
     labels = np.zeros((6, 10), np.uint8)
     labels[2:4, 3:8] = 1
     for box, inside in (((3, 2, 5, 2), 10), ((4, 2, 2, 1), 2), ((0, 0, 10, 6), 10),
-                        ((3.4, 2, 1, 2), 2)):
+                        ((3.4, 2, 1, 2), 2), ((3, 2.4, 5, 1), 5)):
         score = metrics.leakage([labels], boxes=np.array([box], float))
         assert score == pytest.approx({'pooled': 10 * (10 - inside), 'mean': 10 * (10 - inside)})
 
@@ -226,9 +226,18 @@ def test_max_f_is_that_of_a_search_over_all_thresholds():
 def test_the_adaptive_threshold_is_twice_the_mean():
     saliency = np.full((4, 10), 0.1)
     saliency[:, :2] = 0.9
+    saliency[:, 5] = 0.4  # Above the mean, below twice the mean.
     mask = np.zeros((4, 10), bool)
     mask[:, 1:3] = True
     assert metrics.saliency_scores([saliency], [mask])['adaptive_iou'] == pytest.approx(100 / 3)
+
+
+def test_maps_of_8_bits_keep_all_their_levels():
+    mask = np.zeros((4, 10), bool)
+    mask[1:, 2:5] = True
+    for level in range(1, 256):
+        saliency = ((level - 1 + mask) / 255).astype(np.float32)
+        assert metrics.saliency_scores([saliency], [mask])['max_f'] == pytest.approx(100), level
 
 
 @pytest.mark.parametrize('saliency, mask, words', [

@@ -220,6 +220,15 @@ def test_images_that_hide_an_eye_are_not_scored_and_said(protocol):
     assert '1 of 60 test images do not show both eyes' in ' '.join(scores.notes)
 
 
+def test_huang_fits_no_image_whose_inter_ocular_distance_is_unknown():
+    fit, test = _masked(_split(0, noise=3), 0), _split(1, noise=3)
+    fit.visible[7:12, 1] = False
+    expected = regression.regress(fit, test, protocol='huang')
+    fit.landmarks[7:12] += 50
+    np.testing.assert_allclose(regression.regress(fit, test, protocol='huang').test_errors,
+                               expected.test_errors)
+
+
 def test_the_interval_holds_the_score_and_repeats_with_its_seed():
     fit, test = _split(0, noise=5), _split(1, noise=5, classes=np.repeat([1, 2], [20, 40]))
     scores = regression.regress(fit, test)
