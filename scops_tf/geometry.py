@@ -1,9 +1,9 @@
 """Coordinates of the maps: the frame, part centres, spatial variance, corners-aligned up-sampling.
 
-The frame: points are (x, y), x to the right and y down, from -1 at the centre of the first pixel to 1 at
-the centre of the last one, along each axis on its own. It does not depend on the resolution, so a point
-means the same on a photo, on its features and on its part logits; the single pixel of an axis of length 1
-lies at 0.
+The frame: points are (x, y), x to the right and y down, from -1 at the centre of the first pixel to
+1 at the centre of the last one, along each axis on its own. It does not depend on the resolution,
+so a point means the same on a photo, on its features and on its part logits; the single pixel of an
+axis of length 1 lies at 0.
 """
 from __future__ import annotations
 
@@ -24,19 +24,25 @@ def as_float(values: Any) -> tf.Tensor:
     return values if values.dtype == tf.float64 else tf.cast(values, tf.float32)
 
 
-def require_shape(name: str, tensor: tf.Tensor, layout: str, shape: Sequence[Optional[int]]) -> None:
-    """Raises a ValueError naming the argument unless its shape, as far as known, is `shape` (None: any)."""
+def require_shape(
+    name: str, tensor: tf.Tensor, layout: str, shape: Sequence[Optional[int]]
+) -> None:
+    """Raises a ValueError naming the argument unless its known sides are `shape` (None: any)."""
     if not tensor.shape.is_compatible_with(shape):
         wanted = ', '.join('any' if side is None else str(side) for side in shape)
-        raise ValueError(f'`{name}` must be {layout}, of shape ({wanted}) here; got {tensor.shape}.')
+        raise ValueError(
+            f'`{name}` must be {layout}, of shape ({wanted}) here; got {tensor.shape}.'
+        )
 
 
 def static_size(name: str, maps: tf.Tensor) -> Size:
     """(height, width) of maps [B, H, W, C], which must be known when a graph is traced."""
     require_shape(name, maps, '[B, H, W, C]', [None] * 4)
     if maps.shape.rank is None or None in maps.shape[1:].as_list():
-        raise ValueError(f'`{name}` must have a height, width and channels known in advance; got the '
-                         f'shape {maps.shape}; batch images of one size.')
+        raise ValueError(
+            f'`{name}` must have a height, width and channels known in advance; got the '
+            f'shape {maps.shape}; batch images of one size.'
+        )
     return maps.shape[1], maps.shape[2]
 
 
@@ -46,7 +52,7 @@ def axis_coordinates(length: int) -> np.ndarray:
 
 
 def coordinate_grid(size: Size) -> tf.Tensor:
-    """f32[H,W,2]. Frame coordinates (x, y) of every pixel centre of a map of `size` (height, width)."""
+    """f32[H,W,2]. Frame coordinates (x, y) of every pixel centre of a map of `size`."""
     x, y = np.meshgrid(axis_coordinates(size[1]), axis_coordinates(size[0]))
     return tf.constant(np.stack([x, y], axis=-1), tf.float32)
 
@@ -77,18 +83,20 @@ def pixels_to_frame(points: Any, size: Size) -> Any:
 
 
 def is_inside(points: tf.Tensor) -> tf.Tensor:
-    """bool[...]. Whether points float[...,2] of the frame lie within the map, its outermost centres included.
+    """bool[...]. Whether points float[...,2] lie within the frame, its border included.
 
     The tolerance, about 1e-3 pixels on a side of 256, lets the border count under float32 rounding.
     """
     return tf.reduce_all(tf.abs(points) <= 1 + 1e-5, axis=-1)
 
 
-def _distributions(part_responses: Any, epsilon: float) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Distribution R / z of every part summed along columns [B,W,K] and along rows [B,H,K], and x, y.
+def _distributions(
+    part_responses: Any, epsilon: float
+) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Distributions R / z of the parts along x [B,W,K] and along y [B,H,K], and the x and y.
 
-    Centres and variances along x need nothing but the first, those along y the second: far less work than
-    with full maps, and no difference of large numbers.
+    Centres and variances along x need nothing but the sums over columns, those along y the sums
+    over rows: far less work than with full maps, and no difference of large numbers.
     """
     part_responses = as_float(part_responses)
     height, width = static_size('part_responses', part_responses)
@@ -116,7 +124,9 @@ def part_centers(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
       ValueError: If `part_responses` is not of rank 4 or of unknown size, or `epsilon` is negative.
     """
     along_x, along_y, x, y = _distributions(part_responses, epsilon)
-    return tf.stack([tf.reduce_sum(along_x * x, axis=1), tf.reduce_sum(along_y * y, axis=1)], axis=-1)
+    return tf.stack(
+        [tf.reduce_sum(along_x * x, axis=1), tf.reduce_sum(along_y * y, axis=1)], axis=-1
+    )
 
 
 def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
@@ -127,7 +137,8 @@ def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
       epsilon: Added to every pixel before normalising, in the centre too. Must be at least 0.
 
     Returns:
-      float[B,K]. Squared units of the frame, x and y summed; 0 for a map of zeros without `epsilon`.
+      float[B,K]. Squared units of the frame, x and y summed; 0 for a map of zeros without
+      `epsilon`.
 
     Raises:
       ValueError: As `part_centers`.
@@ -140,7 +151,7 @@ def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
 
 
 def interpolation_matrix(num_inputs: int, num_outputs: int) -> np.ndarray:
-    """f64[num_outputs,num_inputs]. Linear interpolation along one axis, corners aligned; rows sum to 1."""
+    """f64[num_outputs,num_inputs]. Linear interpolation of an axis with its ends aligned."""
     if num_outputs == 1:
         positions = np.zeros(1)  # As `ResizeBilinear`: the first pixel.
     else:

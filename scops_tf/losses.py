@@ -1,8 +1,8 @@
 """The loss terms of SCOPS as pure functions of tensors; every one is a mean over the batch.
 
-Tensors of less than single precision are computed in float32, float64 stays float64. Part responses R are
-the soft-max over the K+1 channels of the part logits with the background, channel 0, removed, unless said
-otherwise.
+Tensors of less than single precision are computed in float32, float64 stays float64. Part responses
+R are the soft-max over the K+1 channels of the part logits with the background, channel 0, removed,
+unless said otherwise.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tens
 
     Args:
       part_responses: float[B,H,W,K]. In [0, 1], background removed.
-      epsilon: Added to every pixel before normalising, so that an absent part has a finite centre and
-        gradient. Must be at least 0.
+      epsilon: Added to every pixel before normalising, so that an absent part has a finite centre
+        and gradient. Must be at least 0.
 
     Returns:
       float[]. Summed over parts, averaged over the batch; squared units of the frame of `geometry`.
@@ -39,15 +39,15 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
 
     Args:
       view_logits: float[B,H,W,K+1]. Part logits of the transformed image, with background: R'.
-      warped_logits: float[B,H,W,K+1]. Part logits of the image, transformed likewise: T(R), the target. No
-        gradient flows into them.
+      warped_logits: float[B,H,W,K+1]. Part logits of the image, transformed likewise: T(R), the
+        target. No gradient flows into them.
       valid_mask: float or bool[B,H,W]. 1 where the source of the pixel lies inside the image.
-      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code; 'view_to_target' is
-        D_KL(R' || T(R)), as printed in the paper.
+      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code;
+        'view_to_target' is D_KL(R' || T(R)), as printed in the paper.
 
     Returns:
-      float[]. In nats, summed over channels, averaged over the valid pixels of the whole batch; 0 where no
-      pixel is valid.
+      float[]. In nats, summed over channels, averaged over the valid pixels of the whole batch; 0
+      where no pixel is valid.
 
     Raises:
       ValueError: If the shapes differ or `direction` is unknown.
@@ -60,7 +60,9 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
     geometry.require_shape('view_logits', log_view, '[B, H, W, K+1]', [None] * 4)
     geometry.require_shape('warped_logits', log_target, '[B, H, W, K+1]', log_view.shape)
     geometry.require_shape('valid_mask', valid, '[B, H, W]', log_view.shape[:3])
-    first, second = (log_target, log_view) if direction == 'target_to_view' else (log_view, log_target)
+    first, second = log_target, log_view
+    if direction == 'view_to_target':
+        first, second = second, first
     divergence = tf.reduce_sum(tf.exp(first) * (first - second), axis=-1)
     return tf.math.divide_no_nan(tf.reduce_sum(valid * divergence), tf.reduce_sum(valid))
 
@@ -69,11 +71,11 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
     """Equivariance of the part centres (second term of Eq. 3).
 
     Args:
-      view_centers: float[B,K,2]. Part centres of the transformed image, in the frame of `geometry`: c'.
-      warped_centers: float[B,K,2]. Part centres of the image, moved by the transform: T(c). Gradients flow
-        into both, as in the paper.
-      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image; the others do not
-        count, since no response there could answer them.
+      view_centers: float[B,K,2]. Part centres of the transformed image, in the frame: c'.
+      warped_centers: float[B,K,2]. Part centres of the image, moved by the transform: T(c).
+        Gradients flow into both, as in the paper.
+      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image; the
+        others do not count, since no response there could answer them.
 
     Returns:
       float[]. Squared distance summed over the visible parts, averaged over the batch.
@@ -81,7 +83,8 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
     Raises:
       ValueError: If the shapes differ.
     """
-    view_centers, warped_centers = geometry.as_float(view_centers), geometry.as_float(warped_centers)
+    view_centers = geometry.as_float(view_centers)
+    warped_centers = geometry.as_float(warped_centers)
     visible = tf.cast(visible, tf.bool)
     geometry.require_shape('view_centers', view_centers, '[B, K, 2]', [None, None, 2])
     geometry.require_shape('warped_centers', warped_centers, '[B, K, 2]', view_centers.shape)
@@ -91,30 +94,34 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
 
 
 class SemanticConsistency(NamedTuple):
-    """The loss, and its value were every pixel background (R = 0), which is what it is to be compared to."""
+    """The loss, and what it would be were all pixels background (R = 0), to compare it to."""
 
     loss: tf.Tensor
     all_background: tf.Tensor
 
 
-def semantic_consistency_loss(reference_features: Any, saliency_map: Optional[Any], part_responses: Any,
-                              part_basis: Any) -> tf.Tensor:
+def semantic_consistency_loss(
+    reference_features: Any, saliency_map: Optional[Any], part_responses: Any, part_basis: Any
+) -> tf.Tensor:
     """The loss alone of `semantic_consistency_terms`."""
-    return semantic_consistency_terms(reference_features, saliency_map, part_responses, part_basis).loss
+    terms = semantic_consistency_terms(reference_features, saliency_map, part_responses, part_basis)
+    return terms.loss
 
 
-def semantic_consistency_terms(reference_features: Any, saliency_map: Optional[Any], part_responses: Any,
-                               part_basis: Any) -> SemanticConsistency:
+def semantic_consistency_terms(
+    reference_features: Any, saliency_map: Optional[Any], part_responses: Any, part_basis: Any
+) -> SemanticConsistency:
     """Semantic consistency with saliency (Eq. 4 and 6): mean of ||D UV - R W||^2, exact and small.
 
-    U is bilinear up-sampling, corners aligned. It is linear, so it commutes with products over channels:
+    U is bilinear up-sampling, corners aligned; linear, it commutes with products over channels:
 
         ||D UV - R W||^2  =  D^2 ||UV||^2  +  R . (R (W W^T) - 2 D U(V W^T))
 
-    at every pixel. The first term is a constant, quadratic in the features of the four neighbours, so their
-    inner products at the features' resolution suffice; the second one up-samples K channels instead of C.
-    Nothing of size B*H*W*C is made. The terms are joined at each pixel before summing, where they are of one
-    magnitude: sums of each over the batch would cancel in float32.
+    at every pixel. The first term is a constant, quadratic in the features of the four neighbours,
+    so their inner products at the features' resolution suffice; the second one up-samples K
+    channels instead of C. Nothing of size B*H*W*C is made. The terms are joined at each pixel,
+    where they are of one magnitude; joined after summing over the batch they would cancel in
+    float32.
 
     Args:
       reference_features: float[B,h,w,C]. V, features of the untransformed image; a constant.
@@ -123,7 +130,8 @@ def semantic_consistency_terms(reference_features: Any, saliency_map: Optional[A
       part_basis: float[K,C]. W, at least 0.
 
     Returns:
-      Both float[], averaged over B*H*W*C. Gradients flow into `part_responses` and `part_basis` only.
+      Both float[], averaged over B*H*W*C. Gradients flow into `part_responses` and `part_basis`
+      only.
 
     Raises:
       ValueError: If the shapes do not fit each other or sizes are unknown.
@@ -144,22 +152,22 @@ def semantic_consistency_terms(reference_features: Any, saliency_map: Optional[A
         projections *= saliency[..., None]
         energy *= tf.square(saliency)
     gram = tf.matmul(basis, basis, transpose_b=True)
-    explained = tf.reduce_sum(responses * (tf.tensordot(responses, gram, 1) - 2 * projections), axis=-1)
+    mixed = tf.tensordot(responses, gram, 1) - 2 * projections
+    explained = tf.reduce_sum(responses * mixed, axis=-1)
     num_channels = features.shape[3]
     return SemanticConsistency(loss=tf.reduce_mean(energy + explained) / num_channels,
                                all_background=tf.reduce_mean(energy) / num_channels)
 
 
 def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
-    """||UV||^2 [B,H,W] at every pixel of `size`, of features V [B,h,w,C] up-sampled bilinearly by U.
+    """||UV||^2 [B,H,W] at every pixel of `size`, of features V [B,h,w,C].
 
-    Along an axis a pixel is (1 - t) a + t b of its neighbours a and b, so its square takes (1 - t)^2 and t^2
-    of their squares and 2 (1 - t) t of their product; both axes together give four sums.
+    Along an axis a pixel is (1 - t) a + t b of its neighbours a and b, so its square is made of
+    (1 - t)^2 and t^2 of their squares and 2 (1 - t) t of their product; two axes give four sums.
     """
     height, width = geometry.static_size('reference_features', features)
     rows = geometry.interpolation_matrix(height, size[0])
     columns = geometry.interpolation_matrix(width, size[1])
-    right, below, diagonal = features[:, :, 1:], features[:, 1:], features[:, 1:, 1:]
 
     def inner(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(first * second, axis=-1)
@@ -170,23 +178,24 @@ def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
 
     # An axis of one pixel has no pairs: its sums are over nothing, 0.
     row_pairs, column_pairs = 2 * rows[:, :-1] * rows[:, 1:], 2 * columns[:, :-1] * columns[:, 1:]
-    crossed = inner(features[:, :-1, :-1], diagonal) + inner(features[:, :-1, 1:], features[:, 1:, :-1])
+    diagonals = (inner(features[:, :-1, :-1], features[:, 1:, 1:])
+                 + inner(features[:, :-1, 1:], features[:, 1:, :-1]))
     return (spread(rows ** 2, inner(features, features), columns ** 2)
-            + spread(rows ** 2, inner(features[:, :, :-1], right), column_pairs)
-            + spread(row_pairs, inner(features[:, :-1], below), columns ** 2)
-            + spread(row_pairs, crossed, column_pairs / 2))
+            + spread(rows ** 2, inner(features[:, :, :-1], features[:, :, 1:]), column_pairs)
+            + spread(row_pairs, inner(features[:, :-1], features[:, 1:]), columns ** 2)
+            + spread(row_pairs, diagonals, column_pairs / 2))
 
 
 def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
-    """Orthonormality of the part basis (Eq. 5): squared distance of its rows' Gram matrix to the identity.
+    """Orthonormality of the part basis (Eq. 5): how far its rows' Gram matrix is from the identity.
 
     Args:
       part_basis: float[K,C]. W.
-      epsilon: Added to the squared norm of a row before it is divided by, so that a row of zeros, which the
-        ReLU can leave, costs 1 with a gradient of 0; the authors' constant.
+      epsilon: Added to the squared norm of a row before it is divided by, so that a row of zeros,
+        which the ReLU can leave, costs 1 with a gradient of 0; the authors' constant.
 
     Returns:
-      float[]. Sum over the K*K entries: 0 for orthogonal rows, K (K - 1) for equal ones.
+      float[]. Sum of squares over the K*K entries: 0 for orthogonal rows, K (K - 1) for equal ones.
 
     Raises:
       ValueError: If `part_basis` is not of rank 2.

@@ -24,7 +24,9 @@ def test_grid_runs_from_first_to_last_pixel_center_with_x_first():
 
 
 def test_single_pixel_of_an_axis_is_its_center():
-    np.testing.assert_array_equal(geometry.coordinate_grid((1, 3)).numpy()[0], [[-1, 0], [0, 0], [1, 0]])
+    np.testing.assert_array_equal(
+        geometry.coordinate_grid((1, 3)).numpy()[0], [[-1, 0], [0, 0], [1, 0]]
+    )
 
 
 def test_center_and_variance_are_the_moments_of_the_normalised_map():
@@ -34,8 +36,12 @@ def test_center_and_variance_are_the_moments_of_the_normalised_map():
     centers = np.einsum('bhwk,hwd->bkd', weights, grid)
     distances = np.square(grid[None, :, :, None] - centers[:, None, None]).sum(-1)
     variance = (weights * distances).sum((1, 2))
-    np.testing.assert_allclose(geometry.part_centers(responses, epsilon=epsilon), centers, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(geometry.spatial_variance(responses, epsilon=epsilon), variance, rtol=1e-6)
+    np.testing.assert_allclose(
+        geometry.part_centers(responses, epsilon=epsilon), centers, rtol=1e-6, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        geometry.spatial_variance(responses, epsilon=epsilon), variance, rtol=1e-6
+    )
 
 
 def test_center_of_one_pixel_is_that_pixel_and_its_variance_is_zero():
@@ -53,8 +59,12 @@ def test_center_of_uniform_map_is_the_middle():
 def test_mirrored_map_has_its_center_mirrored():
     responses = _responses()
     centers = geometry.part_centers(responses).numpy()
-    np.testing.assert_allclose(geometry.part_centers(responses[:, :, ::-1]), centers * [-1, 1], atol=1e-12)
-    np.testing.assert_allclose(geometry.part_centers(responses[:, ::-1]), centers * [1, -1], atol=1e-12)
+    np.testing.assert_allclose(
+        geometry.part_centers(responses[:, :, ::-1]), centers * [-1, 1], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        geometry.part_centers(responses[:, ::-1]), centers * [1, -1], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize('measure', [geometry.part_centers, geometry.spatial_variance])
@@ -104,7 +114,9 @@ def test_upsampled_grid_is_the_grid_of_the_larger_size(dtype):
     np.testing.assert_allclose(upsampled[0], geometry.coordinate_grid((7, 16)), atol=1e-6)
 
 
-@pytest.mark.parametrize('small, large', [((3, 5), (7, 16)), ((1, 4), (6, 4)), ((6, 8), (3, 4)), ((4, 3), (1, 5))])
+@pytest.mark.parametrize(
+    'small, large', [((3, 5), (7, 16)), ((1, 4), (6, 4)), ((6, 8), (3, 4)), ((4, 3), (1, 5))]
+)
 def test_upsampling_is_the_same_in_both_precisions(small, large):
     maps = _responses((2, *small, 3))
     np.testing.assert_allclose(geometry.upsample(maps.astype(np.float32), large),

@@ -52,20 +52,32 @@ def _relative_error(value, expected):
 # All terms.
 
 
-@pytest.mark.parametrize('name', ['concentration', 'equivariance', 'center_equivariance', 'semantic_consistency'])
+@pytest.mark.parametrize(
+    'name', ['concentration', 'equivariance', 'center_equivariance', 'semantic_consistency']
+)
 def test_repeating_the_batch_leaves_the_loss_unchanged(name):
     rng = _rng()
     features, saliency, responses, basis = _semantic_inputs()
     loss, arguments = {
         'concentration': (losses.concentration_loss, [responses]),
-        'equivariance': (losses.equivariance_loss,
-                         [_logits(0), _logits(1), rng.uniform(size=(BATCH, *SIZE)) > 0.4]),
-        'center_equivariance': (losses.center_equivariance_loss,
-                                [rng.normal(size=(BATCH, PARTS, 2)), rng.normal(size=(BATCH, PARTS, 2)),
-                                 rng.uniform(size=(BATCH, PARTS)) > 0.3]),
+        'equivariance': (
+            losses.equivariance_loss,
+            [_logits(0), _logits(1), rng.uniform(size=(BATCH, *SIZE)) > 0.4],
+        ),
+        'center_equivariance': (
+            losses.center_equivariance_loss,
+            [
+                rng.normal(size=(BATCH, PARTS, 2)),
+                rng.normal(size=(BATCH, PARTS, 2)),
+                rng.uniform(size=(BATCH, PARTS)) > 0.3,
+            ],
+        ),
         'semantic_consistency': (
             lambda features, saliency, responses: losses.semantic_consistency_loss(
-                features, saliency, responses, basis), [features, saliency, responses]),
+                features, saliency, responses, basis
+            ),
+            [features, saliency, responses],
+        ),
     }[name]
     repeated = [np.concatenate([argument] * 3) for argument in arguments]
     value = loss(*arguments).numpy()
@@ -104,12 +116,16 @@ def test_concentration_of_two_pixels_is_their_mean_squared_distance_to_the_middl
 
 def test_concentration_sums_over_parts():
     responses = _rng().uniform(size=(BATCH, *SIZE, PARTS))
-    alone = [losses.concentration_loss(responses[..., part:part + 1]).numpy() for part in range(PARTS)]
+    alone = [
+        losses.concentration_loss(responses[..., part : part + 1]).numpy() for part in range(PARTS)
+    ]
     np.testing.assert_allclose(losses.concentration_loss(responses), sum(alone), rtol=1e-12)
 
 
 def test_concentration_of_an_absent_part_has_finite_gradient():
-    _, (gradient,) = _value_and_gradients(losses.concentration_loss, np.zeros((1, *SIZE, 1), np.float32))
+    _, (gradient,) = _value_and_gradients(
+        losses.concentration_loss, np.zeros((1, *SIZE, 1), np.float32)
+    )
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
@@ -119,9 +135,14 @@ def test_concentration_of_an_absent_part_has_finite_gradient():
 @pytest.mark.parametrize('direction', losses.DIRECTIONS)
 def test_equivariance_is_zero_for_equal_maps(direction):
     logits = _logits(dtype=np.float32)
+    # A constant added to all logits changes no probability.
     value, (gradient, _) = _value_and_gradients(
-        lambda view, target: losses.equivariance_loss(view, target, np.ones((BATCH, *SIZE)), direction=direction),
-        logits, logits + 3)  # A constant added to all logits changes no probability.
+        lambda view, target: losses.equivariance_loss(
+            view, target, np.ones((BATCH, *SIZE)), direction=direction
+        ),
+        logits,
+        logits + 3,
+    )
     np.testing.assert_allclose(value, 0, atol=1e-6)
     np.testing.assert_allclose(gradient, 0, atol=1e-7)
 
@@ -133,8 +154,9 @@ def test_equivariance_is_the_mean_divergence_of_valid_pixels(direction):
     if direction == 'view_to_target':
         p, q = q, p
     expected = (p * np.log(p / q)).sum(-1)[valid].mean()
-    np.testing.assert_allclose(losses.equivariance_loss(view, target, valid, direction=direction), expected,
-                               rtol=1e-12)
+    np.testing.assert_allclose(
+        losses.equivariance_loss(view, target, valid, direction=direction), expected, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize('direction', losses.DIRECTIONS)
@@ -161,8 +183,12 @@ def test_equivariance_without_valid_pixels_is_zero_with_zero_gradient(direction)
 def test_equivariance_of_saturated_logits_is_finite(direction):
     view, target = _logits(0, np.float32) * 1e4, _logits(1, np.float32) * 1e4
     value, (gradient, _) = _value_and_gradients(
-        lambda view, target: losses.equivariance_loss(view, target, np.ones((BATCH, *SIZE)), direction=direction),
-        view, target)
+        lambda view, target: losses.equivariance_loss(
+            view, target, np.ones((BATCH, *SIZE)), direction=direction
+        ),
+        view,
+        target,
+    )
     assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
@@ -173,13 +199,20 @@ def test_center_equivariance_sums_squared_distances_over_visible_parts():
     view, warped = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3, 2), np.float32)
     view[0, 0], warped[0, 1], view[1, 2] = [0.3, 0.4], [1, 0], [5, 5]
     visible = np.array([[1, 1, 1], [1, 1, 0]], np.float32)
-    np.testing.assert_allclose(losses.center_equivariance_loss(view, warped, visible), (0.25 + 1) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.center_equivariance_loss(view, warped, visible), (0.25 + 1) / 2, rtol=1e-6
+    )
 
 
 def test_center_equivariance_has_gradients_through_both_views_where_visible():
     view, warped = _rng(0).normal(size=(1, 2, 2)), _rng(1).normal(size=(1, 2, 2))
     _, (view_gradient, warped_gradient) = _value_and_gradients(
-        lambda view, warped: losses.center_equivariance_loss(view, warped, np.array([[True, False]])), view, warped)
+        lambda view, warped: losses.center_equivariance_loss(
+            view, warped, np.array([[True, False]])
+        ),
+        view,
+        warped,
+    )
     np.testing.assert_allclose(view_gradient, [[2 * (view - warped)[0, 0], [0, 0]]], rtol=1e-12)
     np.testing.assert_allclose(warped_gradient, -np.asarray(view_gradient), rtol=1e-12)
 
@@ -260,8 +293,12 @@ def test_permuting_parts_and_basis_together_leaves_semantic_consistency_unchange
 def test_repeating_the_channels_leaves_semantic_consistency_unchanged():
     features, saliency, responses, basis = _semantic_inputs()
     np.testing.assert_allclose(
-        losses.semantic_consistency_loss(np.tile(features, 3), saliency, responses, np.tile(basis, 3)),
-        losses.semantic_consistency_loss(features, saliency, responses, basis), rtol=1e-12)
+        losses.semantic_consistency_loss(
+            np.tile(features, 3), saliency, responses, np.tile(basis, 3)
+        ),
+        losses.semantic_consistency_loss(features, saliency, responses, basis),
+        rtol=1e-12,
+    )
 
 
 def test_saliency_of_ones_is_no_saliency():
@@ -275,7 +312,10 @@ def test_all_background_is_the_loss_without_parts_and_has_finite_gradients():
     features, saliency, responses, basis = _semantic_inputs()
     terms = losses.semantic_consistency_terms(features, saliency, responses, basis)
     value, gradients = _value_and_gradients(
-        lambda r, w: losses.semantic_consistency_loss(features, saliency, r, w), np.zeros_like(responses), basis)
+        lambda r, w: losses.semantic_consistency_loss(features, saliency, r, w),
+        np.zeros_like(responses),
+        basis,
+    )
     np.testing.assert_allclose(terms.all_background, value, rtol=1e-14)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -294,7 +334,9 @@ def test_orthonormal_loss_is_zero_for_orthonormal_rows_whatever_their_length():
 
 
 def test_orthonormal_loss_of_equal_rows_counts_the_pairs():
-    np.testing.assert_allclose(losses.orthonormal_loss(np.full((PARTS, 7), 2.0)), PARTS * (PARTS - 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.orthonormal_loss(np.full((PARTS, 7), 2.0)), PARTS * (PARTS - 1), rtol=1e-6
+    )
 
 
 def test_orthonormal_loss_of_a_row_of_zeros_is_one_with_zero_gradient():
@@ -320,7 +362,9 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match='`valid_mask`'):
         losses.equivariance_loss(_logits(), _logits(), np.ones((BATCH, *SIZE, 1)))
     with pytest.raises(ValueError, match='`direction`.*sideways'):
-        losses.equivariance_loss(_logits(), _logits(), np.ones((BATCH, *SIZE)), direction='sideways')
+        losses.equivariance_loss(
+            _logits(), _logits(), np.ones((BATCH, *SIZE)), direction='sideways'
+        )
     with pytest.raises(ValueError, match='`visible`'):
         losses.center_equivariance_loss(np.zeros((1, 3, 2)), np.zeros((1, 3, 2)), np.ones((1, 2)))
     with pytest.raises(ValueError, match='`part_basis`'):
