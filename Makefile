@@ -1,0 +1,21 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint quickstart constraints
+
+help:  ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' $(MAKEFILE_LIST)
+
+setup:  ## makes .venv and installs everything into it
+	@bash -euo pipefail -c 'source scripts/environment.sh'
+
+test:  ## checks the style and runs the tests
+	@scripts/test.sh
+
+lint:  ## checks the style
+	@bash -euo pipefail -c 'source scripts/environment.sh; python -m ruff check'
+
+quickstart:  ## trains on drawn photos, evaluates, exports and predicts
+	@scripts/quickstart.sh
+
+constraints:  ## resolves constraints.txt anew, keeping the versions that need not change (needs uv: [dev])
+	uv pip compile setup.py --all-extras --universal --python-version 3.9 --no-annotate \
+		--custom-compile-command 'make constraints' --output-file constraints.txt
