@@ -1,0 +1,111 @@
+"""A folder of photos of one's own, with saliency maps or object masks in folders beside it."""
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from scops_tf import images
+from scops_tf.datasets.lists import DatasetError
+from scops_tf.datasets.records import PartDataset, Record
+
+
+def read(root: str, *, saliency_folder: Optional[str] = None,
+         mask_folder: Optional[str] = None) -> PartDataset:
+    """Finds the photos below a folder; none is opened.
+
+    Args:
+      root: Searched recursively for the suffixes in `images.IMAGE_SUFFIXES`, in either case. Hidden
+        files and folders are passed over, links to folders are not followed.
+      saliency_folder: Soft saliency maps at the photos' relative paths; any image suffix will do.
+      mask_folder: Object masks (non-zero is object), likewise.
+
+    Returns:
+      All photos as `train` and `fit` and no `test`; if `root` has folders train/ and test/, those
+      are the splits and other photos below `root` are not used. Records are sorted by name.
+
+    Raises:
+      DatasetError: If there are no photos, or some of them have no map or more than one.
+    """
+    root = os.path.abspath(os.path.expanduser(root))
+    if not os.path.isdir(root):
+        raise DatasetError(f'no folder {root}; `root` must be a folder of photos.')
+    # Maps that are kept among the photos are no photos.
+    map_folders = [os.path.abspath(os.path.expanduser(folder))
+                   for folder in (saliency_folder, mask_folder) if folder is not None]
+    has_splits = all(os.path.isdir(os.path.join(root, split)) for split in ('train', 'test'))
+    splits: Dict[str, Tuple[Record, ...]] = {'train': (), 'test': ()}
+    for split in splits if has_splits else ('train',):
+        folder = os.path.join(root, split) if has_splits else root
+        names = _image_names(folder, but=map_folders)
+        if not names:
+            raise DatasetError(f'no photos below {folder}; `root` must be a folder of photos '
+                               f'({", ".join(images.IMAGE_SUFFIXES)}).')
+        prefix = f'{split}/' if has_splits else ''
+        splits[split] = tuple(Record(name=prefix + name, path=os.path.join(folder, name))
+                              for name in names)
+    dataset = PartDataset(name='folder', train=splits['train'], fit=splits['train'],
+                          test=splits['test'])
+    return with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
+
+
+def with_maps(dataset: PartDataset, *, saliency_folder: Optional[str] = None,
+              mask_folder: Optional[str] = None) -> PartDataset:
+    """The dataset with the maps of one's own, found by the records' names without their suffixes.
+
+    Args:
+      dataset: Of any kind.
+      saliency_folder: As in `read`; None leaves the records' saliency maps as they are.
+      mask_folder: As in `read`; None leaves the records' masks as they are.
+
+    Raises:
+      DatasetError: If some photos have no map or more than one.
+    """
+    for field, folder in (('saliency_path', saliency_folder), ('mask_path', mask_folder)):
+        if folder is not None:
+            records = dataset.train + dataset.fit + dataset.test
+            paths = _map_paths(os.path.abspath(os.path.expanduser(folder)), field, records)
+            dataset = dataclasses.replace(dataset, **{
+                split: tuple(dataclasses.replace(record, **{field: paths[record.name]})
+                             for record in getattr(dataset, split))
+                for split in ('train', 'fit', 'test')})
+    return dataset
+
+
+def _map_paths(folder: str, field: str, records: Sequence[Record]) -> Dict[str, str]:
+    """Path of the map of every record, by the record's name."""
+    option = field.replace('_path', '_folder')
+    if not os.path.isdir(folder):
+        raise DatasetError(f'no folder {folder}; `{option}` must be a folder of maps.')
+    found: Dict[str, List[str]] = {}
+    for name in _image_names(folder):
+        found.setdefault(os.path.splitext(name)[0], []).append(name)
+    paths: Dict[str, str] = {}
+    missing: List[str] = []
+    for name in dict.fromkeys(record.name for record in records):
+        candidates = found.get(os.path.splitext(name)[0], [])
+        if len(candidates) > 1:
+            raise DatasetError(f'`{option}` must hold one map per photo, got {candidates[0]} and '
+                               f'{candidates[1]} in {folder}; remove one.')
+        if candidates:
+            paths[name] = os.path.join(folder, *candidates[0].split('/'))
+        else:
+            missing.append(name)
+    if missing:
+        raise DatasetError(
+            f'`{option}` must hold a map for every photo, {folder} has none for {missing[0]} '
+            f'({len(missing)} of {len(missing) + len(paths)} are missing); add them at the same '
+            'relative paths, with any image suffix.')
+    return paths
+
+
+def _image_names(root: str, *, but: Sequence[str] = ()) -> List[str]:
+    """Relative paths of the images below `root`, sorted, '/' between folders."""
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders
+                      if not name.startswith('.') and os.path.join(folder, name) not in but]
+        names += [os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
+                  for name in files if not name.startswith('.')
+                  and os.path.splitext(name)[1].lower() in images.IMAGE_SUFFIXES]
+    return sorted(names)
