@@ -141,7 +141,7 @@ def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray
     radii = np.concatenate([limb.radii for limb in limbs.values()])[:, None]
     low, high = (joints - radii).min(0), (joints + radii).max(0)
     room = np.array(size[::-1])
-    unit = rng.uniform(0.8, 0.97) * (room / (high - low)).min()
+    unit = rng.uniform(0.76, 0.98) * (room / (high - low)).min()
     # Edges of the picture lie half a pixel outside the centres of its outer pixels.
     shift = rng.uniform(0.02, 0.98, 2) * (room - unit * (high - low)) - 0.5 - unit * low
     placed = {name: dataclasses.replace(limb, joints=unit * limb.joints @ matrix.T + shift,
