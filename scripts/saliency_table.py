@@ -172,7 +172,7 @@ def measure(root: Path) -> Tuple[Dict, np.ndarray]:
 
 def markdown(result: Dict) -> str:
     """The tables."""
-    lines = [f'{sum(result["photos"].values())} photos; scores in percent; ms is processor time of a '
+    lines = [f'{sum(result["photos"].values())} photos; scores in percent; ms: processor time of a '
              f'photo of {_TIMED_SIZE[1]}x{_TIMED_SIZE[0]} on one core.', '',
              '| map | max-F ↑ | MAE ↓ | IoU, adaptive ↑ | ms |', '|---|---|---|---|---|']
     for label, row in result['methods'].items():
