@@ -151,7 +151,8 @@ install() {
     missing=$(missing_for_crf)
     if [[ -n $missing ]] || ! pip_install test,crf; then
         if [[ -z $missing ]]; then
-            grep -Eq "(Failed building wheel for|╰─>) pydensecrf2" "$scops_log" || explain_failed_install
+            grep -q "Failed building wheel for pydensecrf2" "$scops_log" ||
+                explain_failed_install
             missing="it could not be built (log: $scops_log)"
         fi
         pip_install test || explain_failed_install
