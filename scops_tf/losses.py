@@ -121,7 +121,8 @@ def semantic_consistency_terms(
     so their inner products at the features' resolution suffice; the second one up-samples K
     channels instead of C. Nothing of size B*H*W*C is made. The terms are joined at each pixel,
     where they are of one magnitude; joined after summing over the batch they would cancel in
-    float32.
+    float32. So they agree with the plain form to 1e-5 in float32; less closely on GPUs where
+    TensorFlow takes matrix products in TensorFloat-32.
 
     Args:
       reference_features: float[B,h,w,C]. V, features of the untransformed image; a constant.
