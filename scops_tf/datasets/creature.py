@@ -140,10 +140,10 @@ def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray
     joints = np.concatenate([limb.joints for limb in limbs.values()]) @ matrix.T
     radii = np.concatenate([limb.radii for limb in limbs.values()])[:, None]
     low, high = (joints - radii).min(0), (joints + radii).max(0)
-    room = np.array(size[::-1])
-    unit = rng.uniform(0.76, 0.98) * (room / (high - low)).min()
-    # Edges of the picture lie half a pixel outside the centres of its outer pixels.
-    shift = rng.uniform(0.02, 0.98, 2) * (room - unit * (high - low)) - 0.5 - unit * low
+    # From the centre of the first pixel to that of the last, so that the outermost stay free.
+    room = np.array(size[::-1]) - 1.01
+    unit = rng.uniform(0.76, 1) * (room / (high - low)).min()
+    shift = rng.uniform(0, 1, 2) * (room - unit * (high - low)) - unit * low
     placed = {name: dataclasses.replace(limb, joints=unit * limb.joints @ matrix.T + shift,
                                         radii=unit * limb.radii) for name, limb in limbs.items()}
     return placed, unit * points @ matrix.T + shift, unit

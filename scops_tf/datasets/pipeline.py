@@ -278,7 +278,7 @@ def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: r
     for name, array in arrays.items():
         if name in signature:
             raise ValueError(f'`arrays` must not be named {name!r}, which batches hold anyway.')
-        if len(array) != len(store):
+        if hasattr(array, '__len__') and len(array) != len(store):
             raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
                              f'got {len(array)}.')
         row = np.asarray(array[np.zeros(1, np.int64)])
