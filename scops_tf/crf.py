@@ -13,7 +13,7 @@ import numpy as np
 
 # Least probability in the unary term: a part that is impossible by its response alone may still
 # be argued for by its surroundings, and the logarithm is finite.
-_LEAST_PROBABILITY = 1e-6
+_LEAST_PROBABILITY = 1e-5
 
 
 class CrfError(ValueError):
@@ -77,8 +77,8 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     if spatial_weight:
         field.addPairwiseGaussian(sxy=spatial_sigma, compat=spatial_weight)
     if bilateral and bilateral_weight:
-        field.addPairwiseBilateral(sxy=bilateral_sigma, srgb=color_sigma, rgbim=np.array(image),
-                                   compat=bilateral_weight)
+        field.addPairwiseBilateral(sxy=bilateral_sigma, srgb=color_sigma,
+                                   rgbim=np.array(image, order='C'), compat=bilateral_weight)
     beliefs = np.array(field.inference(iterations))
     return beliefs.argmax(axis=0).reshape(height, width).astype(np.uint8)
 

@@ -43,10 +43,12 @@ def main(argv: List[str]) -> None:
         sys.exit(1)
 
 
-flags.DEFINE_string('images', None, 'Folder of photos, searched recursively.', required=True)
-flags.DEFINE_string('out', None, 'Folder of the maps, at the relative paths of the photos.',
-                    required=True)
-flags.DEFINE_string('shard', '0/1',
-                    'i/n: the i-th (from 0) of n parts of the photos, for n machines.')
-flags.DEFINE_integer('num_workers', None, 'Processes; one per core where not given.', lower_bound=1)
-command.run(main)
+if __name__ == '__main__':
+    flags.DEFINE_string('images', None, 'Folder of photos, searched recursively.', required=True)
+    flags.DEFINE_string('out', None, 'Folder of the maps, at the relative paths of the photos.',
+                        required=True)
+    flags.DEFINE_string('shard', '0/1',
+                        'i/n: the i-th (from 0) of n parts of the photos, for n machines.')
+    flags.DEFINE_integer('num_workers', None, 'Processes; one per core where not given.',
+                         lower_bound=1)
+    command.run(main)
