@@ -49,6 +49,8 @@ class PartDataset:
       landmark_names: One name per landmark, () where there are none.
       part_names: One name per true part (label 1 first), () where there are none.
       protocol: Name of the evaluation protocol that belongs to the dataset.
+      notes: Sentences to print beside every score: counts that differ from the paper's, photos left
+        out.
     """
 
     name: str
@@ -58,3 +60,4 @@ class PartDataset:
     landmark_names: Tuple[str, ...] = ()
     part_names: Tuple[str, ...] = ()
     protocol: str = 'none'
+    notes: Tuple[str, ...] = ()
