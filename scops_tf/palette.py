@@ -30,11 +30,11 @@ def color_distances(colors: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Least CIELAB distance of each pair of colours over normal vision, protanopia, deuteranopia.
 
     Args:
-        colors: uint8[N,3]. RGB.
-        other: uint8[M,3]. RGB.
+      colors: uint8[N,3]. RGB.
+      other: uint8[M,3]. RGB.
 
     Returns:
-        f64[N,M]. About 2 can just be told apart side by side.
+      f64[N,M]. About 2 can just be told apart side by side.
     """
     differences = _lab_of_visions(colors)[:, :, None] - _lab_of_visions(other)[:, None]
     return np.linalg.norm(differences, axis=-1).min(axis=0)
@@ -69,13 +69,13 @@ def palette(num_parts: int) -> np.ndarray:
     part has the same colour whatever K is.
 
     Args:
-        num_parts: K, from 0 to 255.
+      num_parts: K, from 0 to 255.
 
     Returns:
-        uint8[K+1,3]. RGB.
+      uint8[K+1,3]. RGB.
 
     Raises:
-        ValueError: If `num_parts` is out of range.
+      ValueError: If `num_parts` is out of range.
     """
     if not 0 <= num_parts <= 255:
         raise ValueError(f'`num_parts` must lie in [0, 255], as labels do; got {num_parts}.')

@@ -18,11 +18,11 @@ def fit(image: np.ndarray, size: Tuple[int, int]) -> Tuple[np.ndarray, float]:
     """Scales an image, its sides in proportion, to the largest that lies inside a size.
 
     Args:
-        image: uint8[H,W,3].
-        size: (height, width) in pixels.
+      image: uint8[H,W,3].
+      size: (height, width) in pixels.
 
     Returns:
-        uint8[h,w,3] with h = height or w = width, and the factor.
+      uint8[h,w,3] with h = height or w = width, and the factor.
     """
     height, width = image.shape[:2]
     factor = min(size[0] / height, size[1] / width)
@@ -48,16 +48,16 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], *, column_captions: Sequence[str
     """Images in a grid of columns of one width; each is fitted into its cell and never cut.
 
     Args:
-        rows: Rows of uint8[h,w,3] of any sizes; rows may differ in length.
-        column_captions: Above the columns, or ().
-        row_captions: Above each row's first image, or ().
-        cell_size: (height, width) of a cell; a row of flatter images is as high as the highest.
+      rows: Rows of uint8[h,w,3] of any sizes; rows may differ in length.
+      column_captions: Above the columns, or ().
+      row_captions: Above each row's first image, or ().
+      cell_size: (height, width) of a cell; a row of flatter images is as high as the highest.
 
     Returns:
-        uint8[H,W,3].
+      uint8[H,W,3].
 
     Raises:
-        ValueError: If there is no image, or there are more captions than rows or columns.
+      ValueError: If there is no image, or there are more captions than rows or columns.
     """
     num_columns = max((len(row) for row in rows), default=0)
     if not num_columns:

@@ -49,14 +49,14 @@ def write_label_png(path: str, labels: np.ndarray, colors: Optional[np.ndarray] 
     """Writes labels as a PNG whose values are the labels, with a palette to see them, atomically.
 
     Args:
-        path: File to write or replace; its folder is made.
-        labels: Integers [H,W] in [0, 255].
-        colors: uint8[N,3], the palette, with a colour for every label; `palette` of the largest
-            label where None.
+      path: File to write or replace; its folder is made.
+      labels: Integers [H,W] in [0, 255].
+      colors: uint8[N,3], the palette, with a colour for every label; `palette` of the largest
+        label where None.
 
     Raises:
-        ValueError: If `labels` is anything else or one has no colour.
-        OSError: If the file cannot be written.
+      ValueError: If `labels` is anything else or one has no colour.
+      OSError: If the file cannot be written.
     """
     labels = _check_labels(labels)
     largest = int(labels.max(initial=0))
@@ -80,11 +80,11 @@ def boundaries(labels: np.ndarray, *, thickness: int = 1) -> np.ndarray:
     """Pixels of parts that lie within `thickness` steps of another label, in the part's inside.
 
     Args:
-        labels: Integers [H,W].
-        thickness: In pixels, counted along rows and columns.
+      labels: Integers [H,W].
+      thickness: In pixels, counted along rows and columns.
 
     Returns:
-        bool[H,W]. The picture's border is no boundary.
+      bool[H,W]. The picture's border is no boundary.
     """
     labels = _check_labels(labels)
     height, width = labels.shape
@@ -111,16 +111,16 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
     """Photo with its parts tinted and outlined; the background is left as it is.
 
     Args:
-        image: uint8[H,W,3].
-        labels: Integers [H,W].
-        alpha: Share of the part's colour in the tint, in [0, 1].
-        outlined: Whether a part has a border of its full colour, inside its area.
+      image: uint8[H,W,3].
+      labels: Integers [H,W].
+      alpha: Share of the part's colour in the tint, in [0, 1].
+      outlined: Whether a part has a border of its full colour, inside its area.
 
     Returns:
-        uint8[H,W,3].
+      uint8[H,W,3].
 
     Raises:
-        ValueError: If sizes or types do not agree.
+      ValueError: If sizes or types do not agree.
     """
     image, labels = _check_image(image), _check_labels(labels)
     if image.shape[:2] != labels.shape:
@@ -145,13 +145,13 @@ def response_heatmaps(part_responses: np.ndarray) -> np.ndarray:
     """A heat map per part in its colour, on the fixed scale [0, 1]: a dead part looks dead.
 
     Args:
-        part_responses: f[H,W,K] in [0, 1], background removed.
+      part_responses: f[H,W,K] in [0, 1], background removed.
 
     Returns:
-        uint8[K,H,W,3].
+      uint8[K,H,W,3].
 
     Raises:
-        ValueError: If `part_responses` is not of rank 3 or holds no part.
+      ValueError: If `part_responses` is not of rank 3 or holds no part.
     """
     part_responses = np.asarray(part_responses)
     if part_responses.ndim != 3 or not part_responses.shape[-1]:
@@ -194,16 +194,16 @@ def draw_centers(image: np.ndarray, centers: np.ndarray, presence: Optional[np.n
     """Photo with a numbered dot in the part's colour at the centre of every part present.
 
     Args:
-        image: uint8[H,W,3].
-        centers: f[K,2]. Pixels of `image`; a centre that is not finite is not drawn.
-        presence: f[K] in [0, 1], the largest response of each part, or bool[K]; None draws all.
-        min_presence: Parts of less presence are not drawn: their centre is that of noise.
+      image: uint8[H,W,3].
+      centers: f[K,2]. Pixels of `image`; a centre that is not finite is not drawn.
+      presence: f[K] in [0, 1], the largest response of each part, or bool[K]; None draws all.
+      min_presence: Parts of less presence are not drawn: their centre is that of noise.
 
     Returns:
-        uint8[H,W,3].
+      uint8[H,W,3].
 
     Raises:
-        ValueError: If the shapes do not agree.
+      ValueError: If the shapes do not agree.
     """
     image, centers = _check_image(image), _check_points('centers', centers)
     presence = np.ones(len(centers)) if presence is None else np.asarray(presence, np.float64)
@@ -223,16 +223,16 @@ def draw_landmarks(image: np.ndarray, landmarks: np.ndarray, visible: Optional[n
     """Photo with landmarks as blue dots, each with a line to an orange dot where it is predicted.
 
     Args:
-        image: uint8[H,W,3].
-        landmarks: f[L,2]. Pixels of `image`.
-        visible: bool[L], landmarks to draw; all where None.
-        predicted: f[L,2] in pixels of `image`, or None.
+      image: uint8[H,W,3].
+      landmarks: f[L,2]. Pixels of `image`.
+      visible: bool[L], landmarks to draw; all where None.
+      predicted: f[L,2] in pixels of `image`, or None.
 
     Returns:
-        uint8[H,W,3].
+      uint8[H,W,3].
 
     Raises:
-        ValueError: If the shapes do not agree.
+      ValueError: If the shapes do not agree.
     """
     image, landmarks = _check_image(image), _check_points('landmarks', landmarks)
     visible = np.ones(len(landmarks), bool) if visible is None else np.asarray(visible, bool)
@@ -257,16 +257,16 @@ def legend(num_parts: int, names: Optional[Sequence[str]] = None, *, width: int 
     """Strip with every part's colour, 'part 1' and its name if it has one, in lines.
 
     Args:
-        num_parts: K, at least 1.
-        names: K names, or None.
-        width: Of the strip in pixels; an entry that is longer widens it.
-        text_size: Height of the letters in pixels.
+      num_parts: K, at least 1.
+      names: K names, or None.
+      width: Of the strip in pixels; an entry that is longer widens it.
+      text_size: Height of the letters in pixels.
 
     Returns:
-        uint8[h,w,3].
+      uint8[h,w,3].
 
     Raises:
-        ValueError: If there is not one name per part.
+      ValueError: If there is not one name per part.
     """
     if names is not None and len(names) != num_parts:
         raise ValueError(f'`names` must hold {num_parts} names, one per part; got {len(names)}.')
@@ -295,14 +295,14 @@ def parts_picture(image: np.ndarray, labels: np.ndarray, centers: Optional[np.nd
     """Overlay and part centres, drawn at the size they are shown at so that they stay crisp.
 
     Args:
-        image: uint8[H,W,3].
-        labels: Integers [H,W].
-        centers: f[K,2] in pixels of `image`, or None for no dots.
-        presence: As in `draw_centers`.
-        cell_size: (height, width) to fit the picture into; the image's own size where None.
+      image: uint8[H,W,3].
+      labels: Integers [H,W].
+      centers: f[K,2] in pixels of `image`, or None for no dots.
+      presence: As in `draw_centers`.
+      cell_size: (height, width) to fit the picture into; the image's own size where None.
 
     Returns:
-        uint8[h,w,3].
+      uint8[h,w,3].
     """
     shown, factor = sheets.fit(_check_image(image), cell_size or image.shape[:2])
     labels = Image.fromarray(_check_labels(labels))
@@ -323,19 +323,19 @@ def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.
     """What a training sees and what it makes of it: a row of pictures per photo.
 
     Args:
-        images: uint8[B,H,W,3], B at least 1.
-        part_responses: f[B,h,w,K] in [0, 1], background removed.
-        labels: Integers [B,H,W].
-        centers: f[B,K,2] in pixels of `images`, or None.
-        presence: [B,K] as in `draw_centers`, or None.
-        saliency_maps: f[B,h,w] in [0, 1], or None.
-        views: uint8[B,H,W,3], the transformed photos, or None.
-        view_labels: Integers [B,H,W], labels of `views`, or None.
-        view_centers: f[B,K,2] in pixels of `views`, or None.
-        cell_size: (height, width) that each picture is fitted into.
+      images: uint8[B,H,W,3], B at least 1.
+      part_responses: f[B,h,w,K] in [0, 1], background removed.
+      labels: Integers [B,H,W].
+      centers: f[B,K,2] in pixels of `images`, or None.
+      presence: [B,K] as in `draw_centers`, or None.
+      saliency_maps: f[B,h,w] in [0, 1], or None.
+      views: uint8[B,H,W,3], the transformed photos, or None.
+      view_labels: Integers [B,H,W], labels of `views`, or None.
+      view_centers: f[B,K,2] in pixels of `views`, or None.
+      cell_size: (height, width) that each picture is fitted into.
 
     Returns:
-        uint8[h,w,3].
+      uint8[h,w,3].
     """
     def item(values: Optional[np.ndarray], index: int) -> Optional[np.ndarray]:
         return None if values is None else values[index]
