@@ -1,0 +1,174 @@
+"""PASCAL-Part annotations (Chen et al., 2014): the objects of a photo and their parts, from a .mat.
+
+    anno: imname, objects(1..n): class, class_ind, mask, parts(1..m): part_name, mask
+
+Masks are as large as the photo. Parts overlap: an eye lies on the head, a door on the left side.
+"""
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from typing import Any, List, NamedTuple, Tuple
+import zlib
+
+import numpy as np
+import scipy.io
+
+from scops_tf.datasets.lists import RESTORE, DatasetError
+
+_QUADRUPED = ('head', 'leye', 'reye', 'lear', 'rear', 'muzzle', 'torso', 'neck', 'lfuleg', 'lflleg',
+              'rfuleg', 'rflleg', 'lbuleg', 'lblleg', 'rbuleg', 'rblleg', 'tail')
+_COACH = ('frontside', 'leftside', 'rightside', 'backside', 'roofside', 'leftmirror', 'rightmirror',
+          'fliplate', 'bliplate', 'door', 'wheel', 'headlight', 'window')
+# Of the categories of the paper, as in the annotations; numbered parts (wheel_1, wheel_2) are one.
+PART_NAMES = {
+    'aeroplane': ('body', 'stern', 'lwing', 'rwing', 'tail', 'engine', 'wheel'),
+    'bus': _COACH,
+    'car': _COACH,
+    'cow': _QUADRUPED + ('lhorn', 'rhorn'),
+    'horse': _QUADRUPED + ('lfho', 'rfho', 'lbho', 'rbho'),
+    'motorbike': ('fwheel', 'bwheel', 'handlebar', 'saddle', 'headlight'),
+    'sheep': _QUADRUPED + ('lhorn', 'rhorn'),
+}
+CATEGORIES = tuple(PART_NAMES)
+# The type of a compressed element (miCOMPRESSED) in MATLAB's file format.
+_COMPRESSED = 15
+
+
+class Part(NamedTuple):
+    """A part of an object: its name without a number, and bool[H,W]."""
+
+    name: str
+    mask: np.ndarray
+
+
+class Object(NamedTuple):
+    """An object of a photo; `category` as PASCAL-Part spells it, which is not always VOC's way."""
+
+    category: str
+    mask: np.ndarray
+    parts: Tuple[Part, ...]
+
+    @property
+    def box(self) -> Tuple[int, int, int, int]:
+        """(x, y, width, height) in pixels: `width` pixels from pixel x on."""
+        columns, rows = self.mask.any(axis=0).nonzero()[0], self.mask.any(axis=1).nonzero()[0]
+        return (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1,
+                int(rows[-1] - rows[0]) + 1)
+
+
+class Annotation(NamedTuple):
+    """What PASCAL-Part says of a photo; `size` is (height, width), (0, 0) without objects."""
+
+    size: Tuple[int, int]
+    objects: Tuple[Object, ...]
+
+    def object_mask(self, category: str) -> np.ndarray:
+        """bool[H,W]. Pixels of all objects of the category."""
+        masks = [found.mask for found in self.objects if found.category == category]
+        return np.any(masks, axis=0) if masks else np.zeros(self.size, bool)
+
+    def part_mask(self, category: str) -> np.ndarray:
+        """u8[H,W]. True part labels, 1 for the first of `PART_NAMES[category]`.
+
+        Where parts overlap the smallest is seen, as an eye is on a head. Pixels of an object that
+        belong to none of its parts (a seam of some 3 %) are 0, as the background is.
+        """
+        names = PART_NAMES[category]
+        parts = [part for found in self.objects if found.category == category
+                 for part in found.parts]
+        labels = np.zeros(self.size, np.uint8)
+        for part in sorted(parts, key=lambda part: -part.mask.sum()):
+            labels[part.mask] = 1 + names.index(part.name)
+        return labels
+
+
+def read_annotation(path: str) -> Annotation:
+    """Reads a .mat of Annotations_Part.
+
+    Objects without a pixel are passed over, and so are parts.
+
+    Raises:
+      DatasetError: If the file is damaged, or not the annotation of the photo it is named after.
+    """
+    def damaged(law: str) -> DatasetError:
+        return DatasetError(f'{path} {law}; {RESTORE}')
+
+    with open(path, 'rb') as file:
+        data = file.read()
+    if not _is_intact(data):
+        raise damaged('must be a compressed MATLAB file, as PASCAL-Part has them; it is damaged or '
+                      'another kind of file')
+    try:
+        content = scipy.io.loadmat(io.BytesIO(data))
+    except Exception as error:  # Data of another kind raises all kinds: ValueError, TypeError, ...
+        reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+        raise damaged(f'must be an annotation of PASCAL-Part, but reading it fails ({reason})'
+                      ) from None
+    try:
+        annotation = content['anno'][0, 0]
+        stem = os.path.splitext(os.path.basename(path))[0]
+        if _text(annotation['imname']) != stem:
+            raise damaged(f'must be the annotation of {stem}, it is that of '
+                          f'{_text(annotation["imname"])!r}')
+        objects = [_object(element) for element in annotation['objects'].flat]
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise damaged('must hold anno with imname and objects of class, mask and parts, but '
+                      f'{type(error).__name__} {error}') from None
+    sizes = {mask.shape for found in objects
+             for mask in (found.mask, *(part.mask for part in found.parts))}
+    if len(sizes) > 1:
+        raise damaged(f'must hold masks of one size, got {sorted(sizes)}')
+    for found in objects:
+        for part in found.parts:
+            if part.name not in PART_NAMES.get(found.category, (part.name,)):
+                raise damaged(f'must name parts of PASCAL-Part, got {part.name!r} of a '
+                              f'{found.category}')
+    size = sizes.pop() if sizes else (0, 0)
+    return Annotation(size, tuple(found for found in objects if found.mask.any()))
+
+
+def _is_intact(data: bytes) -> bool:
+    """Whether this is a MATLAB 5 file of compressed elements whose checksums are right.
+
+    SciPy's reader can crash, taking Python with it, on damage that no checksum has found first.
+    """
+    position = 128
+    if data[124:128] != b'\x00\x01IM' or len(data) == position:
+        return False
+    while position < len(data):
+        kind, length = struct.unpack('<II', data[position:position + 8].ljust(8, b'\0'))
+        element = data[position + 8:position + 8 + length]
+        if kind != _COMPRESSED or len(element) != length:
+            return False
+        try:
+            zlib.decompress(element)
+        except zlib.error:
+            return False
+        position += 8 + length
+    return True
+
+
+def _object(element: Any) -> Object:
+    parts: List[Part] = []
+    for part in element['parts'].flat:
+        mask = _mask(part['mask'])
+        if mask.any():
+            parts.append(Part(re.sub(r'_\d+$', '', _text(part['part_name'])), mask))
+    return Object(_text(element['class']), _mask(element['mask']), tuple(parts))
+
+
+def _text(value: np.ndarray) -> str:
+    if value.dtype.kind != 'U' or value.size != 1:
+        raise TypeError('for text there is something else')
+    return str(value.item())
+
+
+def _mask(value: np.ndarray) -> np.ndarray:
+    if value.ndim != 2 or value.dtype.kind not in 'biuf' or not value.size:
+        raise TypeError('for a mask there is something else')
+    return value > 0
