@@ -1,0 +1,211 @@
+"""PASCAL VOC (Everingham et al., 2010) with PASCAL-Part (Chen et al., 2014): a category of seven.
+
+    JPEGImages/*.jpg         photos of VOC 2010 or a later year
+    Annotations_Part/*.mat   the annotations of PASCAL-Part, objects and parts
+    ImageSets/Main/*.txt     optional: lists of photos
+
+Masks are extracted into a folder of the caller's, since the others read images:
+
+    <cache>/annotations.json                         what the filters need to know of each .mat
+    <cache>/<category>/{masks,part_masks}/*.png   named after the photo and the state of its .mat
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+import tqdm
+
+from scops_tf import images
+from scops_tf.datasets import photos
+from scops_tf.datasets.lists import RESTORE, DatasetError, read_lines
+from scops_tf.datasets.pascal_annotation import CATEGORIES, PART_NAMES, read_annotation
+from scops_tf.datasets.records import PartDataset, Record
+
+MIN_BOX_AREA = 0.2
+MIN_PART_SHARE = 1 / 3
+# Changes with what is extracted, so that nothing of another version is taken for it.
+_VERSION = 1
+_INDEX = 'annotations.json'
+
+
+class _Object(NamedTuple):
+    """The largest object of the category in a photo, and the photo's annotation."""
+
+    path: str
+    stamp: str
+    size: Tuple[int, int]
+    box: Tuple[int, int, int, int]
+    parts: Tuple[str, ...]
+
+    @property
+    def box_area(self) -> float:
+        return self.box[2] * self.box[3] / (self.size[0] * self.size[1])
+
+
+def read(root: str, *, category: str, cache_folder: str, min_box_area: float = MIN_BOX_AREA,
+         min_part_share: float = MIN_PART_SHARE,
+         image_sets: Optional[Tuple[str, str]] = None) -> PartDataset:
+    """Reads the annotations and extracts the masks; the first time takes minutes for all of VOC.
+
+    A photo is taken if the box of its largest object of the category covers `min_box_area` of it
+    (as in the paper) and this object shows `min_part_share` of the category's part names or more.
+    The paper leaves out "images where only a small portion of ground-truth parts are present"
+    without a number (§4.3): that one is ours.
+
+    Args:
+      root: The folder that holds the folders named above (of VOC: VOCdevkit/VOC2010).
+      category: One of `CATEGORIES`.
+      cache_folder: For what is extracted. It may be shared by categories and by runs; photos that
+        were extracted before are not read again unless their .mat has changed.
+      min_box_area: In [0, 1].
+      min_part_share: In [0, 1]; numbered parts (wheel_1, wheel_2) count once.
+      image_sets: Lists below ImageSets/ to train and to test on, such as ('Main/train',
+        'Main/val'). Where None the photos that are trained on are tested on: no annotation is
+        trained on, and the paper tells of no split.
+
+    Returns:
+      `train` and `fit` are the same. Records are in the order of their names, the photos' file
+      names. Masks are of all objects of the category together, boxes of the largest one. `notes`
+      state the filter and the counts.
+
+    Raises:
+      DatasetError: If a file is missing or malformed, an argument unfit, or no photo is left.
+      OSError: If the cache cannot be written.
+    """
+    if category not in CATEGORIES:
+        raise DatasetError(f'`category` must be one of {", ".join(CATEGORIES)}; got {category!r}.')
+    for option, value in (('min_box_area', min_box_area), ('min_part_share', min_part_share)):
+        if not 0 <= value <= 1:
+            raise DatasetError(f'`{option}` must lie in [0, 1], got {value}.')
+    root, cache = (os.path.abspath(os.path.expanduser(path)) for path in (root, cache_folder))
+    objects = _largest_objects(root, cache, category)
+    part_names = PART_NAMES[category]
+    # Less a rounding error: a third of 21 names is 7.
+    chosen = {name: found for name, found in objects.items() if found.box_area >= min_box_area
+              and len(found.parts) >= min_part_share * len(part_names) - 1e-9}
+    paths = {name: os.path.join(root, 'JPEGImages', f'{name}.jpg') for name in chosen}
+    photos.check_present(list(paths.values()), f'photos chosen of the category {category}',
+                         f'download PASCAL VOC 2010 and unpack it to {root}')
+    for (name, path), size in zip(paths.items(), photos.sizes(list(paths.values()))):
+        if size not in (None, chosen[name].size):
+            raise DatasetError(f'{path} must be as large as the masks in {name}.mat, (height, '
+                               f'width) {chosen[name].size}, got {size}; {RESTORE}')
+    masks = _extract(chosen, os.path.join(cache, category), category)
+    records = {name: Record(name=f'{name}.jpg', path=paths[name],
+                            box=np.array(found.box, np.float32),
+                            mask_path=masks[name][0], part_mask_path=masks[name][1])
+               for name, found in chosen.items()}
+    splits: List[Tuple[Record, ...]] = []
+    for image_set in image_sets or (None, None):
+        listed = records if image_set is None else _image_set(root, image_set)
+        splits.append(tuple(records[name] for name in records if name in listed))
+        if not splits[-1]:
+            where = '' if image_set is None else f' in {image_set}'
+            raise DatasetError(
+                f'`min_box_area` and `min_part_share` must leave photos, of {len(objects)} of the '
+                f'category {category} none is left{where} at {min_box_area:g} and '
+                f'{min_part_share:.3g}; lower them')
+    return PartDataset(
+        name='pascal', train=splits[0], fit=splits[0], test=splits[1], part_names=part_names,
+        protocol='pascal', notes=(
+            f'{len(chosen)} of {len(objects)} photos of the category {category} are taken: the box '
+            f'of the largest object covers {100 * min_box_area:g} % of the photo or more, and it '
+            f'shows {100 * min_part_share:.3g} % of the {len(part_names)} part names or more. The '
+            'paper gives no number for the latter.',))
+
+
+def _image_set(root: str, name: str) -> Dict[str, None]:
+    if any(piece in ('', '.', '..') for piece in name.split('/')):
+        raise DatasetError(f'`image_sets` must name lists below ImageSets/, got {name!r}.')
+    path = os.path.join(root, 'ImageSets', *name.split('/')) + '.txt'
+    return {line.relative_path(0): None
+            for line in read_lines(path, num_columns=1, advice='give the name of another list')}
+
+
+def _largest_objects(root: str, cache: str, category: str) -> Dict[str, _Object]:
+    """The photos that show the category, by name and in its order."""
+    found: Dict[str, _Object] = {}
+    for name, entry in _index(root, cache).items():
+        candidates = [_Object(entry['path'], entry['stamp'], tuple(entry['size']), tuple(box),
+                              tuple(parts))
+                      for kind, box, parts in entry['objects'] if kind == category]
+        if candidates:
+            found[name] = max(candidates, key=lambda candidate: candidate.box_area)
+    if not found:
+        raise DatasetError(f'`category` must be shown by a photo, {root} has no {category} among '
+                           'its annotations; give another one, or the whole of PASCAL-Part')
+    return found
+
+
+def _index(root: str, cache: str) -> Dict[str, Dict[str, Any]]:
+    """What is known of every annotation, by the photo's name; read where it is new or changed."""
+    folder = os.path.join(root, 'Annotations_Part')
+    advice = f'download PASCAL-Part and unpack it to {root}'
+    if not os.path.isdir(folder):
+        raise DatasetError(f'no Annotations_Part in {root}; {advice}')
+    paths = {os.path.splitext(name)[0]: os.path.join(folder, name)
+             for name in sorted(os.listdir(folder))
+             if name.endswith('.mat') and not name.startswith('.')}
+    if not paths:
+        raise DatasetError(f'no annotations (*.mat) in {folder}; {advice}')
+    known = _read_index(cache)
+    stamps = {name: _stamp(path) for name, path in paths.items()}
+    new = [name for name in paths if stamps[name] not in known]
+    try:
+        for name in _with_progress(new, 'Reading annotations'):
+            annotation = read_annotation(paths[name])
+            known[stamps[name]] = {
+                'size': annotation.size,
+                'objects': [(found.category, found.box, sorted({part.name for part in found.parts}))
+                            for found in annotation.objects]}
+    finally:  # What was read stays read when the rest is interrupted.
+        if new:
+            _write_index(cache, known)
+    return {name: {**known[stamps[name]], 'path': paths[name], 'stamp': stamps[name]}
+            for name in paths}
+
+
+def _stamp(path: str) -> str:
+    """Changes with the file, and with what is made of it."""
+    status = os.stat(path)
+    text = f'{_VERSION} {os.path.basename(path)} {status.st_size} {status.st_mtime_ns}'
+    return hashlib.sha256(text.encode('utf-8')).hexdigest()[:16]
+
+
+def _extract(objects: Mapping[str, _Object], folder: str, category: str
+             ) -> Dict[str, Tuple[str, str]]:
+    """Paths of the object mask and of the part mask of each photo, written where they are not."""
+    paths = {name: tuple(os.path.join(folder, kind, f'{name}-{found.stamp}.png')
+                         for kind in ('masks', 'part_masks')) for name, found in objects.items()}
+    new = [name for name in objects if not all(map(os.path.isfile, paths[name]))]
+    for name in _with_progress(new, 'Extracting masks'):
+        annotation = read_annotation(objects[name].path)
+        images.write_png(paths[name][0], 255 * annotation.object_mask(category).astype(np.uint8))
+        images.write_png(paths[name][1], annotation.part_mask(category))
+    return paths
+
+
+def _with_progress(names: List[str], title: str) -> Iterable[str]:
+    return tqdm.tqdm(names, desc=title, unit='photo', disable=len(names) < 100)
+
+
+def _read_index(cache: str) -> Dict[str, Dict[str, Any]]:
+    try:
+        with open(os.path.join(cache, _INDEX), encoding='utf-8') as file:
+            content = json.load(file)
+    except (FileNotFoundError, ValueError):  # What cannot be understood is made anew.
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_index(cache: str, known: Mapping[str, Any]) -> None:
+    os.makedirs(cache, exist_ok=True)
+    path = os.path.join(cache, _INDEX)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'w', encoding='utf-8') as file:
+        json.dump(known, file)
+    os.replace(temporary, path)
