@@ -13,6 +13,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tupl
 import numpy as np
 
 from scops_tf.datasets.lists import RESTORE, DatasetError, Line, read_lines
+from scops_tf.datasets.photos import check_present
 from scops_tf.datasets.records import PartDataset, Record
 
 FOLDER = 'CUB_200_2011'
@@ -65,7 +66,7 @@ def read(root: str, *, classes: Optional[Sequence[int]] = (1, 2, 3)) -> PartData
 
     chosen = _chosen_images(class_ids, classes, root)
     photos = {i: os.path.join(root, 'images', *paths[i].split('/')) for i in chosen}
-    _check_present(photos, 'photos listed in images.txt', advice)
+    check_present(list(photos.values()), 'photos listed in images.txt', advice)
     masks = _masks(root, {i: paths[i] for i in chosen})
 
     records: Tuple[List[Record], List[Record]] = ([], [])
@@ -151,20 +152,13 @@ def _ranges(numbers: Set[int]) -> str:
     return ', '.join('-'.join(map(str, span)) for span in spans)
 
 
-def _check_present(paths: Dict[int, str], what: str, advice: str) -> None:
-    missing = [path for path in paths.values() if not os.path.isfile(path)]
-    if missing:
-        raise DatasetError(f'{len(missing)} of the {len(paths)} {what} are missing, the first is '
-                           f'{missing[0]}; {advice}.')
-
-
 def _masks(root: str, paths: Dict[int, str]) -> Dict[int, str]:
     for parent in (root, os.path.dirname(root)):
         folder = os.path.join(parent, 'segmentations')
         if os.path.isdir(folder):
             masks = {i: os.path.join(folder, *path.split('/')) for i, path in paths.items()}
             masks = {i: os.path.splitext(path)[0] + '.png' for i, path in masks.items()}
-            _check_present(masks, 'masks of the photos',
-                           f'unpack the segmentations again or remove {folder}')
+            check_present(list(masks.values()), 'masks of the photos',
+                          f'unpack the segmentations again or remove {folder}')
             return masks
     return {}
