@@ -156,10 +156,18 @@ def test_the_folder_above_the_data_will_do_too(root):
 
 
 def test_the_database_is_opened_for_reading_alone(root):
+    # In this mode SQLite would make files beside the database even to read it.
+    change(root, 'PRAGMA journal_mode = WAL')
     before = {path: path.stat().st_mtime_ns for path in root.iterdir()}
     content = (root / 'aflw.sqlite').read_bytes()
     aflw.read(str(root))
-    assert {path: path.stat().st_mtime_ns for path in root.iterdir()} == before
+    database = sqlite3.connect(root / 'aflw.sqlite')
+    database.execute('SELECT * FROM Faces').fetchall()
+    assert set(root.iterdir()) > set(before)
+    database.close()
+    with contextlib.closing(aflw._open(str(root / 'aflw.sqlite'))) as database:
+        database.execute('SELECT * FROM Faces').fetchall()
+        assert {path: path.stat().st_mtime_ns for path in root.iterdir()} == before
     assert (root / 'aflw.sqlite').read_bytes() == content
 
 

@@ -156,6 +156,15 @@ def test_an_annotation_that_changes_is_read_again(root):
     assert np.array_equal(images.read_labels(record.mask_path), 255 * mask((2, 2, 30, 20)))
 
 
+def test_an_annotation_of_the_same_length_is_read_again_too(root, monkeypatch):
+    read(root)
+    path = root / 'Annotations_Part' / '2008_000001.mat'
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(pascal, 'read_annotation', lambda path: pytest.fail(path))
+    with pytest.raises(pytest.fail.Exception, match='2008_000001.mat'):
+        read(root)
+
+
 def test_masks_that_were_removed_are_written_again(root):
     for path in [read(root).test[0].mask_path, read(root).test[1].part_mask_path]:
         os.remove(path)

@@ -60,17 +60,7 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
     landmark_path = _find(root, 'list_landmarks_celeba.txt', 'Anno')
     landmarks = _table(landmark_path, _LANDMARK_COLUMNS, advice)
 
-    mafl = f'download the lists of MAFL and unpack them to {os.path.join(root, "MAFL")}'
-    fit = _listed(os.path.join(root, 'MAFL', 'training.txt'), boxes, mafl)
-    test = _listed(os.path.join(root, 'MAFL', 'testing.txt'), boxes, mafl)
-    train = _training_list(root, boxes)
-    shared = set(fit) & set(test)
-    if shared:
-        raise DatasetError('MAFL/training.txt and MAFL/testing.txt must not share photos, they '
-                           f'share {len(shared)}, one is {min(shared)}; {RESTORE}')
-    tested = set(test)
-    lists = {'train': [name for name in train if name not in tested], 'fit': fit, 'test': test}
-
+    lists = _lists(root, boxes)
     names = list(dict.fromkeys(name for listed in lists.values() for name in listed))
     without = [name for name in names if name not in landmarks]
     if without:
@@ -92,8 +82,9 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
             raise DatasetError(f'`min_face_area` must leave photos to `{split}`, none of its '
                                f'{len(listed)} has a face of {min_face_area}; lower it')
     counts = tuple(map(len, splits.values()))
+    notes = tuple(_notes(counts, min_face_area, len(boxes) == FULL_SET))
     return PartDataset(name='celeba', landmark_names=LANDMARK_NAMES, protocol='celeba',
-                       notes=tuple(_notes(counts, min_face_area, len(boxes) == FULL_SET)), **splits)
+                       notes=notes, **splits)
 
 
 def _notes(counts: Tuple[int, ...], min_face_area: float, is_full: bool) -> Iterator[str]:
@@ -159,6 +150,21 @@ def _add(names: Dict[str, None], line: Line, known: Mapping[str, np.ndarray]) ->
     if name in names:
         raise line.error('must not repeat a photo')
     names[name] = None
+
+
+def _lists(root: str, known: Mapping[str, np.ndarray]) -> Dict[str, List[str]]:
+    """Names of the photos of each split."""
+    folder = os.path.join(root, 'MAFL')
+    advice = f'download the lists of MAFL and unpack them to {folder}'
+    fit, test = (_listed(os.path.join(folder, name), known, advice)
+                 for name in ('training.txt', 'testing.txt'))
+    tested = set(test)
+    shared = tested.intersection(fit)
+    if shared:
+        raise DatasetError(f'training.txt and testing.txt in {folder} must not share photos, they '
+                           f'share {len(shared)}, one is {min(shared)}; {RESTORE}')
+    train = [name for name in _training_list(root, known) if name not in tested]
+    return {'train': train, 'fit': fit, 'test': test}
 
 
 def _training_list(root: str, known: Mapping[str, np.ndarray]) -> List[str]:
