@@ -228,7 +228,8 @@ def training_batches(store: PhotoStore, *, batch_size: int, seed: int, num_steps
       num_steps: Steps of the whole training, those before `start_step` counted in.
       start_step: Steps done already; the batches that follow are those of a run never stopped.
       arrays: More values by photo, gathered into the batch under their names: whatever gives
-        [B, ...] when indexed with int64[B], and is safe to index from several threads.
+        [B, ...] when indexed with int64[B], or a function of the step and int64[B]; safe to call from
+        several threads.
 
     Returns:
       Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays.
@@ -281,13 +282,13 @@ def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: r
         if hasattr(array, '__len__') and len(array) != len(store):
             raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
                              f'got {len(array)}.')
-        row = np.asarray(array[np.zeros(1, np.int64)])
+        row = _rows(array, 0, np.zeros(1, np.int64))
         signature[name] = tf.TensorSpec([static_size, *row.shape[1:]], row.dtype)
 
     def gather(number: int) -> List[np.ndarray]:
         index = indices(number)
         return [index, *store.batch(index.tolist()),
-                *(np.asarray(array[index]) for array in arrays.values())]
+                *(_rows(array, int(number), index) for array in arrays.values())]
 
     def to_dict(number: tf.Tensor) -> Dict[str, tf.Tensor]:
         # A Python function, as a constant of all photos would be copied into the graph.
@@ -297,3 +298,7 @@ def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: r
 
     dataset = tf.data.Dataset.range(numbers.start, numbers.stop)
     return dataset.map(to_dict, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2)
+
+
+def _rows(array: Any, number: int, index: np.ndarray) -> np.ndarray:
+    return np.asarray(array(number, index) if callable(array) else array[index])

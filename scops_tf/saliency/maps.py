@@ -17,8 +17,8 @@ import tqdm
 from scops_tf import images
 from scops_tf.saliency import robust_background
 
-# Fewer photos than this are not worth a further process, which takes seconds to start.
-_PHOTOS_PER_PROCESS = 16
+# Fewer photos than this are not worth a further process, whose start takes as long as they do.
+_PHOTOS_PER_PROCESS = 64
 # Maps in the cache are of the photo reduced to this many pixels on its longer side: more than any
 # network is fed, and a phone's photo of 12 million pixels is decoded many times faster.
 _CACHE_MAX_SIDE = 1024

@@ -1,0 +1,194 @@
+"""Scores a run beside trivial baselines: `python -m scops_tf.evaluate --workdir=runs/cub`.
+
+Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.html`. With `Evaluation.step` the
+scores of that checkpoint go to `scores_<step>.json`, and the page shows them as learning curves.
+"""
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import os
+from typing import Any, Callable, Dict, List, Tuple
+
+from absl import app, flags, logging
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from scops_tf import (command, config as config_lib, datasets, part_gallery, predictor as predictor_lib,
+                      preparation, protocols, report, serving, trainer as trainer_lib, visualize)
+from scops_tf.baselines import kmeans
+from scops_tf.datasets import pipeline
+
+FLAGS = flags.FLAGS
+
+_OURS = 'this run'
+
+
+def main(argv: List[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f'Every argument must be a flag; got {argv[1]!r}.')
+    workdir = FLAGS.workdir
+    config = config_lib.load_run(workdir, FLAGS.gin_param)
+    dataset = datasets.load_for(config, workdir)
+    if not dataset.test:
+        raise ValueError(f'The dataset must have test photos to score; {config.data.root!r} has none (a folder has '
+                         'them in a subfolder named test).')
+    if trainer_lib.has_checkpoint(workdir):
+        restored = trainer_lib.load_part_model(config, workdir)
+        model, step, tap_scales = restored.part_model, restored.step, restored.tap_scales
+        predict: Callable[[np.ndarray], Any] = lambda images: model.predict(tf.constant(images))
+    else:
+        loaded = predictor_lib.Predictor(os.path.join(workdir, 'export'))
+        step, tap_scales = loaded.metadata['step'], loaded.metadata['tap_scales']
+        predict = lambda images: loaded.predict(images)._asdict()
+    fit_store = preparation.open_store(config, dataset.fit, workdir, with_saliency=False) if dataset.fit else None
+    test_store = preparation.open_store(config, dataset.test, workdir, with_saliency=False)
+    protocol = protocols.Protocol(
+        dataset, _split(fit_store), _split(test_store), config.data.image_size)
+    num_parts, seed = config.run.num_parts, config.run.seed
+
+    systems = {_OURS: (predict, _OURS)}
+    if config.evaluation.baselines:
+        clustered = _kmeans(config, dataset, workdir, tap_scales)
+        systems['k-means on the same features'] = (
+            lambda images: clustered.predict(tf.constant(images)), 'k-means')
+    methods: Dict[str, protocols.Scores] = {}
+    maps: Dict[str, Tuple[protocols.PartMaps, protocols.PartMaps]] = {}
+    for name, (system, short) in systems.items():
+        maps[name] = tuple(_part_maps(system, store, config, f'{short}: {split}')
+                           for store, split in ((fit_store, 'fit'), (test_store, 'test')))
+        methods[name] = protocol.scores(num_parts, *maps[name])
+    rows = {name: scores.values for name, scores in methods.items()}
+    if config.evaluation.baselines:
+        constant = protocols.position_maps(
+            num_parts, (len(fit_store or ()), len(test_store)), config.data.image_size, seed=seed)
+        rows['k-means on pixel positions'] = protocol.scores(num_parts, *constant).values
+        rows.update(protocol.trivial(*maps[_OURS], seed=seed))
+
+    ours = methods[_OURS]
+    scores = {
+        'protocol': protocol.name, 'dataset': dataset.name, 'step': step, 'seed': seed, 'num_parts': num_parts,
+        'counts': protocol.counts, 'skipped_photos': len(test_store.skipped),
+        'image_list_sha256': protocol.image_list_hash, 'unit': 'per cent', 'scores': rows,
+        'intervals_95': ours.intervals, 'notes': list(ours.notes)}
+    folder = os.path.join(workdir, 'eval')
+    _write(os.path.join(folder, f'scores_{step}.json'), json.dumps(scores, indent=2).encode())
+    if config.evaluation.step is None:
+        _write(os.path.join(folder, 'scores.json'), json.dumps(scores, indent=2).encode())
+        _write(os.path.join(folder, 'scores.csv'), _csv(rows))
+        _page(folder, config, scores, ours.directions, test_store, maps[_OURS][1], predict)
+    _print(scores)
+    logging.info('Scores and the page index.html are in %s.', folder)
+
+
+def _split(store: pipeline.PhotoStore | None) -> protocols.Split:
+    if store is None:
+        return protocols.Split((), np.zeros((0, 2)))
+    return protocols.Split(store.records, store.photo_sizes)
+
+
+def _part_maps(predict: Callable[[np.ndarray], Dict[str, Any]], store: pipeline.PhotoStore | None,
+               config: config_lib.Config, description: str) -> protocols.PartMaps | None:
+    if store is None:
+        return None
+    found: Dict[str, List[np.ndarray]] = {name: [] for name in protocols.PartMaps._fields}
+    size = config.evaluation.batch_size
+    for start in tqdm.tqdm(range(0, len(store), size), desc=description, unit='batch'):
+        images = np.stack([store.image(index) for index in range(start, min(start + size, len(store)))])
+        outputs = {name: np.asarray(value) for name, value in predict(images).items()}
+        found['labels'].append(outputs['labels'])
+        found['best_parts'].append(outputs['part_responses'][..., 1:].argmax(-1).astype(np.uint8) + 1)
+        found['centers'].append(outputs['part_centers'])
+        found['presence'].append(outputs['presence'])
+    return protocols.PartMaps(**{name: np.concatenate(values) for name, values in found.items()})
+
+
+def _kmeans(config: config_lib.Config, dataset: datasets.PartDataset, workdir: str,
+            tap_scales: List[float]) -> serving.PartModel:
+    """The baseline that clusters the reference features of the training photos."""
+    network = trainer_lib.reference_network(config)
+    network.tap_scales.assign(tap_scales)
+    store = preparation.open_store(config, dataset.train, workdir)
+    chosen = preparation.sample(len(store))
+    raw = preparation.reference_features(config, network, store, os.path.join(workdir, 'cache'))[chosen]
+    scaled = preparation.scaled_features(network, raw)
+    saliency_maps = preparation.saliency_at(config, store, chosen, scaled.shape[1:3])
+    clusters = kmeans.fit(scaled, saliency_maps, config.run.num_parts,
+                          inside_saliency=saliency_maps is not None, seed=config.run.seed)
+    return serving.PartModel(kmeans.KMeans(network, clusters), num_parts=config.run.num_parts,
+                             input_size=config.features.image_size or config.data.image_size,
+                             background=config.decode.background)
+
+
+def _csv(rows: Dict[str, Dict[str, float]]) -> bytes:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator='\n')
+    writer.writerow(['method', 'score', 'value'])
+    writer.writerows([method, name, f'{value:.6g}'] for method, values in rows.items()
+                     for name, value in values.items())
+    return table.getvalue().encode()
+
+
+def _print(scores: Dict[str, Any]) -> None:
+    counts = ', '.join(f'{count} {what}' for what, count in scores['counts'].items())
+    print(f'Protocol {scores["protocol"]}, step {scores["step"]}, seed {scores["seed"]}: {counts}; per cent.')
+    columns = list(scores['scores'][_OURS])
+    width = max(map(len, scores['scores']))
+    for name in columns:
+        print(f'\n{name}')
+        for method, values in scores['scores'].items():
+            if name in values:
+                print(f'  {method:{width}}  {values[name]:6.2f}')
+    for note in scores['notes']:
+        print(f'Note: {note}')
+
+
+def _page(folder: str, config: config_lib.Config, scores: Dict[str, Any], directions: Dict[str, str],
+          store: pipeline.PhotoStore, found: protocols.PartMaps,
+          predict: Callable[[np.ndarray], Dict[str, Any]]) -> None:
+    gallery = part_gallery.PartGallery(config.run.num_parts)
+    overlays = []
+    for index in range(min(len(store), 200)):
+        image = store.image(index)
+        responses = np.asarray(predict(image[np.newaxis])['part_responses'])[0, ..., 1:]
+        gallery.add(image, found.labels[index], responses)
+        if index < 24:
+            overlays.append((visualize.parts_picture(
+                image, found.labels[index], found.centers[index], found.presence[index], cell_size=(256, 256)),
+                store.records[index].name))
+    columns = list(scores['scores'][_OURS])
+    table = report.ScoreTable(
+        scores['protocol'], scores['counts'], [(name, directions[name]) for name in columns],
+        [(method, [values.get(name) for name in columns]) for method, values in scores['scores'].items()],
+        note=' '.join(scores['notes']))
+    report.write_page(folder, title=f'Parts of {scores["dataset"]}', tables=[table], parts=gallery.parts(),
+                      facts={'step': scores['step'], 'seed': scores['seed'], 'parts': scores['num_parts']},
+                      overlays=overlays, curves=_curves(folder), config=config.operative)
+
+
+def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
+    """Scores of this run at the steps evaluated so far, by name; none for a single step."""
+    points: Dict[str, List[Tuple[int, float]]] = {}
+    for path in glob.glob(os.path.join(glob.escape(folder), 'scores_*.json')):
+        with open(path, encoding='utf-8') as file:
+            scores = json.load(file)
+        for name, value in scores['scores'][_OURS].items():
+            points.setdefault(name, []).append((scores['step'], value))
+    return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items() if len(values) > 1}
+
+
+def _write(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'wb') as file:
+        file.write(data)
+    os.replace(temporary, path)
+
+
+if __name__ == '__main__':
+    command.define_run_flags()
+    flags.mark_flag_as_required('workdir')
+    command.run(main)

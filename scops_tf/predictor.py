@@ -1,0 +1,70 @@
+"""Loads an export and applies it to photos."""
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf import serving
+
+
+class Prediction(NamedTuple):
+    """Parts of B photos of one size.
+
+    Attributes:
+      labels: u8[B,H,W]. 0 is background, 1..K parts.
+      part_responses: f32[B,h,w,K+1]. At the network's input size, in [0, 1]; channel 0 is background.
+      part_centers: f32[B,K,2]. (x, y) in pixels of the photo.
+      presence: f32[B,K]. Largest response of each part, in [0, 1].
+    """
+
+    labels: np.ndarray
+    part_responses: np.ndarray
+    part_centers: np.ndarray
+    presence: np.ndarray
+
+
+class Predictor:
+    """An exported part segmenter.
+
+    Args:
+      export_dir: Folder written by `scops_tf.serving.export`.
+
+    Raises:
+      FileNotFoundError: If the folder holds no export.
+    """
+
+    def __init__(self, export_dir: str) -> None:
+        path = os.path.join(export_dir, serving.METADATA_FILE)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f'`export_dir` must be a folder written by `python -m scops_tf.export`, which has a '
+                f'{serving.METADATA_FILE}; there is none in {export_dir!r}.')
+        with open(path, encoding='utf-8') as file:
+            self.metadata: Dict[str, Any] = json.load(file)
+        # Kept: the signature's variables live as long as the loaded object.
+        self._loaded = tf.saved_model.load(export_dir)
+        self._predict = self._loaded.signatures['serving_default']
+
+    @property
+    def num_parts(self) -> int:
+        return self.metadata['num_parts']
+
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Parts of photos of one size.
+
+        Args:
+          images: u8[B,H,W,3]. RGB.
+
+        Raises:
+          ValueError: If `images` is of another type or rank.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+            raise ValueError(f'`images` must be uint8[B,H,W,3], RGB, none of them empty; got '
+                             f'{images.dtype}{list(images.shape)}.')
+        outputs = self._predict(images=tf.constant(images))
+        return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
