@@ -57,8 +57,8 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     At most 40 000 pixels, drawn at random, are looked at.
 
     Args:
-      features: float[N,h,w,C]. At least 0; scaled as in training. An array or a memory map, of which
-        only the pixels drawn are read.
+      features: float[N,h,w,C]. At least 0; scaled as in training. An array or a memory map, of
+        which only the pixels drawn are read.
       saliency: f32[N,h,w] in [0, 1], or None for ones.
       num_parts: K.
       method: One of `METHODS`.
@@ -85,8 +85,8 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     salient = np.flatnonzero(weights > _LEAST_SALIENCY[method])
     if not num_parts <= min(len(salient), channels):
         raise ValueError(
-            f'`num_parts` must be at most the number of channels, {channels}, and of salient pixels, '
-            f'{len(salient)}; got {num_parts}: look at the saliency maps, or take fewer parts.')
+            f'`num_parts` must be at most the number of channels, {channels}, and of salient '
+            f'pixels, {len(salient)}; got {num_parts}: look at the saliency maps, or take fewer.')
     chosen = salient
     if len(salient) > _MAX_ROWS:
         chosen = np.sort(generator.choice(salient, _MAX_ROWS, replace=False))
