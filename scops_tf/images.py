@@ -261,8 +261,15 @@ class ColorJitter:
                                    ('saturation', saturation, 1), ('hue', hue, 0.5)):
             if not 0 <= value <= limit:
                 raise ValueError(f'`{name}` must lie in [0, {limit}]; got {value}.')
+        import keras_cv  # Here, since it takes seconds and nothing else needs it.
+
+        # Each layer makes a generator. Without a seed it would be the global one, which
+        # deterministic ops forbid. Nothing is drawn from it.
+        common = {'seed': 1, 'dtype': 'float32'}
         self._ranges = (brightness, contrast, saturation, hue)
-        self._layers: Optional[Tuple[Any, Any, Any]] = None
+        self._contrast = keras_cv.layers.RandomContrast(value_range=(0, 1), factor=0.5, **common)
+        self._saturation = keras_cv.layers.RandomSaturation(factor=0.5, **common)
+        self._hue = keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), **common)
 
     def __call__(self, images: Any, seed: Any) -> tf.Tensor:
         """The photos perturbed.
@@ -278,25 +285,12 @@ class ColorJitter:
         draws = tf.random.stateless_uniform([4, tf.shape(images)[0]], seed, -1.0, 1.0)
         brightness, contrast, saturation, hue = tf.unstack(
             draws * tf.constant(self._ranges)[:, tf.newaxis])
-        contrast_layer, saturation_layer, hue_layer = self._pixel_layers()
-        # The layers' own draws come from a stateful generator, with which a resumed run would see
-        # other photos; their pixel work is separate from it. Their brightness adds an offset, so
-        # that one is done here.
+        # The layers' own draws come from their generators, with which a resumed run would see other
+        # photos; their pixel work is separate from it. Their brightness adds an offset, so that one
+        # is done here.
         images = tf.clip_by_value(images * (1.0 + brightness)[:, None, None, None], 0.0, 1.0)
-        images = contrast_layer.augment_images(images, (1.0 + contrast)[:, None, None, None])
+        images = self._contrast.augment_images(images, (1.0 + contrast)[:, None, None, None])
         # RandomSaturation multiplies by t / (1 - t).
-        images = saturation_layer.augment_images(images, (1.0 + saturation) / (2.0 + saturation))
-        images = hue_layer.augment_images(images, hue)
+        images = self._saturation.augment_images(images, (1.0 + saturation) / (2.0 + saturation))
+        images = self._hue.augment_images(images, hue)
         return tf.clip_by_value(images, 0.0, 1.0)
-
-    def _pixel_layers(self) -> Tuple[Any, Any, Any]:
-        if self._layers is None:
-            import keras_cv  # Here, since it takes seconds and nothing else needs it.
-
-            # The first layer makes the global generator's variable, which no graph may.
-            with tf.init_scope():
-                self._layers = (
-                    keras_cv.layers.RandomContrast(value_range=(0, 1), factor=0.5, dtype='float32'),
-                    keras_cv.layers.RandomSaturation(factor=0.5, dtype='float32'),
-                    keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), dtype='float32'))
-        return self._layers

@@ -269,13 +269,20 @@ def test_jitter_is_a_function_of_the_seed(photos):
     assert np.abs(color_jitter(photos, [1, 3]) - first).max() > 0.01
 
 
-def test_jitter_is_the_same_within_a_graph_where_it_may_be_used_first(photos):
+def test_jitter_is_the_same_within_a_graph(photos):
     color_jitter = jitter(**FULL)
     graph = tf.function(color_jitter)
     in_graph = [graph(photos, tf.constant([1, step])).numpy() for step in range(3)]
     for step in range(3):
         np.testing.assert_allclose(color_jitter(photos, [1, step]), in_graph[step], atol=1e-6)
     assert graph.experimental_get_tracing_count() == 1
+
+
+def test_jitter_needs_no_global_generator_which_deterministic_ops_forbid(photos, monkeypatch):
+    def forbidden():
+        raise RuntimeError('forbidden')
+    monkeypatch.setattr(tf.random, 'get_global_generator', forbidden)
+    assert np.all(np.isfinite(jitter(**FULL)(photos, [1, 2])))
 
 
 def test_jitter_stays_within_the_range_and_treats_each_photo_on_its_own(photos):
