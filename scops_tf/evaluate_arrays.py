@@ -11,14 +11,13 @@ int[N], and `size` f[N,2] of the images, for the baseline of the image mid-point
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 import zipfile
 
 from absl import app, flags
 import numpy as np
 
-from scops_tf import command, image_lists, regression, trivial_baselines
+from scops_tf import command, files, image_lists, regression, trivial_baselines
 
 FLAGS = flags.FLAGS
 _SPLITS = ('train', 'test')
@@ -197,11 +196,8 @@ def _without_nan(value: Any) -> Any:
 
 def write(result: dict[str, Any], path: str) -> None:
     """Writes the result as JSON, atomically."""
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(_without_nan(result), file, indent=2, allow_nan=False)
-        file.write('\n')
-    os.replace(temporary, path)
+    text = json.dumps(_without_nan(result), indent=2, allow_nan=False)
+    files.write(path, f'{text}\n'.encode())
 
 
 def main(argv: list[str]) -> None:

@@ -5,14 +5,14 @@ network does its own `preprocess` from there. Sizes are (height, width) tuples i
 """
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps
 import tensorflow as tf
+
+from scops_tf import files
 
 Size = Tuple[int, int]
 
@@ -190,19 +190,6 @@ def _resize(array: np.ndarray, size: Size, method: Image.Resampling) -> np.ndarr
 # Writing.
 
 
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """A path in the same folder that takes the place of `path` once it is written."""
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
 def write_png(path: str, array: np.ndarray) -> None:
     """Writes u8[H,W,3] (RGB) or u8[H,W] (grey) atomically; folders are made.
 
@@ -212,8 +199,9 @@ def write_png(path: str, array: np.ndarray) -> None:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ValueError('`array` must be uint8[H,W,3] or uint8[H,W]; got '
                          f'{array.dtype}{list(array.shape)}.')
-    with _replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format='PNG')
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG')
+    files.write(path, buffer.getvalue())
 
 
 # In graphs.

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
-from scops_tf import part_gallery, visualize
+from scops_tf import files, part_gallery, visualize
 
 PAGE_FILE = 'index.html'
 
@@ -169,23 +169,11 @@ def _curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Dict[s
             'first': f'{low[0]:g}', 'last': f'{high[0]:g}', 'final': f'{points[1, -1]:.3g}'}
 
 
-def _write(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(data)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
 def _write_jpeg(path: str, image: np.ndarray) -> None:
     buffer = io.BytesIO()
     # Full colour resolution keeps coloured outlines crisp.
     Image.fromarray(image).save(buffer, format='JPEG', quality=90, subsampling=0)
-    _write(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = None,
@@ -216,11 +204,11 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
     cards = []
     colors = visualize.palette(len(parts))[1:]
     for number, (part, color) in enumerate(zip(parts, colors), start=1):
-        files = []
+        paths = []
         for index, crop in enumerate(part.crops, start=1):
-            files.append(f'images/part-{number}-{index}.jpg')
-            _write_jpeg(os.path.join(folder, files[-1]), crop)
-        cards.append({'number': number, 'name': part.name, 'files': files,
+            paths.append(f'images/part-{number}-{index}.jpg')
+            _write_jpeg(os.path.join(folder, paths[-1]), crop)
+        cards.append({'number': number, 'name': part.name, 'files': paths,
                       'color': f'#{bytes(color.tolist()).hex()}',
                       'area': f'{100 * part.area_share:.1f}', 'presence': f'{part.presence:.2f}'})
     photos = []
@@ -235,5 +223,5 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         title=title, facts=facts or {}, tables=tables, parts=cards, overlays=photos, config=config,
         curves=[_curve(name, *points) for name, points in (curves or {}).items()])
     path = os.path.join(folder, PAGE_FILE)
-    _write(path, page.encode())
+    files.write(path, page.encode())
     return path

@@ -6,14 +6,14 @@ integers [H,W], 0 for the background and 1..K for the parts.
 """
 from __future__ import annotations
 
+import io
 import math
-import os
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scops_tf import sheets
+from scops_tf import files, sheets
 from scops_tf.palette import palette
 
 _TRUE, _PREDICTED = (0, 114, 178), (230, 120, 0)
@@ -66,14 +66,9 @@ def write_label_png(path: str, labels: np.ndarray, colors: Optional[np.ndarray] 
             f'`labels` must be less than the number of `colors`, {len(colors)}; got {largest}.')
     picture = Image.fromarray(labels)
     picture.putpalette(colors.tobytes())
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        picture.save(temporary, format='PNG')
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    buffer = io.BytesIO()
+    picture.save(buffer, format='PNG')
+    files.write(path, buffer.getvalue())
 
 
 def boundaries(labels: np.ndarray, *, thickness: int = 1) -> np.ndarray:

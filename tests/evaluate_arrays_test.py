@@ -175,7 +175,7 @@ def test_an_npy_file_and_python_objects_are_refused_in_words(tmp_path):
     (['--pred=nowhere.npz', '--truth={truth}'], 'nowhere.npz'),
     (['--truth={truth}'], '`--pred` must be given'),
     (['--pred={pred}', '--truth={truth}', '--eyes=1'], '`--eyes` must be two'),
-    (['--pred={pred}', '--truth={truth}', '--out=nowhere/scores.json'], 'nowhere/scores.json'),
+    (['--pred={pred}', '--truth={truth}', '--out={pred}/scores.json'], 'pred.npz/scores.json'),
 ])
 def test_user_errors_are_one_line_on_stderr_and_exit_code_1(tmp_path, arguments, words):
     pred, truth = _saved(tmp_path, *_arrays())

@@ -1,0 +1,31 @@
+"""Files that are whole or not there: written under another name first, then moved in place."""
+from __future__ import annotations
+
+import os
+
+
+def write(path: str, content: bytes) -> None:
+    """Writes or replaces a file, atomically; its folder is made.
+
+    Whoever reads the file meanwhile sees the old content, and a process that is killed leaves it.
+
+    Args:
+      path: Of the file.
+      content: All of it.
+
+    Raises:
+      OSError: If the file cannot be written; an older one is untouched.
+    """
+    temporary = f'{path}.{os.getpid()}.tmp'
+    try:
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        with open(temporary, 'wb') as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        # With its errno, by which OSError chooses the class, such as PermissionError.
+        raise OSError(error.errno, f'{path!r} must be writable, but it is not ({error.strerror}): '
+                      'free disk space or change the permissions of its folder') from error
+    finally:
+        if os.path.isfile(temporary):
+            os.remove(temporary)

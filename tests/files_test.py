@@ -1,0 +1,59 @@
+"""Laws of written files: whole or not there."""
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from scops_tf import files
+
+
+def test_a_file_holds_what_was_written_last_and_folders_are_made(tmp_path):
+    path = tmp_path / 'new' / 'deep' / 'file'
+    files.write(str(path), b'first, which is longer')
+    files.write(str(path), b'second')
+    assert path.read_bytes() == b'second'
+    assert os.listdir(path.parent) == ['file']
+
+
+def test_a_name_without_a_folder_is_one_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.write('file', b'content')
+    assert (tmp_path / 'file').read_bytes() == b'content'
+
+
+@pytest.mark.parametrize('failing', ['open', 'os.replace'])
+def test_a_write_that_fails_leaves_the_old_file_alone_and_names_it(tmp_path, monkeypatch, failing):
+    path = tmp_path / 'file'
+    files.write(str(path), b'old')
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if failing == 'open':
+        class Full:
+            def __init__(self, *_):
+                path.with_name(f'file.{os.getpid()}.tmp').touch()
+
+            def __enter__(self):
+                full()
+
+            def __exit__(self, *_):
+                pass
+        monkeypatch.setattr(files, 'open', Full, raising=False)
+    else:
+        monkeypatch.setattr(files.os, 'replace', full)
+    with pytest.raises(OSError, match='No space left') as caught:
+        files.write(str(path), b'new')
+    assert caught.value.errno == errno.ENOSPC
+    assert str(path) in str(caught.value) and 'free disk space' in str(caught.value)
+    monkeypatch.undo()
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_of_its_class(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises((FileExistsError, NotADirectoryError), match='must be writable'):
+        files.write(str(tmp_path / 'file' / 'below'), b'')
