@@ -147,6 +147,14 @@ class Data(_Checked):
       dataset: Name of a reader in `scops_tf.datasets`.
       root: Folder of the dataset; the synthetic set is drawn below the run's folder where None.
       classes: Category numbers to use (CUB), all where None.
+      category: Of PASCAL, as PASCAL-Part spells it: 'aeroplane', 'bus', 'car', 'cow', 'horse',
+        'motorbike' or 'sheep'.
+      min_object_area: Least share of the photo that the object's box covers (CelebA, AFLW, PASCAL);
+        the paper's where None: 0.3 for faces, 0.2 for PASCAL's objects.
+      min_part_share: Least share of the category's part names that the object shows (PASCAL); 1/3
+        where None.
+      image_sets: Lists below ImageSets/ to train and to test on (PASCAL), such as ('Main/train',
+        'Main/val'); where None, the photos trained on are tested on.
       image_size: (height, width) that photos are squashed to.
       saliency: Source of the saliency map D of Eq. 6: computed ('rbd'), one's own maps ('folder'),
         object masks ('masks'), or None for no constraint.
@@ -159,6 +167,10 @@ class Data(_Checked):
     dataset: str = _field('folder')
     root: Optional[str] = None
     classes: Optional[Tuple[int, ...]] = None
+    category: Optional[str] = None
+    min_object_area: Optional[float] = _within(None, 0, 1)
+    min_part_share: Optional[float] = _within(None, 0, 1)
+    image_sets: Optional[Tuple[str, str]] = None
     image_size: Tuple[int, int] = _size((256, 256))
     saliency: Optional[str] = _one_of('rbd', 'rbd', 'folder', 'masks')
     saliency_folder: Optional[str] = None

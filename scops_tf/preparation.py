@@ -92,7 +92,8 @@ def reference_features(config: config_lib.Config, network: features_lib.Referenc
         return network.raw(trainer_lib.images_at(tf.constant(photos), config)).numpy()
 
     shape = (len(store), *compute(np.zeros(1, np.int64)).shape[1:])
-    key = fingerprint(store, features=dataclasses.asdict(settings), shape=shape)
+    key = fingerprint(store, features=dataclasses.asdict(settings), shape=shape,
+                      precision=config.run.precision)
     return feature_cache.filled(shape, compute, key=key, folder=_cache_folder(shape, settings, caches),
                                 description='Reference features')
 

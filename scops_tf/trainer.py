@@ -316,9 +316,10 @@ def has_checkpoint(workdir: str) -> bool:
 
 def reference_network(config: config_lib.Config) -> features.ReferenceFeatures:
     """The frozen network of the reference features, its tap scales not measured yet."""
-    return features.ReferenceFeatures(
-        config.features.network, weights=config.features.weights, layers=config.features.layers,
-        layer_weights=config.features.layer_weights)
+    with _precision(config.run.precision):
+        return features.ReferenceFeatures(
+            config.features.network, weights=config.features.weights, layers=config.features.layers,
+            layer_weights=config.features.layer_weights)
 
 
 def load_part_model(config: config_lib.Config, workdir: str) -> Restored:

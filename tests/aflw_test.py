@@ -121,16 +121,16 @@ def test_the_eyes_are_the_two_eye_centres():
 def test_faces_of_exactly_the_least_area_stay_and_smaller_ones_go(root):
     names = {photo_name(i) for i in range(NUM_PHOTOS)}
     assert set(records_of(root)) == names - {photo_name(5)}
-    assert set(records_of(root, min_face_area=0.29)) == names
+    assert set(records_of(root, min_object_area=0.29)) == names
 
 
 def test_of_several_faces_in_a_photo_the_largest_is_the_record(root):
-    record = records_of(root, min_face_area=0)[photo_name(3)]
+    record = records_of(root, min_object_area=0)[photo_name(3)]
     assert record.box.tolist() == [-4, 5, 20, 30]
 
 
 def test_the_split_of_a_photo_depends_on_its_name_alone(root):
-    whole, part = aflw.read(str(root), min_face_area=0), aflw.read(str(root))
+    whole, part = aflw.read(str(root), min_object_area=0), aflw.read(str(root))
     test_names = {record.name for record in whole.test}
     assert {record.name for record in part.test} == test_names - {photo_name(5)}
     for record in whole.train + whole.test:
@@ -238,5 +238,5 @@ def test_missing_photos_are_counted(root):
 
 
 def test_options_are_checked_and_no_split_may_end_up_empty(root):
-    assert 'got 30' in error_of(root, min_face_area=30)
-    assert '`min_face_area` must leave photos' in error_of(root, min_face_area=0.9)
+    assert 'got 30' in error_of(root, min_object_area=30)
+    assert '`min_object_area` must leave photos' in error_of(root, min_object_area=0.9)

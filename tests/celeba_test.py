@@ -93,7 +93,7 @@ def test_test_photos_are_not_trained_on(root):
 
 
 def test_a_face_without_area_is_none_even_where_no_area_is_asked_for(root):
-    found = names_of(root, min_face_area=0)
+    found = names_of(root, min_object_area=0)
     assert found['train'] == ['000001.jpg', '000002.jpg', '000005.jpg']
     assert found['fit'] == ['000005.jpg', '000002.jpg']
 
@@ -147,7 +147,7 @@ def test_counts_of_the_whole_set_are_compared_with_the_papers(root, monkeypatch)
     assert '2 / 1 / 2' in note and '45609 / 5379 / 283' in note
     monkeypatch.setattr(celeba, 'FULL_COUNTS', (2, 1, 2))
     assert celeba.read(str(root)).notes == ()
-    note, = celeba.read(str(root), min_face_area=0.25).notes
+    note, = celeba.read(str(root), min_object_area=0.25).notes
     assert '25 %' in note and '30 %' in note
 
 
@@ -219,13 +219,13 @@ def test_a_photo_is_not_both_fitted_and_tested(root):
 
 
 def test_options_are_checked_and_no_list_may_end_up_empty(root):
-    assert 'got 30' in error_of(root, min_face_area=30)
-    assert '`min_face_area` must leave photos to `train`' in error_of(root, min_face_area=0.9)
+    assert 'got 30' in error_of(root, min_object_area=30)
+    assert '`min_object_area` must leave photos to `train`' in error_of(root, min_object_area=0.9)
     assert 'no folder' in error_of(root / 'nowhere')
 
 
 def test_unaligned_web_faces_in_this_layout_are_read(shared):
-    dataset = celeba.read(str(shared / 'data' / 'faces'), min_face_area=0.2)
+    dataset = celeba.read(str(shared / 'data' / 'faces'), min_object_area=0.2)
     assert [len(split) for split in (dataset.train, dataset.fit, dataset.test)] == [1400, 600, 400]
     for record in dataset.test[::40]:
         height, width = images.read(record.path).shape[:2]

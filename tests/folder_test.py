@@ -5,7 +5,6 @@ import pathlib
 from PIL import Image
 import pytest
 
-from scops_tf import datasets
 from scops_tf.datasets import folder
 from scops_tf.datasets.lists import DatasetError
 
@@ -106,37 +105,6 @@ def test_an_empty_split_is_an_error(tmp_path):
     touch(tmp_path, 'train/a.png', 'test/notes.txt')
     with pytest.raises(DatasetError, match='no photos below .*test;'):
         folder.read(str(tmp_path))
-
-
-def test_an_unknown_dataset_is_an_error_that_lists_the_known_ones(tmp_path):
-    with pytest.raises(DatasetError, match="`dataset` .*cub, folder, synthetic; got 'CUB'"):
-        datasets.load('CUB', root=str(tmp_path))
-
-
-@pytest.mark.parametrize('name', ['cub', 'folder'])
-def test_a_dataset_of_files_needs_its_root(name):
-    with pytest.raises(DatasetError, match='`root` must be given'):
-        datasets.load(name)
-
-
-def test_classes_of_a_dataset_without_any_are_an_error(tmp_path):
-    touch(tmp_path, 'a.png')
-    with pytest.raises(DatasetError, match='`classes` must be None'):
-        datasets.load('folder', root=str(tmp_path), classes=(1, 2))
-
-
-def test_load_adds_maps_to_every_dataset(tmp_path):
-    touch(tmp_path / 'photos', 'a.png')
-    touch(tmp_path / 'maps', 'a.png')
-    dataset = datasets.load('folder', root=str(tmp_path / 'photos'),
-                            saliency_folder=str(tmp_path / 'maps'))
-    assert dataset.train[0].saliency_path == str(tmp_path / 'maps' / 'a.png')
-    touch(tmp_path / 'others', *(f'{split}/{i:05d}.png' for split in ('train', 'test')
-                                 for i in range(2)))
-    drawn = datasets.load('synthetic', workdir=str(tmp_path / 'run'), num_train=2, num_test=2,
-                          size=(40, 56), mask_folder=str(tmp_path / 'others'))
-    assert drawn.test[1].mask_path == str(tmp_path / 'others' / 'test' / '00001.png')
-    assert Image.open(drawn.test[1].path).size == (56, 40)
 
 
 def test_real_photos_and_their_masks_are_paired(shared):

@@ -89,11 +89,11 @@ def test_records_hold_what_the_annotations_say(root):
 
 def test_photos_with_a_small_object_or_few_parts_are_left_out(root):
     assert names_of(root) == EXPECTED
-    assert names_of(root, min_box_area=0.18) == [EXPECTED[0], '2008_000003.jpg', EXPECTED[1]]
-    assert names_of(root, min_box_area=0.21) == EXPECTED[:1]
+    assert names_of(root, min_object_area=0.18) == [EXPECTED[0], '2008_000003.jpg', EXPECTED[1]]
+    assert names_of(root, min_object_area=0.21) == EXPECTED[:1]
     assert names_of(root, min_part_share=6 / 21) == [
         '2008_000001.jpg', '2008_000002.jpg', '2008_000005.jpg']
-    assert names_of(root, min_box_area=0, min_part_share=0) == [
+    assert names_of(root, min_object_area=0, min_part_share=0) == [
         f'{name}.jpg' for name in list(OBJECTS)[:5]]
 
 
@@ -212,7 +212,7 @@ def test_a_photo_is_as_large_as_its_masks(root):
 def test_options_are_checked(root):
     assert '`category` must be one of aeroplane' in error_of(root, category='zebra')
     assert 'has no cow' in error_of(root, category='cow')
-    assert '`min_box_area` must lie in [0, 1], got 20' in error_of(root, min_box_area=20)
+    assert '`min_object_area` must lie in [0, 1], got 20' in error_of(root, min_object_area=20)
     assert '`min_part_share` must lie in [0, 1], got -1' in error_of(root, min_part_share=-1)
 
 
@@ -244,7 +244,7 @@ def test_the_real_annotations_are_read(shared, tmp_path):
     found = {}
     for category in ('aeroplane', 'bus', 'car', 'horse'):
         dataset = pascal.read(str(root), category=category, cache_folder=str(tmp_path),
-                              min_box_area=0, min_part_share=0)
+                              min_object_area=0, min_part_share=0)
         found[category] = [record.name for record in dataset.test]
         for record in dataset.test:
             labels = images.read_labels(record.part_mask_path)

@@ -4,38 +4,58 @@ A new dataset is a module with a `read` like that of `cub`, and an entry in `_LO
 """
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
-from scops_tf.datasets import cub, folder, synthetic
+from absl import logging
+
+from scops_tf.datasets import aflw, celeba, cub, folder, pascal, synthetic
 from scops_tf.datasets.lists import DatasetError
 from scops_tf.datasets.records import PartDataset, Record
 
 __all__ = ['DatasetError', 'PartDataset', 'Record', 'load', 'load_for', 'names']
 
 
-def _load_cub(*, root: Optional[str], classes: Optional[Sequence[int]], **_: Any) -> PartDataset:
-    return cub.read(_given(root, 'the folder CUB_200_2011'), classes=classes)
-
-
-def _load_folder(*, root: Optional[str], saliency_folder: Optional[str],
-                 mask_folder: Optional[str], **_: Any) -> PartDataset:
-    return folder.read(_given(root, 'a folder of photos'), saliency_folder=saliency_folder,
-                       mask_folder=mask_folder)
-
-
-def _load_synthetic(*, root: Optional[str], workdir: Optional[str], size: Tuple[int, int],
-                    num_train: int, num_test: int, seed: int, **_: Any) -> PartDataset:
+def _load_synthetic(root: Optional[str], *, workdir: Optional[str], size: Tuple[int, int],
+                    num_train: int, num_test: int, seed: int) -> PartDataset:
     if root is None:
-        root = os.path.join(_given(workdir, 'the folder of a run', name='workdir'), 'creatures')
+        if workdir is None:
+            raise DatasetError('`workdir` must be given where `root` is None; it is the folder of '
+                               'a run.')
+        root = os.path.join(workdir, 'creatures')
         synthetic.write(root, num_train=num_train, num_test=num_test, size=size, seed=seed)
     return synthetic.read(root)
 
 
-# Called with all options of `load`.
-_LOADERS: Dict[str, Callable[..., PartDataset]] = {
-    'cub': _load_cub, 'folder': _load_folder, 'synthetic': _load_synthetic}
-_WITH_CLASSES = ('cub',)
+class _Loader(NamedTuple):
+    """How a dataset is read.
+
+    Attributes:
+      read: From the root to the dataset.
+      root: What its root is; None if it does without.
+      options: Those of `load` that choose among its photos, which `read` takes as well.
+      further: Others that `read` takes.
+    """
+
+    read: Callable[..., PartDataset]
+    root: Optional[str]
+    options: Tuple[str, ...] = ()
+    further: Tuple[str, ...] = ()
+
+
+_LOADERS: Dict[str, _Loader] = {
+    'aflw': _Loader(aflw.read, 'the folder of aflw.sqlite', ('min_object_area',)),
+    'celeba': _Loader(celeba.read, 'the folder of list_bbox_celeba.txt', ('min_object_area',)),
+    'cub': _Loader(functools.partial(cub.read, classes=None), 'the folder CUB_200_2011',
+                   ('classes',)),
+    'folder': _Loader(folder.read, 'a folder of photos', (), ('saliency_folder', 'mask_folder')),
+    'pascal': _Loader(pascal.read, 'the folder VOCdevkit/VOC2010, with Annotations_Part in it',
+                      ('category', 'min_object_area', 'min_part_share', 'image_sets'),
+                      ('cache_folder',)),
+    'synthetic': _Loader(_load_synthetic, None, (),
+                         ('workdir', 'size', 'num_train', 'num_test', 'seed')),
+}
 
 
 def names() -> Tuple[str, ...]:
@@ -44,7 +64,9 @@ def names() -> Tuple[str, ...]:
 
 
 def load(name: str, *, root: Optional[str] = None, workdir: Optional[str] = None,
-         classes: Optional[Sequence[int]] = None, saliency_folder: Optional[str] = None,
+         classes: Optional[Sequence[int]] = None, category: Optional[str] = None,
+         min_object_area: Optional[float] = None, min_part_share: Optional[float] = None,
+         image_sets: Optional[Tuple[str, str]] = None, saliency_folder: Optional[str] = None,
          mask_folder: Optional[str] = None, size: Tuple[int, int] = (128, 128),
          num_train: int = 160, num_test: int = 64, seed: int = 0) -> PartDataset:
     """Reads a dataset.
@@ -52,8 +74,14 @@ def load(name: str, *, root: Optional[str] = None, workdir: Optional[str] = None
     Args:
       name: One of `names()`.
       root: Its folder. The synthetic one is drawn into <workdir>/creatures where None.
-      workdir: Folder of the run.
+      workdir: Folder of the run. What is extracted from 'pascal' goes to the folder `pascal_cache`
+        beside it, where other runs find it.
       classes: Category numbers to use, of 'cub'; None takes all.
+      category: The one to use of 'pascal', which must be given.
+      min_object_area: Least share of the photo that the object's box covers, of 'celeba', 'aflw'
+        and 'pascal'; the paper's where None.
+      min_part_share: Least share of the part names that the object shows, of 'pascal'.
+      image_sets: Lists to train and to test on, of 'pascal'.
       saliency_folder: Saliency maps of one's own at the relative paths of the records' names.
       mask_folder: Object masks, likewise; they take the place of the dataset's.
       size: (height, width) of the drawn photos of 'synthetic'.
@@ -62,29 +90,42 @@ def load(name: str, *, root: Optional[str] = None, workdir: Optional[str] = None
       seed: Of the drawings of 'synthetic'.
 
     Raises:
-      DatasetError: If the name is unknown, an argument unfit, or the files are.
+      DatasetError: If the name is unknown, an option unfit, or the files are.
     """
     if name not in _LOADERS:
         raise DatasetError(f'`dataset` must be one of {", ".join(_LOADERS)}; got {name!r}.')
-    if classes is not None and name not in _WITH_CLASSES:
-        raise DatasetError(f'`classes` must be None for the dataset {name!r}, which has none; '
-                           f'got {tuple(classes)}.')
-    dataset = _LOADERS[name](
-        root=root, workdir=workdir, classes=classes, saliency_folder=saliency_folder,
-        mask_folder=mask_folder, size=size, num_train=num_train, num_test=num_test, seed=seed)
+    loader = _LOADERS[name]
+    choices = {'classes': classes, 'category': category, 'min_object_area': min_object_area,
+               'min_part_share': min_part_share, 'image_sets': image_sets}
+    for option, value in choices.items():
+        if value is not None and option not in loader.options:
+            having = ', '.join(other for other in _LOADERS if option in _LOADERS[other].options)
+            raise DatasetError(f'`{option}` must be None for the dataset {name!r}; got {value!r}: '
+                               f'remove `Data.{option}`, which is for {having}.')
+    if loader.root is not None and root is None:
+        raise DatasetError(f'`root` must be given as `Data.root`; it is {loader.root}.')
+    if 'category' in loader.options and category is None:
+        raise DatasetError('`category` must be given as `Data.category`; it is one of '
+                           f'{", ".join(pascal.CATEGORIES)}.')
+    further = {'workdir': workdir, 'size': size, 'num_train': num_train, 'num_test': num_test,
+               'seed': seed, 'saliency_folder': saliency_folder, 'mask_folder': mask_folder,
+               'cache_folder': os.path.join(os.path.dirname(os.path.abspath(workdir or 'run')),
+                                            'pascal_cache')}
+    dataset = loader.read(
+        root, **{option: value for option, value in choices.items() if value is not None},
+        **{option: further[option] for option in loader.further})
     return folder.with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
 
 
 def load_for(config: Any, workdir: Optional[str]) -> PartDataset:
-    """The dataset that a `config.Config` names; `workdir` is the folder of the run."""
+    """The dataset that a `config.Config` names, its notes logged; `workdir` is the run's folder."""
     data, drawn = config.data, config.synthetic
-    return load(data.dataset, root=data.root, workdir=workdir, classes=data.classes,
-                saliency_folder=data.saliency_folder, mask_folder=data.mask_folder,
-                size=data.image_size, num_train=drawn.num_train, num_test=drawn.num_test,
-                seed=drawn.seed)
-
-
-def _given(value: Optional[str], what: str, *, name: str = 'root') -> str:
-    if value is None:
-        raise DatasetError(f'`{name}` must be given; it is {what}.')
-    return value
+    dataset = load(data.dataset, root=data.root, workdir=workdir, classes=data.classes,
+                   category=data.category, min_object_area=data.min_object_area,
+                   min_part_share=data.min_part_share, image_sets=data.image_sets,
+                   saliency_folder=data.saliency_folder, mask_folder=data.mask_folder,
+                   size=data.image_size, num_train=drawn.num_train, num_test=drawn.num_test,
+                   seed=drawn.seed)
+    for note in dataset.notes:
+        logging.warning('%s', note)
+    return dataset

@@ -64,18 +64,18 @@ class _Row(Line):
                             f'({", ".join(self.fields)[:80]}); {RESTORE}')
 
 
-def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
+def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
     """Reads the annotations; photos are not opened, only looked for.
 
     A photo is one record: that of its largest face, the others in it are not annotated. The paper
     says neither how its 4198 faces were chosen nor which of them were tested on. Here, as for
-    CelebA, a face's box covers `min_face_area` of its photo or more; and a fifth of the photos is
+    CelebA, a face's box covers `min_object_area` of its photo or more; and a fifth of the photos is
     tested on, chosen by a hash of the name, so that a photo's split depends on nothing else.
 
     Args:
       root: The folder that holds the files named above, or one that contains aflw/data/ or data/.
-      min_face_area: Least share of the photo that the face's box covers, in [0, 1]; what of the box
-        lies outside the photo counts too.
+      min_object_area: Least share of the photo that the face's box covers, in [0, 1]; what of the
+        box lies outside the photo counts too.
 
     Returns:
       `train` and `fit` are the same; all in the order of their names, which are the photos' paths
@@ -85,8 +85,8 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
       DatasetError: If a file is missing, no database of AFLW or has a malformed row, or if a split
         is left without photos.
     """
-    if not 0 <= min_face_area <= 1:
-        raise DatasetError(f'`min_face_area` must lie in [0, 1], got {min_face_area}.')
+    if not 0 <= min_object_area <= 1:
+        raise DatasetError(f'`min_object_area` must lie in [0, 1], got {min_object_area}.')
     root = _data_folder(os.path.abspath(os.path.expanduser(root)))
     advice = f'ask for AFLW and unpack it to {root}'
     path = os.path.join(root, DATABASE)
@@ -94,7 +94,7 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
         raise DatasetError(f'no {DATABASE} in {root}; {advice}')
     with contextlib.closing(_open(path)) as database:
         faces, num_faces = _largest_faces(database, path)
-        chosen = sorted((face for face in faces if _share(face) >= min_face_area),
+        chosen = sorted((face for face in faces if _share(face) >= min_object_area),
                         key=lambda face: face.photo.name)
         points = _landmarks(database, path, {face.face_id for face in chosen})
     paths = {face.photo.name: os.path.join(root, 'flickr', *face.photo.name.split('/'))
@@ -111,20 +111,20 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
             landmarks=np.where(visible[:, None], landmarks, 0), visible=visible))
     train, test = map(tuple, splits)
     if not train or not test:
-        raise DatasetError(f'`min_face_area` must leave photos to train and to test on, of '
+        raise DatasetError(f'`min_object_area` must leave photos to train and to test on, of '
                            f'{len(faces)} it leaves {len(train)} and {len(test)} at '
-                           f'{min_face_area}; lower it')
+                           f'{min_object_area}; lower it')
     return PartDataset(name='aflw', train=train, fit=train, test=test,
                        landmark_names=LANDMARK_NAMES, protocol='aflw',
-                       notes=tuple(_notes(len(chosen), num_faces, min_face_area)))
+                       notes=tuple(_notes(len(chosen), num_faces, min_object_area)))
 
 
-def _notes(count: int, num_faces: int, min_face_area: float) -> Iterator[str]:
+def _notes(count: int, num_faces: int, min_object_area: float) -> Iterator[str]:
     if num_faces < FULL_SET:
         yield f'This is not the whole of AFLW: it has {num_faces} faces with a box.'
     elif count != FULL_COUNT:
-        yield (f'{count} faces cover at least {100 * min_face_area:g} % of their photo; the paper '
-               f'has {FULL_COUNT} and does not say which.')
+        yield (f'{count} faces cover at least {100 * min_object_area:g} % of their photo; the '
+               f'paper has {FULL_COUNT} and does not say which.')
 
 
 def _data_folder(root: str) -> str:

@@ -34,12 +34,12 @@ _BOX_COLUMNS = ('x_1', 'y_1', 'width', 'height')
 _LANDMARK_COLUMNS = tuple(f'{name}_{axis}' for name in LANDMARK_NAMES for axis in 'xy')
 
 
-def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
+def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
     """Reads the annotations, and the size of every photo that is listed.
 
     Args:
       root: The folder that holds the files named above.
-      min_face_area: Least share of the photo that the face's box covers, in [0, 1].
+      min_object_area: Least share of the photo that the face's box covers, in [0, 1].
 
     Returns:
       `train`, `fit` and `test` in the order of the lists, less the photos whose face is smaller;
@@ -49,8 +49,8 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
     Raises:
       DatasetError: If a file is missing or malformed, or no photo of a list is left.
     """
-    if not 0 <= min_face_area <= 1:
-        raise DatasetError(f'`min_face_area` must lie in [0, 1], got {min_face_area}.')
+    if not 0 <= min_object_area <= 1:
+        raise DatasetError(f'`min_object_area` must lie in [0, 1], got {min_object_area}.')
     root = os.path.abspath(os.path.expanduser(root))
     advice = f'download CelebA (in the wild) and unpack it to {root}'
     if not os.path.isdir(root):
@@ -69,7 +69,7 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
     folder = _find(root, 'img_celeba', 'Img')
     paths = {name: os.path.join(folder, *name.split('/')) for name in names}
     photos.check_present(list(paths.values()), 'photos listed', advice)
-    large = _with_large_faces(paths, boxes, min_face_area, _find(root, _SIZE_LIST, 'Anno'))
+    large = _with_large_faces(paths, boxes, min_object_area, _find(root, _SIZE_LIST, 'Anno'))
 
     splits: Dict[str, Tuple[Record, ...]] = {}
     for split, listed in lists.items():
@@ -79,17 +79,17 @@ def read(root: str, *, min_face_area: float = MIN_FACE_AREA) -> PartDataset:
                    visible=np.ones(len(LANDMARK_NAMES), bool))
             for name in listed if name in large)
         if not splits[split]:
-            raise DatasetError(f'`min_face_area` must leave photos to `{split}`, none of its '
-                               f'{len(listed)} has a face of {min_face_area}; lower it')
+            raise DatasetError(f'`min_object_area` must leave photos to `{split}`, none of its '
+                               f'{len(listed)} has a face of {min_object_area}; lower it')
     counts = tuple(map(len, splits.values()))
-    notes = tuple(_notes(counts, min_face_area, len(boxes) == FULL_SET))
+    notes = tuple(_notes(counts, min_object_area, len(boxes) == FULL_SET))
     return PartDataset(name='celeba', landmark_names=LANDMARK_NAMES, protocol='celeba',
                        notes=notes, **splits)
 
 
-def _notes(counts: Tuple[int, ...], min_face_area: float, is_full: bool) -> Iterator[str]:
-    if min_face_area != MIN_FACE_AREA:
-        yield (f'Faces cover at least {100 * min_face_area:g} % of their photo; the paper takes '
+def _notes(counts: Tuple[int, ...], min_object_area: float, is_full: bool) -> Iterator[str]:
+    if min_object_area != MIN_FACE_AREA:
+        yield (f'Faces cover at least {100 * min_object_area:g} % of their photo; the paper takes '
                f'{100 * MIN_FACE_AREA:g} %.')
     elif is_full and counts != FULL_COUNTS:
         yield (f'The lists give {" / ".join(map(str, counts))} photos to train, fit and test; the '

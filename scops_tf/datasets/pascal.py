@@ -46,12 +46,12 @@ class _Object(NamedTuple):
         return self.box[2] * self.box[3] / (self.size[0] * self.size[1])
 
 
-def read(root: str, *, category: str, cache_folder: str, min_box_area: float = MIN_BOX_AREA,
+def read(root: str, *, category: str, cache_folder: str, min_object_area: float = MIN_BOX_AREA,
          min_part_share: float = MIN_PART_SHARE,
          image_sets: Optional[Tuple[str, str]] = None) -> PartDataset:
     """Reads the annotations and extracts the masks; the first time takes minutes for all of VOC.
 
-    A photo is taken if the box of its largest object of the category covers `min_box_area` of it
+    A photo is taken if the box of its largest object of the category covers `min_object_area` of it
     (as in the paper) and this object shows `min_part_share` of the category's part names or more.
     The paper leaves out "images where only a small portion of ground-truth parts are present"
     without a number (§4.3): that one is ours.
@@ -61,7 +61,7 @@ def read(root: str, *, category: str, cache_folder: str, min_box_area: float = M
       category: One of `CATEGORIES`.
       cache_folder: For what is extracted. It may be shared by categories and by runs; photos that
         were extracted before are not read again unless their .mat has changed.
-      min_box_area: In [0, 1].
+      min_object_area: In [0, 1].
       min_part_share: In [0, 1]; numbered parts (wheel_1, wheel_2) count once.
       image_sets: Lists below ImageSets/ to train and to test on, such as ('Main/train',
         'Main/val'). Where None the photos that are trained on are tested on: no annotation is
@@ -78,14 +78,14 @@ def read(root: str, *, category: str, cache_folder: str, min_box_area: float = M
     """
     if category not in CATEGORIES:
         raise DatasetError(f'`category` must be one of {", ".join(CATEGORIES)}; got {category!r}.')
-    for option, value in (('min_box_area', min_box_area), ('min_part_share', min_part_share)):
+    for option, value in (('min_object_area', min_object_area), ('min_part_share', min_part_share)):
         if not 0 <= value <= 1:
             raise DatasetError(f'`{option}` must lie in [0, 1], got {value}.')
     root, cache = (os.path.abspath(os.path.expanduser(path)) for path in (root, cache_folder))
     objects = _largest_objects(root, cache, category)
     part_names = PART_NAMES[category]
     # Less a rounding error: a third of 21 names is 7.
-    chosen = {name: found for name, found in objects.items() if found.box_area >= min_box_area
+    chosen = {name: found for name, found in objects.items() if found.box_area >= min_object_area
               and len(found.parts) >= min_part_share * len(part_names) - 1e-9}
     paths = {name: os.path.join(root, 'JPEGImages', f'{name}.jpg') for name in chosen}
     photos.check_present(list(paths.values()), f'photos chosen of the category {category}',
@@ -106,16 +106,16 @@ def read(root: str, *, category: str, cache_folder: str, min_box_area: float = M
         if not splits[-1]:
             where = '' if image_set is None else f' in {image_set}'
             raise DatasetError(
-                f'`min_box_area` and `min_part_share` must leave photos, of {len(objects)} of the '
-                f'category {category} none is left{where} at {min_box_area:g} and '
+                f'`min_object_area` and `min_part_share` must leave photos, of {len(objects)} of '
+                f'the category {category} none is left{where} at {min_object_area:g} and '
                 f'{min_part_share:.3g}; lower them')
     return PartDataset(
         name='pascal', train=splits[0], fit=splits[0], test=splits[1], part_names=part_names,
         protocol='pascal', notes=(
             f'{len(chosen)} of {len(objects)} photos of the category {category} are taken: the box '
-            f'of the largest object covers {100 * min_box_area:g} % of the photo or more, and it '
-            f'shows {100 * min_part_share:.3g} % of the {len(part_names)} part names or more. The '
-            'paper gives no number for the latter.',))
+            f'of the largest object covers {100 * min_object_area:g} % of the photo or more, and '
+            f'it shows {100 * min_part_share:.3g} % of the {len(part_names)} part names or more. '
+            'The paper gives no number for the latter.',))
 
 
 def _image_set(root: str, name: str) -> Dict[str, None]:
