@@ -2,10 +2,14 @@
 
 Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.html`. With `Evaluation.step` the
 scores of that checkpoint go to `scores_<step>.json`, and the page shows them as learning curves.
+
+With `--other_workdir` the part maps are compared with those of another run on the same photos, such as one
+with another seed; with `--crf` the labels are scored after a dense CRF as well.
 """
 from __future__ import annotations
 
 import csv
+import dataclasses
 import glob
 import io
 import json
@@ -17,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from scops_tf import (command, config as config_lib, datasets, part_gallery, predictor as predictor_lib,
+from scops_tf import (command, config as config_lib, crf, datasets, metrics, part_gallery, predictor as predictor_lib,
                       preparation, protocols, report, serving, trainer as trainer_lib, visualize)
 from scops_tf.baselines import kmeans
 from scops_tf.datasets import pipeline
@@ -25,6 +29,7 @@ from scops_tf.datasets import pipeline
 FLAGS = flags.FLAGS
 
 _OURS = 'this run'
+_REFINED = 'this run, dense CRF'
 
 
 def main(argv: List[str]) -> None:
@@ -36,15 +41,10 @@ def main(argv: List[str]) -> None:
     if not dataset.test:
         raise ValueError(f'The dataset must have test photos to score; {config.data.root!r} has none (a folder has '
                          'them in a subfolder named test).')
-    if trainer_lib.has_checkpoint(workdir):
-        restored = trainer_lib.load_part_model(config, workdir)
-        model, step, tap_scales = restored.part_model, restored.step, restored.tap_scales
-        predict: Callable[[np.ndarray], Any] = lambda images: model.predict(tf.constant(images))
-    else:
-        loaded = predictor_lib.Predictor(os.path.join(workdir, 'export'))
-        step, tap_scales = loaded.metadata['step'], loaded.metadata['tap_scales']
-        predict = lambda images: loaded.predict(images)._asdict()
-    fit_store = preparation.open_store(config, dataset.fit, workdir, with_saliency=False) if dataset.fit else None
+    predict, step, tap_scales = _predictor(config, workdir)
+    # Photos to fit on are of no use where there are no landmarks.
+    fit = dataset.fit if dataset.landmark_names else ()
+    fit_store = preparation.open_store(config, fit, workdir, with_saliency=False) if fit else None
     test_store = preparation.open_store(config, dataset.test, workdir, with_saliency=False)
     protocol = protocols.Protocol(
         dataset, _split(fit_store), _split(test_store), config.data.image_size)
@@ -61,6 +61,9 @@ def main(argv: List[str]) -> None:
         maps[name] = tuple(_part_maps(system, store, config, f'{short}: {split}')
                            for store, split in ((fit_store, 'fit'), (test_store, 'test')))
         methods[name] = protocol.scores(num_parts, *maps[name])
+    if FLAGS.crf:
+        methods[_REFINED] = protocol.scores(num_parts, maps[_OURS][0], _part_maps(
+            lambda images: _refined(predict, images, config), test_store, config, _REFINED))
     rows = {name: scores.values for name, scores in methods.items()}
     if config.evaluation.baselines:
         constant = protocols.position_maps(
@@ -73,7 +76,9 @@ def main(argv: List[str]) -> None:
         'protocol': protocol.name, 'dataset': dataset.name, 'step': step, 'seed': seed, 'num_parts': num_parts,
         'counts': protocol.counts, 'skipped_photos': len(test_store.skipped),
         'image_list_sha256': protocol.image_list_hash, 'unit': 'per cent', 'scores': rows,
-        'intervals_95': ours.intervals, 'notes': list(ours.notes)}
+        'intervals_95': ours.intervals, 'notes': [*dataset.notes, *ours.notes]}
+    if FLAGS.other_workdir:
+        scores['consistency'] = _consistency(maps[_OURS][1], num_parts, test_store, FLAGS.other_workdir)
     folder = os.path.join(workdir, 'eval')
     _write(os.path.join(folder, f'scores_{step}.json'), json.dumps(scores, indent=2).encode())
     if config.evaluation.step is None:
@@ -82,6 +87,38 @@ def main(argv: List[str]) -> None:
         _page(folder, config, scores, ours.directions, test_store, maps[_OURS][1], predict)
     _print(scores)
     logging.info('Scores and the page index.html are in %s.', folder)
+
+
+def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Callable[[np.ndarray], Any], int, List[float]]:
+    """The trained model of a run, or its export; the step it was saved at and its tap scales."""
+    if trainer_lib.has_checkpoint(workdir):
+        restored = trainer_lib.load_part_model(config, workdir)
+        return (lambda images: restored.part_model.predict(tf.constant(images)),
+                restored.step, restored.tap_scales)
+    loaded = predictor_lib.Predictor(os.path.join(workdir, 'export'))
+    return (lambda images: loaded.predict(images)._asdict(),
+            loaded.metadata['step'], loaded.metadata['tap_scales'])
+
+
+def _refined(predict: Callable[[np.ndarray], Dict[str, Any]], images: np.ndarray,
+             config: config_lib.Config) -> Dict[str, Any]:
+    """Predictions with the labels of a dense CRF."""
+    outputs = dict(predict(images))
+    outputs['labels'] = np.stack([
+        crf.refine_labels(responses, image, background=config.decode.background,
+                          **dataclasses.asdict(config.crf))
+        for responses, image in zip(np.asarray(outputs['part_responses']), images)])
+    return outputs
+
+
+def _consistency(found: protocols.PartMaps, num_parts: int, store: pipeline.PhotoStore,
+                 other_workdir: str) -> Dict[str, Any]:
+    """Agreement of the part maps with those that another run has of the same photos."""
+    other = config_lib.load_run(other_workdir)
+    predict, step, _ = _predictor(other, other_workdir)
+    maps = _part_maps(predict, store, other, f'{other_workdir}: test')
+    return {'workdir': other_workdir, 'step': step, 'seed': other.run.seed, 'num_parts': other.run.num_parts,
+            **metrics.consistency(found.labels, maps.labels, num_parts=max(num_parts, other.run.num_parts))}
 
 
 def _split(store: pipeline.PhotoStore | None) -> protocols.Split:
@@ -142,6 +179,12 @@ def _print(scores: Dict[str, Any]) -> None:
         for method, values in scores['scores'].items():
             if name in values:
                 print(f'  {method:{width}}  {values[name]:6.2f}')
+    if 'consistency' in scores:
+        found = scores['consistency']
+        print(f'\nconsistency with {found["workdir"]}, step {found["step"]}, seed {found["seed"]}, '
+              f'{found["num_parts"]} parts')
+        for name in ('nmi', 'ari', 'fg_nmi', 'fg_ari'):
+            print(f'  {name.upper().replace("_", "-"):{width}}  {found[name]:6.2f}')
     for note in scores['notes']:
         print(f'Note: {note}')
 
@@ -190,5 +233,7 @@ def _write(path: str, data: bytes) -> None:
 
 if __name__ == '__main__':
     command.define_run_flags()
+    flags.DEFINE_string('other_workdir', None, 'Folder of another run, to compare the part maps with.')
+    flags.DEFINE_bool('crf', False, 'Score the labels after a dense CRF as well (needs the extra [crf]).')
     flags.mark_flag_as_required('workdir')
     command.run(main)

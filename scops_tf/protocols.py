@@ -121,7 +121,9 @@ class Protocol:
                 test.labels, self._part_masks, num_parts=num_parts, num_true_parts=num_true).items()]
         if self._masks is not None:
             masks = [mask > 0 for mask in self._masks]
-            found.append(('foreground IoU', metrics.foreground_iou(test.labels, masks)['mean'], 'higher'))
+            overlap = metrics.foreground_iou(test.labels, masks)
+            found.append(('foreground IoU', overlap['mean'], 'higher'))
+            found.append(('foreground IoU, pooled', overlap['pooled'], 'higher'))
             found.append(('leakage', metrics.leakage(test.labels, masks=masks)['pooled'], 'lower'))
         elif self._has_boxes:
             found.append(('leakage', metrics.leakage(test.labels, boxes=self._boxes(self.test))['pooled'],
