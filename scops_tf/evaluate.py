@@ -148,11 +148,11 @@ def _kmeans(config: config_lib.Config, dataset: datasets.PartDataset, workdir: s
     """The baseline that clusters the reference features of the training photos."""
     network = trainer_lib.reference_network(config)
     network.tap_scales.assign(tap_scales)
-    store = preparation.open_store(config, dataset.train, workdir)
-    chosen = preparation.sample(len(store))
-    raw = preparation.reference_features(config, network, store, os.path.join(workdir, 'cache'))[chosen]
+    chosen = preparation.sample(len(dataset.train))
+    store = preparation.open_store(config, [dataset.train[index] for index in chosen.tolist()], workdir)
+    raw = preparation.reference_features(config, network, store, os.path.join(workdir, 'cache'))
     scaled = preparation.scaled_features(network, raw)
-    saliency_maps = preparation.saliency_at(config, store, chosen, scaled.shape[1:3])
+    saliency_maps = preparation.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
     clusters = kmeans.fit(scaled, saliency_maps, config.run.num_parts,
                           inside_saliency=saliency_maps is not None, seed=config.run.seed)
     return serving.PartModel(kmeans.KMeans(network, clusters), num_parts=config.run.num_parts,
