@@ -33,7 +33,8 @@ def load(name: str) -> config.Config:
 def differences(name: str, base: str) -> dict:
     """{'section.field': value} of what `name` sets otherwise than `base`."""
     ours, theirs = (dataclasses.asdict(load(each)) for each in (name, base))
-    return {f'{section}.{field}': value for section, fields in ours.items() if section != 'operative'
+    del ours['operative']
+    return {f'{section}.{field}': value for section, fields in ours.items()
             for field, value in fields.items() if value != theirs[section][field]}
 
 
