@@ -1,31 +1,56 @@
-"""What all commands share: their flags, and one clear sentence instead of a traceback for user errors."""
+"""What all commands share: flags, a quiet start, and one sentence instead of a traceback."""
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 from absl import app, flags, logging
+
+# Our own log is what a user reads. Commands import this module before TensorFlow, which reads it.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
+class CommandError(ValueError):
+    """Arguments of a command that cannot be used; the message is one sentence for the user."""
+
+
 def define_config_flags() -> None:
     """Defines `--gin_file`, `--gin_param`, `--workdir` and `--seed`."""
-    flags.DEFINE_multi_string('gin_file', [], 'Gin file; may be repeated, later ones override earlier ones.')
-    define_run_flags()
-    flags.DEFINE_integer('seed', None, 'Seed of every random draw; overrides Run.seed.', lower_bound=0)
+    flags.DEFINE_multi_string('gin_file', [], 'Gin file; may be repeated, later ones override '
+                              'earlier ones.')
+    _define_gin_param()
+    flags.DEFINE_string('workdir', None, 'Folder of the run; `runs/` and the name of the last gin '
+                        'file where not given.')
+    flags.DEFINE_integer('seed', None, 'Seed of every random draw; overrides Run.seed.',
+                         lower_bound=0)
 
 
 def define_run_flags() -> None:
-    """Defines `--gin_param` and `--workdir`."""
+    """Defines `--gin_param` and `--workdir`, of the commands on a trained run."""
+    _define_gin_param()
+    flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
+
+
+def _define_gin_param() -> None:
     flags.DEFINE_multi_string('gin_param', [], 'Binding such as Run.steps=200; may be repeated.')
-    flags.DEFINE_string('workdir', None, 'Folder of the run.')
+
+
+def require_no_arguments(argv: List[str]) -> None:
+    """Refuses arguments that are no flags.
+
+    Raises:
+      CommandError: If there is one.
+    """
+    if len(argv) > 1:
+        raise CommandError(f'Every argument must be a flag; got {argv[1]!r}.')
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Whether the message is meant for the user: an OSError, or a ValueError raised by this package.
+    """Whether a message is meant for the user: an OSError, or a ValueError raised by this package.
 
     A ValueError out of a library is a defect of ours and keeps its traceback.
     """
@@ -36,21 +61,42 @@ def is_user_error(error: BaseException) -> bool:
         os.path.abspath(frames[-1].filename).startswith(_PACKAGE + os.sep))
 
 
-def run(main: Callable[[List[str]], None]) -> None:
-    """Runs a command's `main` under absl; a user error becomes one line on stderr and exit code 1."""
+def sentence(error: BaseException) -> str:
+    """The error's message on one line, without the number of the system's error."""
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        message = error.strerror
+        if error.filename is not None:
+            message = f'{error.filename!r}: {message}'
+    return ' '.join(message.split())
 
-    def guarded(argv: List[str]) -> None:
+
+def run(main: Callable[[List[str]], Optional[int]]) -> None:
+    """Runs a command's `main` under absl; a user error is one line on stderr and exit code 1."""
+
+    def guarded(argv: List[str]) -> Optional[int]:
         try:
-            main(argv)
+            return main(argv)
         except (OSError, ValueError) as error:
             if not is_user_error(error):
                 raise
-            print(f'Error: {error}', file=sys.stderr)
-            sys.exit(1)
+            return _fail(error)
         except KeyboardInterrupt:
             print('Stopped.', file=sys.stderr)
-            sys.exit(130)
+            return 130
 
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: List[str]) -> List[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_fail(error))
+
+
+def _fail(error: BaseException) -> int:
+    print(f'Error: {sentence(error)}', file=sys.stderr)
+    return 1

@@ -1,7 +1,8 @@
 """Configuration: frozen dataclasses bound by gin. The only module that knows gin.
 
-A gin file binds fields of the classes below (`Run.num_parts = 8`). Parsing is strict: an unknown name, a
-wrong type or a value out of range is a `ConfigError` that names the binding, the law and the value.
+A gin file binds fields of the classes below (`Run.num_parts = 8`). Parsing is strict: an unknown
+name, a wrong type or a value out of range is a `ConfigError` that names the binding, the law and
+the value.
 """
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ import typing
 from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 import gin
+
+from scops_tf import files
 
 RUN_FILE = 'config.gin'
 
@@ -55,7 +58,7 @@ def _size(default: Any) -> Any:
 
 
 def _matches(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the annotated type; an int serves as a float, a bool never as a number."""
+    """Whether `value` is of the annotated type; an int serves as a float, a bool as no number."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Union:
         return any(_matches(value, argument) for argument in arguments)
@@ -66,7 +69,8 @@ def _matches(value: Any, hint: Any) -> bool:
             return all(_matches(item, arguments[0]) for item in value)
         return len(value) == len(arguments) and all(map(_matches, value, arguments))
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
@@ -106,9 +110,9 @@ class Run(_Checked):
       batch_size: B photos per step; the segmenter sees 2B, each photo and its transformed view.
       seed: Of every random draw.
       precision: Arithmetic of the networks; losses, responses and variables stay float32.
-      warmup_steps: First steps, in which the responses are fitted to the reference features' projection
-        on the starting basis, so that training does not start from diffuse responses.
-      init_from: Folder of a finished run whose segmenter, basis and tap scales this one starts from.
+      warmup_steps: First steps, in which the responses are fitted to the reference features'
+        projection on the starting basis, so that training does not start from diffuse responses.
+      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
     """
 
@@ -196,8 +200,8 @@ class Segmenter(_Checked):
       backbone: Atrous ResNet at output stride 8, or a small network to be learned from scratch.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
       trained: All weights, or the head on a frozen backbone.
-      num_views: With `trained = 'head'`: transformed views per photo drawn once, their backbone features
-        cached; 0 draws a new view each step.
+      num_views: With `trained = 'head'`: transformed views per photo, drawn once, their backbone
+        features cached; 0 draws a new view each step.
     """
 
     backbone: str = _one_of('resnet50', 'resnet50', 'resnet101', 'tiny')
@@ -215,15 +219,18 @@ class Features(_Checked):
       weights: Of VGG19: 'imagenet', the path of an .h5 file, or None for random ones.
       layers: Keras' names of the layers tapped; relu5_2 and relu5_4 by default, as in the paper.
       layer_weights: RMS that each tap is scaled to over the training photos.
-      image_size: (height, width) at which the photos are shown to the network; the data's where None.
-      cache: Where features of the training photos are kept, as float16; 'auto' takes memory if they fit,
-        else the disk.
-      cache_limit_gib: Most memory for the cache of features and of backbone features; the disk's is 10x.
+      image_size: (height, width) at which the photos are shown to the network; the data's where
+        None.
+      cache: Where features of the training photos are kept, as float16; 'auto' takes memory if they
+        fit, else the disk.
+      cache_limit_gib: Most memory for the cache of reference features, and for that of backbone
+        features; on the disk it is ten times as much.
     """
 
     network: str = _one_of('vgg19', 'vgg19', 'filters')
     weights: Optional[str] = 'imagenet'
-    layers: Tuple[str, ...] = _field(('block5_conv2', 'block5_conv4'), 'must name at least one layer', bool)
+    layers: Tuple[str, ...] = _field(
+        ('block5_conv2', 'block5_conv4'), 'must name at least one layer', bool)
     layer_weights: Tuple[float, ...] = _field(
         (1.0, 1.0), 'must be positive', lambda value: all(weight > 0 for weight in value))
     image_size: Optional[Tuple[int, int]] = _size(None)
@@ -244,7 +251,8 @@ class Losses(_Checked):
 
     Attributes:
       response_size: (height, width) of the responses that the losses see; the photos' where None.
-      equivariance_direction: Arguments of the divergence of Eq. 3, `scops_tf.losses.equivariance_loss`.
+      equivariance_direction: Order of the arguments of the divergence of Eq. 3; see
+        `scops_tf.losses.equivariance_loss`.
     """
 
     concentration: float = _at_least(0.1, 0)
@@ -261,14 +269,17 @@ class Losses(_Checked):
 
 @_bound
 class Warp(_Checked):
-    """The spatial transforms T_s of Eq. 3; ranges of the authors' released configuration."""
+    """The spatial transforms T_s of Eq. 3; see `scops_tf.warp.RandomWarp` for the ranges.
+
+    The defaults are those of the authors' released configuration.
+    """
 
     kind: str = _one_of('similarity', 'similarity', 'projective', 'tps')
     max_rotation: float = _within(60.0, 0, 180)
     inverse_scale: Tuple[float, float] = _range((0.5, 1 / 0.7), 0)
     max_shift: float = _within(0.05, 0, 1)
-    projective_jitter: float = _within(0.1, 0, 0.5)
-    tps_jitter: float = _within(0.01, 0, 0.5)
+    projective_jitter: float = _within(0.1, 0, 0.4)
+    tps_jitter: float = _at_least(0.01, 0)
     tps_points: int = _within(5, 2, 16)
 
 
@@ -287,13 +298,14 @@ class Optimizer(_Checked):
     """Optimisation of the segmenter (poly schedule) and of the basis (constant rate).
 
     Attributes:
-      name: Of both optimisers. 'sgd' has momentum, and its weight decay is part of the gradient; that of
-        'adamw' is decoupled; 'adam' has none.
+      name: Of both optimisers. 'sgd' has momentum, and its weight decay is part of the gradient;
+        that of 'adamw' is decoupled; 'adam' has none.
       learning_rate: Of the backbone at step 0.
       head_multiplier: Factor of the head's learning rate.
       basis_learning_rate: Of the part basis, constant.
       power: Of the poly schedule (1 - step / steps) ** power.
-      clip_norm: Largest gradient norm of the backbone, of the head and of the basis each; None for none.
+      clip_norm: Largest gradient norm of the backbone, of the head and of the basis each; None for
+        no limit.
     """
 
     name: str = _one_of('sgd', 'sgd', 'adam', 'adamw')
@@ -359,8 +371,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.segmenter.num_views and self.segmenter.trained != 'head':
             raise ConfigError(
-                '`Segmenter.num_views` must be 0 unless `Segmenter.trained` is \'head\', since views are '
-                f'cached behind a frozen backbone; got {self.segmenter.num_views}.')
+                "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
+                f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
         if self.features.network == 'vgg19' and (
                 len(self.features.layers) != len(self.features.layer_weights)):
             raise ConfigError(
@@ -370,35 +382,45 @@ class Config:
             raise ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
                               f'{self.run.warmup_steps} of {self.run.steps}.')
         if self.segmenter.backbone == 'tiny' and self.segmenter.trained == 'head':
-            raise ConfigError('`Segmenter.trained` must be \'all\' for the backbone \'tiny\', which has no '
-                              'weights to start from; got \'head\'.')
+            raise ConfigError("`Segmenter.trained` must be 'all' for the backbone 'tiny', which "
+                              "has no weights to start from; got 'head'.")
+        # A tenth of the distance of the control points, for the spline not to fold.
+        largest = 0.2 / (self.warp.tps_points - 1)
+        if self.warp.tps_jitter > largest:
+            raise ConfigError(
+                f'`Warp.tps_jitter` must be at most {largest:.3g} with {self.warp.tps_points} '
+                f'control points along an axis (`Warp.tps_points`); got {self.warp.tps_jitter}.')
 
     @property
     def response_size(self) -> Tuple[int, int]:
+        """(height, width) of the responses that the losses see."""
         return self.losses.response_size or self.data.image_size
 
 
-_SECTIONS = (('run', Run), ('checkpoint', Checkpoint), ('logging', Logging), ('data', Data),
-             ('synthetic', Synthetic), ('segmenter', Segmenter), ('features', Features),
-             ('part_basis', PartBasis), ('losses', Losses), ('warp', Warp), ('color_jitter', ColorJitter),
-             ('optimizer', Optimizer), ('decode', Decode), ('evaluation', Evaluation), ('crf', Crf))
+_SECTIONS = (
+    ('run', Run), ('checkpoint', Checkpoint), ('logging', Logging), ('data', Data),
+    ('synthetic', Synthetic), ('segmenter', Segmenter), ('features', Features),
+    ('part_basis', PartBasis), ('losses', Losses), ('warp', Warp), ('color_jitter', ColorJitter),
+    ('optimizer', Optimizer), ('decode', Decode), ('evaluation', Evaluation), ('crf', Crf))
 
 # Bindings that may change when a run is continued, since they do not touch what is learned.
-_FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.', 'Run.collapse_after',
-                   'Data.memory_limit_gib')
+_FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
+                   'Run.collapse_after', 'Data.memory_limit_gib')
 
 
-def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *, seed: Optional[int] = None) -> Config:
+def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
+         seed: Optional[int] = None) -> Config:
     """Reads gin files, then bindings on top of them, and builds the configuration.
 
     Args:
-      gin_files: Paths; later ones override earlier ones. `include` is resolved from the working folder and
-        from the folders of these files.
-      gin_params: Bindings such as `Run.steps=200`.
+      gin_files: Paths; later ones override earlier ones. `include` is resolved from the working
+        folder and from the folders of these files.
+      gin_params: Bindings, later ones override earlier ones; each may be a text of many lines.
       seed: Overrides `Run.seed` where given.
 
     Raises:
-      ConfigError: If a file is missing, a binding does not parse or names nothing, or a value breaks its law.
+      ConfigError: If a file is missing, a binding does not parse or names nothing, or a value
+        breaks its law.
     """
     params = list(gin_params) + ([] if seed is None else [f'Run.seed={seed}'])
     gin.clear_config()
@@ -406,7 +428,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *, seed: Opti
         for path in gin_files:
             if not os.path.isfile(path):
                 raise ConfigError(f'`--gin_file` must name a gin file; there is none at {path!r}.')
-            # Searched last to first is not promised by gin: names must be unique among these folders.
+            # Gin promises no order of the search: names must be unique among these folders.
             gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
         gin.parse_config_files_and_bindings(list(gin_files), params, finalize_config=False)
         sections = {name: cls() for name, cls in _SECTIONS}
@@ -454,7 +476,8 @@ def _bound_names(text: str) -> Set[str]:
 def workdir_for(gin_files: Sequence[str]) -> str:
     """Folder of the run where `--workdir` is not given: `runs/` and the last gin file's name."""
     if not gin_files:
-        raise ConfigError('`--workdir` or `--gin_file` must be given, since the run\'s folder is named by one.')
+        raise ConfigError('`--workdir` or `--gin_file` must be given, since the folder of the run '
+                          'is named by one.')
     return os.path.join('runs', os.path.splitext(os.path.basename(gin_files[-1]))[0])
 
 
@@ -467,36 +490,49 @@ def _bindings(operative: str) -> Dict[str, Any]:
     return bindings
 
 
-def save(config: Config, workdir: str) -> None:
-    """Writes the operative config into the run's folder, atomically.
+def require_same(config: Config, workdir: str) -> None:
+    """Refuses to continue a run with another configuration.
+
+    Bindings that do not touch what is learned may change.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
     """
     path = os.path.join(workdir, RUN_FILE)
-    if os.path.exists(path):
-        with open(path, encoding='utf-8') as file:
-            old, new = _bindings(file.read()), _bindings(config.operative)
-        differing = [name for name in sorted({*old, *new})
-                     if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
-        if differing:
-            name = differing[0]
-            more = f' (and {len(differing) - 1} more)' if len(differing) > 1 else ''
-            raise ConfigError(
-                f'A run is continued only with the configuration it was started with, but `{name}`{more} was '
-                f'{old.get(name)!r} in {path} and is {new.get(name)!r} now; give another `--workdir`, or '
-                'remove that folder.')
-    os.makedirs(workdir, exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        file.write(config.operative)
-    os.replace(temporary, path)
+    if not os.path.exists(path):
+        return
+    with open(path, encoding='utf-8') as file:
+        old, new = _bindings(file.read()), _bindings(config.operative)
+    differing = [name for name in sorted({*old, *new})
+                 if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
+    if differing:
+        name = differing[0]
+        more = f' (and {len(differing) - 1} more)' if len(differing) > 1 else ''
+        raise ConfigError(
+            'A run must be continued with the configuration that it was started with, but '
+            f'`{name}`{more} was {old.get(name)!r} in {path} and is {new.get(name)!r} now; give '
+            'another `--workdir`, or remove that folder.')
+
+
+def save(config: Config, workdir: str) -> None:
+    """Writes the operative config into the run's folder, atomically.
+
+    Raises:
+      ConfigError: If the folder holds a run of another configuration.
+      OSError: If the file cannot be written.
+    """
+    require_same(config, workdir)
+    files.write(os.path.join(workdir, RUN_FILE), config.operative.encode())
 
 
 def load_run(workdir: str, gin_params: Sequence[str] = ()) -> Config:
-    """Configuration that the run in `workdir` was trained with, with bindings on top of it."""
+    """Configuration that the run in `workdir` was trained with, with bindings on top of it.
+
+    Raises:
+      ConfigError: If there is no run in the folder, or as `load`.
+    """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.isfile(path):
-        raise ConfigError(f'`--workdir` must be the folder of a trained run, which has a {RUN_FILE}; '
-                          f'there is none in {workdir!r}.')
+        raise ConfigError('`--workdir` must be the folder of a trained run, which has a file '
+                          f'{RUN_FILE}; there is none in {workdir!r}.')
     return load([path], gin_params)

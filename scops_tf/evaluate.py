@@ -1,10 +1,11 @@
 """Scores a run beside trivial baselines: `python -m scops_tf.evaluate --workdir=runs/cub`.
 
-Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.html`. With `Evaluation.step` the
-scores of that checkpoint go to `scores_<step>.json`, and the page shows them as learning curves.
+Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.html`. With
+`Evaluation.step` the scores of that checkpoint go to `scores_<step>.json`, and the page shows them
+as learning curves.
 
-With `--other_workdir` the part maps are compared with those of another run on the same photos, such as one
-with another seed; with `--crf` the labels are scored after a dense CRF as well.
+With `--other_workdir` the part maps are compared with those of another run on the same photos, such
+as one with another seed; with `--crf` the labels are scored after a dense CRF as well.
 """
 from __future__ import annotations
 
@@ -14,15 +15,34 @@ import glob
 import io
 import json
 import os
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from scops_tf import command  # First, for a quiet start of TensorFlow.
+
+# isort: split
+
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from scops_tf import (command, config as config_lib, crf, datasets, metrics, part_gallery, predictor as predictor_lib,
-                      preparation, protocols, report, serving, trainer as trainer_lib, visualize)
+from scops_tf import (
+    checkpoints,
+    config as config_lib,
+    crf,
+    datasets,
+    files,
+    metrics,
+    part_gallery,
+    predictor as predictor_lib,
+    preparation,
+    protocols,
+    report,
+    serving,
+    trainer as trainer_lib,
+    visualize,
+)
 from scops_tf.baselines import kmeans
 from scops_tf.datasets import pipeline
 
@@ -31,26 +51,30 @@ FLAGS = flags.FLAGS
 _OURS = 'this run'
 _REFINED = 'this run, dense CRF'
 
+# From photos u8[B,H,W,3] to the outputs of `serving.PartModel.predict`.
+Predict = Callable[[np.ndarray], Dict[str, Any]]
+
 
 def main(argv: List[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f'Every argument must be a flag; got {argv[1]!r}.')
+    """Scores the run and what it is compared with, prints and writes the scores."""
+    command.require_no_arguments(argv)
     workdir = FLAGS.workdir
     config = config_lib.load_run(workdir, FLAGS.gin_param)
     dataset = datasets.load_for(config, workdir)
     if not dataset.test:
-        raise ValueError(f'The dataset must have test photos to score; {config.data.root!r} has none (a folder has '
-                         'them in a subfolder named test).')
+        raise ValueError('The dataset must have test photos to score, but has none: a folder of '
+                         'photos has them in a subfolder named test, beside one named train.')
     predict, step, tap_scales = _predictor(config, workdir)
     # Photos to fit on are of no use where there are no landmarks.
     fit = dataset.fit if dataset.landmark_names else ()
-    fit_store = preparation.open_store(config, fit, workdir, with_saliency=False) if fit else None
+    fit_store = (preparation.open_store(config, fit, workdir, with_saliency=False)
+                 if fit else None)
     test_store = preparation.open_store(config, dataset.test, workdir, with_saliency=False)
     protocol = protocols.Protocol(
         dataset, _split(fit_store), _split(test_store), config.data.image_size)
     num_parts, seed = config.run.num_parts, config.run.seed
 
-    systems = {_OURS: (predict, _OURS)}
+    systems: Dict[str, Tuple[Predict, str]] = {_OURS: (predict, _OURS)}
     if config.evaluation.baselines:
         clustered = _kmeans(config, dataset, workdir, tap_scales)
         systems['k-means on the same features'] = (
@@ -73,35 +97,37 @@ def main(argv: List[str]) -> None:
 
     ours = methods[_OURS]
     scores = {
-        'protocol': protocol.name, 'dataset': dataset.name, 'step': step, 'seed': seed, 'num_parts': num_parts,
-        'counts': protocol.counts, 'skipped_photos': len(test_store.skipped),
+        'protocol': protocol.name, 'dataset': dataset.name, 'step': step, 'seed': seed,
+        'num_parts': num_parts, 'counts': protocol.counts,
+        'skipped_photos': len(test_store.skipped),
         'image_list_sha256': protocol.image_list_hash, 'unit': 'per cent', 'scores': rows,
         'intervals_95': ours.intervals, 'notes': [*dataset.notes, *ours.notes]}
     if FLAGS.other_workdir:
-        scores['consistency'] = _consistency(maps[_OURS][1], num_parts, test_store, FLAGS.other_workdir)
-    folder = os.path.join(workdir, 'eval')
-    _write(os.path.join(folder, f'scores_{step}.json'), json.dumps(scores, indent=2).encode())
+        scores['consistency'] = _consistency(
+            maps[_OURS][1], num_parts, test_store, FLAGS.other_workdir)
+    folder, text = os.path.join(workdir, 'eval'), json.dumps(scores, indent=2)
+    files.write(os.path.join(folder, f'scores_{step}.json'), text.encode())
     if config.evaluation.step is None:
-        _write(os.path.join(folder, 'scores.json'), json.dumps(scores, indent=2).encode())
-        _write(os.path.join(folder, 'scores.csv'), _csv(rows))
+        files.write(os.path.join(folder, 'scores.json'), text.encode())
+        files.write(os.path.join(folder, 'scores.csv'), _csv(rows))
         _page(folder, config, scores, ours.directions, test_store, maps[_OURS][1], predict)
     _print(scores)
     logging.info('Scores and the page index.html are in %s.', folder)
 
 
-def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Callable[[np.ndarray], Any], int, List[float]]:
+def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Predict, int, List[float]]:
     """The trained model of a run, or its export; the step it was saved at and its tap scales."""
-    if trainer_lib.has_checkpoint(workdir):
-        restored = trainer_lib.load_part_model(config, workdir)
-        return (lambda images: restored.part_model.predict(tf.constant(images)),
-                restored.step, restored.tap_scales)
-    loaded = predictor_lib.Predictor(os.path.join(workdir, 'export'))
-    return (lambda images: loaded.predict(images)._asdict(),
-            loaded.metadata['step'], loaded.metadata['tap_scales'])
+    export = os.path.join(workdir, 'export')
+    if checkpoints.find(workdir) is None and os.path.isdir(export):
+        loaded = predictor_lib.Predictor(export)
+        return (lambda images: loaded.predict(images)._asdict(),
+                loaded.metadata['step'], loaded.metadata['tap_scales'])
+    trained = checkpoints.load_part_model(config, workdir)
+    return (lambda images: trained.part_model.predict(tf.constant(images)),
+            trained.step, trained.tap_scales)
 
 
-def _refined(predict: Callable[[np.ndarray], Dict[str, Any]], images: np.ndarray,
-             config: config_lib.Config) -> Dict[str, Any]:
+def _refined(predict: Predict, images: np.ndarray, config: config_lib.Config) -> Dict[str, Any]:
     """Predictions with the labels of a dense CRF."""
     outputs = dict(predict(images))
     outputs['labels'] = np.stack([
@@ -117,27 +143,31 @@ def _consistency(found: protocols.PartMaps, num_parts: int, store: pipeline.Phot
     other = config_lib.load_run(other_workdir)
     predict, step, _ = _predictor(other, other_workdir)
     maps = _part_maps(predict, store, other, f'{other_workdir}: test')
-    return {'workdir': other_workdir, 'step': step, 'seed': other.run.seed, 'num_parts': other.run.num_parts,
-            **metrics.consistency(found.labels, maps.labels, num_parts=max(num_parts, other.run.num_parts))}
+    most = max(num_parts, other.run.num_parts)
+    return {'workdir': other_workdir, 'step': step, 'seed': other.run.seed,
+            'num_parts': other.run.num_parts,
+            **metrics.consistency(found.labels, maps.labels, num_parts=most)}
 
 
-def _split(store: pipeline.PhotoStore | None) -> protocols.Split:
+def _split(store: Optional[pipeline.PhotoStore]) -> protocols.Split:
     if store is None:
         return protocols.Split((), np.zeros((0, 2)))
     return protocols.Split(store.records, store.photo_sizes)
 
 
-def _part_maps(predict: Callable[[np.ndarray], Dict[str, Any]], store: pipeline.PhotoStore | None,
-               config: config_lib.Config, description: str) -> protocols.PartMaps | None:
+def _part_maps(predict: Predict, store: Optional[pipeline.PhotoStore],
+               config: config_lib.Config, description: str) -> Optional[protocols.PartMaps]:
     if store is None:
         return None
     found: Dict[str, List[np.ndarray]] = {name: [] for name in protocols.PartMaps._fields}
     size = config.evaluation.batch_size
     for start in tqdm.tqdm(range(0, len(store), size), desc=description, unit='batch'):
-        images = np.stack([store.image(index) for index in range(start, min(start + size, len(store)))])
+        images = np.stack([store.image(index)
+                           for index in range(start, min(start + size, len(store)))])
         outputs = {name: np.asarray(value) for name, value in predict(images).items()}
+        parts = outputs['part_responses'][..., 1:]
         found['labels'].append(outputs['labels'])
-        found['best_parts'].append(outputs['part_responses'][..., 1:].argmax(-1).astype(np.uint8) + 1)
+        found['best_parts'].append(parts.argmax(-1).astype(np.uint8) + 1)
         found['centers'].append(outputs['part_centers'])
         found['presence'].append(outputs['presence'])
     return protocols.PartMaps(**{name: np.concatenate(values) for name, values in found.items()})
@@ -149,10 +179,12 @@ def _kmeans(config: config_lib.Config, dataset: datasets.PartDataset, workdir: s
     network = trainer_lib.reference_network(config)
     network.tap_scales.assign(tap_scales)
     chosen = preparation.sample(len(dataset.train))
-    store = preparation.open_store(config, [dataset.train[index] for index in chosen.tolist()], workdir)
+    records = [dataset.train[index] for index in chosen.tolist()]
+    store = preparation.open_store(config, records, workdir)
     raw = preparation.reference_features(config, network, store, os.path.join(workdir, 'cache'))
     scaled = preparation.scaled_features(network, raw)
-    saliency_maps = preparation.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
+    saliency_maps = preparation.saliency_at(
+        config, store, np.arange(len(store)), scaled.shape[1:3])
     clusters = kmeans.fit(scaled, saliency_maps, config.run.num_parts,
                           inside_saliency=saliency_maps is not None, seed=config.run.seed)
     return serving.PartModel(kmeans.KMeans(network, clusters), num_parts=config.run.num_parts,
@@ -171,7 +203,8 @@ def _csv(rows: Dict[str, Dict[str, float]]) -> bytes:
 
 def _print(scores: Dict[str, Any]) -> None:
     counts = ', '.join(f'{count} {what}' for what, count in scores['counts'].items())
-    print(f'Protocol {scores["protocol"]}, step {scores["step"]}, seed {scores["seed"]}: {counts}; per cent.')
+    print(f'Protocol {scores["protocol"]}, step {scores["step"]}, seed {scores["seed"]}: '
+          f'{counts}; per cent.')
     columns = list(scores['scores'][_OURS])
     width = max(map(len, scores['scores']))
     for name in columns:
@@ -189,9 +222,9 @@ def _print(scores: Dict[str, Any]) -> None:
         print(f'Note: {note}')
 
 
-def _page(folder: str, config: config_lib.Config, scores: Dict[str, Any], directions: Dict[str, str],
-          store: pipeline.PhotoStore, found: protocols.PartMaps,
-          predict: Callable[[np.ndarray], Dict[str, Any]]) -> None:
+def _page(folder: str, config: config_lib.Config, scores: Dict[str, Any],
+          directions: Dict[str, str], store: pipeline.PhotoStore, found: protocols.PartMaps,
+          predict: Predict) -> None:
     gallery = part_gallery.PartGallery(config.run.num_parts)
     overlays = []
     for index in range(min(len(store), 200)):
@@ -200,16 +233,17 @@ def _page(folder: str, config: config_lib.Config, scores: Dict[str, Any], direct
         gallery.add(image, found.labels[index], responses)
         if index < 24:
             overlays.append((visualize.parts_picture(
-                image, found.labels[index], found.centers[index], found.presence[index], cell_size=(256, 256)),
-                store.records[index].name))
+                image, found.labels[index], found.centers[index], found.presence[index],
+                cell_size=(256, 256)), store.records[index].name))
     columns = list(scores['scores'][_OURS])
     table = report.ScoreTable(
         scores['protocol'], scores['counts'], [(name, directions[name]) for name in columns],
-        [(method, [values.get(name) for name in columns]) for method, values in scores['scores'].items()],
-        note=' '.join(scores['notes']))
-    report.write_page(folder, title=f'Parts of {scores["dataset"]}', tables=[table], parts=gallery.parts(),
-                      facts={'step': scores['step'], 'seed': scores['seed'], 'parts': scores['num_parts']},
-                      overlays=overlays, curves=_curves(folder), config=config.operative)
+        [(method, [values.get(name) for name in columns])
+         for method, values in scores['scores'].items()], note=' '.join(scores['notes']))
+    facts = {'step': scores['step'], 'seed': scores['seed'], 'parts': scores['num_parts']}
+    report.write_page(folder, title=f'Parts of {scores["dataset"]}', facts=facts, tables=[table],
+                      parts=gallery.parts(), overlays=overlays, curves=_curves(folder),
+                      config=config.operative)
 
 
 def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
@@ -220,20 +254,14 @@ def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
             scores = json.load(file)
         for name, value in scores['scores'][_OURS].items():
             points.setdefault(name, []).append((scores['step'], value))
-    return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items() if len(values) > 1}
-
-
-def _write(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-        file.write(data)
-    os.replace(temporary, path)
+    return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items()
+            if len(values) > 1}
 
 
 if __name__ == '__main__':
     command.define_run_flags()
-    flags.DEFINE_string('other_workdir', None, 'Folder of another run, to compare the part maps with.')
-    flags.DEFINE_bool('crf', False, 'Score the labels after a dense CRF as well (needs the extra [crf]).')
-    flags.mark_flag_as_required('workdir')
+    flags.DEFINE_string('other_workdir', None,
+                        'Folder of another run, to compare the part maps with.')
+    flags.DEFINE_bool('crf', False,
+                      'Score the labels after a dense CRF as well (needs the extra [crf]).')
     command.run(main)

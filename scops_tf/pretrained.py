@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Dict, Optional, Union
 
-from absl import logging
 import numpy as np
 import tensorflow as tf
 
@@ -54,7 +53,7 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
 
     Args:
       network: As of `find_weights`.
-      weights: As of `find_weights`. None is logged as a warning.
+      weights: As of `find_weights`. Whoever trains with None should be warned.
       seed: Of random weights.
       rewrite: Changes the Keras config of a layer, which has its 'name', in place. The weights must
         keep their shapes.
@@ -84,11 +83,9 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
         return type(layer).from_config(config)
 
     model = tf.keras.models.clone_model(plain, clone_function=clone)
-    if found is None:
-        logging.warning('%s starts from random weights, since `weights` is None.', network)
-    elif found == 'imagenet':
+    if found == 'imagenet':
         model.set_weights(plain.get_weights())
-    else:
+    elif found is not None:
         _load(model, network, found)
     return model
 

@@ -1,0 +1,135 @@
+"""Checkpoints of a run: found, written, restored, and the trained model out of one."""
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+from typing import List, NamedTuple, Optional
+
+import tensorflow as tf
+
+from scops_tf import config as config_lib, segmenter, serving
+
+FOLDER = 'checkpoints'
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing or does not fit; the message is one sentence for the user."""
+
+
+class TrainedModel(NamedTuple):
+    """What a checkpoint holds for use: the segmenter, ready to serve, in float32.
+
+    Attributes:
+      part_model: The segmenter with the decoding.
+      step: At which it was saved.
+      tap_scales: RMS of each tap of the reference features, as measured over the training photos.
+    """
+
+    part_model: serving.PartModel
+    step: int
+    tap_scales: List[float]
+
+
+def folder_of(workdir: str) -> str:
+    """Where the checkpoints of a run lie."""
+    return os.path.join(workdir, FOLDER)
+
+
+def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
+    """The checkpoint of `step`, or the latest one that is there; None if the run has none at all.
+
+    Raises:
+      CheckpointError: If there is none of `step`.
+    """
+    state = tf.train.get_checkpoint_state(folder_of(workdir))
+    listed = state.all_model_checkpoint_paths if state else ()
+    # One may have been removed by hand, for being damaged say; the one before it serves then.
+    paths = [path for path in listed if os.path.exists(f'{path}.index')]
+    if step is None:
+        return paths[-1] if paths else None
+    steps = [path.rsplit('-', 1)[-1] for path in paths]
+    if str(step) not in steps:
+        raise CheckpointError(
+            f'`step` must be that of a checkpoint in {folder_of(workdir)!r}, which has '
+            f'{", ".join(steps) or "none"}; got {step}.')
+    return paths[steps.index(str(step))]
+
+
+def save(manager: tf.train.CheckpointManager, step: int) -> str:
+    """Writes a checkpoint, atomically, and removes the oldest one beyond those that are kept.
+
+    Args:
+      manager: Of the run.
+      step: That the checkpoint is numbered by.
+
+    Returns:
+      The checkpoint's path.
+
+    Raises:
+      OSError: If the disk is full or the folder cannot be written; earlier checkpoints are
+        untouched.
+    """
+    latest = manager.latest_checkpoint
+    try:
+        return manager.save(checkpoint_number=step)
+    except (tf.errors.OpError, OSError) as error:
+        # Give back what the unfinished one takes of a full disk.
+        for left in glob.glob(os.path.join(glob.escape(manager.directory), '*_temp')):
+            shutil.rmtree(left, ignore_errors=True)
+        then = f'{latest!r} is untouched and ' if latest else ''
+        raise OSError(
+            f'The checkpoint of step {step} must be written to {manager.directory!r}, which fails '
+            f'({_reason(error)}); free disk space or make the folder writable: {then}the same '
+            'command continues.') from error
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    """Assigns every variable of `checkpoint` from a file, which may hold more.
+
+    Raises:
+      CheckpointError: If a variable is not in the file or has another shape there, or the file
+        cannot be read.
+    """
+    try:
+        checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+    except (ValueError, AssertionError) as error:
+        raise CheckpointError(
+            f'The checkpoint {path!r} must be of the networks that the configuration builds; it '
+            f'is not ({_reason(error)}): restore it with its own `Run.num_parts`, '
+            '`Segmenter.backbone` and `Features`, or start in another folder.') from error
+    except (tf.errors.OpError, IndexError) as error:  # An IndexError where the file is too short.
+        raise CheckpointError(
+            f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); remove '
+            f'{path}.index, and the checkpoint before it is used.') from error
+
+
+def _reason(error: BaseException) -> str:
+    """First line of an error's message, without what TensorFlow says of its own operations."""
+    message = getattr(error, 'message', None) or getattr(error, 'strerror', None) or str(error)
+    return re.sub(r'\{\{.*?\}\} ?|\[Op:\w+\]', '', message).strip().split('\n')[0].rstrip('.')
+
+
+def load_part_model(config: config_lib.Config, workdir: str) -> TrainedModel:
+    """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest.
+
+    Variables are kept in float32, and so is the arithmetic, whatever `Run.precision` was.
+
+    Raises:
+      CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
+    """
+    path = find(workdir, config.evaluation.step)
+    if path is None:
+        raise CheckpointError('`--workdir` must be the folder of a run that has saved a '
+                              f'checkpoint; there is none in {workdir!r}.')
+    network = segmenter.Segmenter(
+        config.run.num_parts, backbone=config.segmenter.backbone, weights=None)
+    step = tf.Variable(0, dtype=tf.int64)
+    tap_scales = tf.Variable([], shape=[None], dtype=tf.float32)
+    model = tf.train.Checkpoint(segmenter=network, tap_scales=tap_scales)
+    restore(tf.train.Checkpoint(step=step, model=model), path)
+    part_model = serving.PartModel(
+        serving.SegmenterResponses(network), num_parts=config.run.num_parts,
+        input_size=config.data.image_size, background=config.decode.background)
+    return TrainedModel(part_model, int(step.numpy()), tap_scales.numpy().tolist())

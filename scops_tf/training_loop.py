@@ -1,0 +1,180 @@
+"""A training from start to end: preparation, steps, checks, logs and checkpoints."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any, Mapping
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from scops_tf import (
+    config as config_lib,
+    datasets,
+    preparation,
+    report,
+    trainer as trainer_lib,
+    visualize,
+)
+from scops_tf.datasets import pipeline
+
+# Of the pictures' area: less of it than this is no part at all.
+_LEAST_FOREGROUND = 1e-3
+_WAY_ON = ('start in another folder, with `Run.init_from` naming this one if what its last '
+           'checkpoint has learned is to be kept')
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on; the message is one sentence for the user."""
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGINT asked the training to stop after its current step.
+
+    SIGTERM before the first step ends the process at once, with exit code 0, since there is nothing
+    to save that is not kept anyway; a second SIGINT does, with a KeyboardInterrupt.
+
+    Attributes:
+      received: Whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._training = False
+        signal.signal(signal.SIGTERM, self._receive)
+
+    def expect_steps(self) -> None:
+        """From now on a signal only sets `received`."""
+        self._training = True
+        signal.signal(signal.SIGINT, self._receive)
+
+    def _receive(self, signal_number: int, frame: Any) -> None:
+        self.received = True
+        if not self._training:
+            logging.info('Stopped by a signal before the first step; the same command starts.')
+            sys.exit(0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def train(config: config_lib.Config, workdir: str) -> None:
+    """Trains, or continues a training to the same weights as if it had not been stopped.
+
+    Args:
+      config: Of the run.
+      workdir: Folder of the run: configuration, checkpoints, logs, caches.
+
+    Raises:
+      ConfigError: If the folder holds a run of another configuration.
+      TrainingError: If the loss is not finite or the parts have vanished.
+      ValueError: If data, weights or checkpoints cannot be used.
+      OSError: If the folder cannot be written.
+    """
+    stop = StopRequest()
+    config_lib.require_same(config, workdir)
+    dataset = datasets.load_for(config, workdir)
+    trainer = trainer_lib.Trainer(config)
+    restored = trainer.restore(workdir)
+    if int(trainer.step) >= config.run.steps:
+        logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
+        return
+    if restored:
+        logging.info('Continuing %s from step %d.', workdir, int(trainer.step))
+    elif config.run.init_from:
+        trainer.restore_model(config.run.init_from)
+    store = preparation.open_store(config, dataset.train, workdir)
+    prepared = preparation.prepare(trainer, store, workdir,
+                                   fresh=not restored and not config.run.init_from)
+    # Not before: what fails up to here has trained nothing, and may be mended in the same folder.
+    config_lib.save(config, workdir)
+    manager = trainer.manager(workdir)
+    if not restored:
+        trainer.save(manager)
+    with report.SummaryWriter(os.path.join(workdir, 'tensorboard'),
+                              start_step=int(trainer.step)) as writer:
+        if not restored:
+            writer.text('config', f'```\n{config.operative}\n```', 0)
+        _run_steps(trainer, manager, prepared, writer, stop)
+
+
+def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager,
+               prepared: preparation.Prepared, writer: report.SummaryWriter,
+               stop: StopRequest) -> None:
+    config, start = trainer.config, int(trainer.step)
+    total = config.run.steps
+    stop.expect_steps()
+    # Seconds spent on the steps since the last scalars; pictures and checkpoints do not count.
+    logged, seconds, since = start, 0.0, time.monotonic()
+    empty_steps = 0
+    with tqdm.tqdm(prepared.batches(start), initial=start, total=total, desc='Training',
+                   unit='step') as progress:
+        for batch in progress:
+            warming_up = int(trainer.step) < config.run.warmup_steps
+            scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
+            step = int(trainer.step)
+            require_finite(scalars, step)
+            foreground = float(scalars['part/foreground_share'])
+            empty_steps = empty_steps + 1 if foreground < _LEAST_FOREGROUND else 0
+            if empty_steps >= config.run.collapse_after:
+                raise TrainingError(
+                    'Parts must cover something, but all pixels have been background for '
+                    f'{empty_steps} steps at step {step}, from where no gradient leads back; lower '
+                    'the learning rates or `Losses.semantic_consistency`, or raise '
+                    f'`Run.warmup_steps`, and {_WAY_ON}.')
+            progress.set_postfix(loss=f'{float(scalars["loss/total"]):.4f}', refresh=False)
+            seconds += time.monotonic() - since
+
+            done = step >= total
+            if step % config.logging.scalars_every == 0 or done:
+                values = {name: float(value) for name, value in scalars.items()}
+                values['examples_per_second'] = (
+                    (step - logged) * config.run.batch_size / max(seconds, 1e-9))
+                writer.scalars(values, step)
+                logged, seconds = step, 0.0
+            if step % config.logging.pictures_every == 0 or done:
+                write_pictures(trainer, prepared.store, writer, step)
+            if step % config.checkpoint.every == 0 or done or stop.received:
+                trainer.save(manager)
+                writer.flush()
+            if stop.received and not done:
+                logging.info('Stopped by a signal; step %d is saved, the same command continues.',
+                             step)
+                return
+            since = time.monotonic()
+    logging.info('Trained %d steps.', total)
+
+
+def require_finite(scalars: Mapping[str, Any], step: int) -> None:
+    """Refuses a step whose loss or gradients are not finite, before anything of it is saved.
+
+    Raises:
+      TrainingError: With the step and the value of each term.
+    """
+    watched = {name: float(value) for name, value in sorted(scalars.items())
+               if name.startswith(('loss/', 'gradient_norm/'))}
+    if not np.all(np.isfinite(list(watched.values()))):
+        terms = ', '.join(f'{name} {value:.4g}' for name, value in watched.items())
+        raise TrainingError(
+            f'Loss and gradients must be finite, but are not at step {step} ({terms}); lower '
+            f'`Optimizer.learning_rate` or the weight of the term at fault, and {_WAY_ON}.')
+
+
+def write_pictures(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,
+                   writer: report.SummaryWriter, step: int) -> None:
+    """Logs the first photos with all that is made of them, and histograms of the basis."""
+    chosen = range(min(trainer.config.logging.num_pictures, len(store)))
+    images = np.stack([store.image(index) for index in chosen])
+    found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
+    parts = found['part_responses'][..., 1:]
+    picture = visualize.training_picture(
+        images, parts, found['labels'], centers=found['part_centers'],
+        presence=parts.max(axis=(1, 2)),
+        saliency_maps=np.stack([store.saliency(index) for index in chosen]),
+        views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
+        view_centers=found['view_part_centers'])
+    writer.image('parts', picture, step)
+    for part, row in enumerate(trainer.part_basis().numpy(), start=1):
+        writer.histogram(f'part_basis/{part}', row, step)
