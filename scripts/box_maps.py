@@ -1,8 +1,8 @@
-"""Writes, for every photo of CUB-200-2011, a saliency map that is 1 in the bird's box and 0 elsewhere.
+"""Writes, for every photo of CUB-200-2011, a map that is 1 in the bird's box and 0 elsewhere.
 
-For the comparison of saliency sources in docs/saliency.md: boxes are annotations, which training otherwise never
-sees. `python scripts/box_maps.py --root=CUB_200_2011 --out=boxes`, then `Data.saliency = 'folder'` and
-`Data.saliency_folder = 'boxes'`.
+For the comparison of saliency sources in docs/saliency.md only: boxes are annotations, which
+training never sees. `python scripts/box_maps.py --root=CUB_200_2011 --out=boxes`, then
+`Data.saliency = 'folder'` and `Data.saliency_folder = 'boxes'`.
 """
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def main(argv: List[str]) -> None:
     del argv
     dataset = cub.read(FLAGS.root)
     records = dataset.train + dataset.test
-    for record, (height, width) in zip(tqdm.tqdm(records, unit='map'), photos.sizes([r.path for r in records])):
+    sizes = photos.sizes([record.path for record in records])
+    for record, (height, width) in zip(tqdm.tqdm(records, unit='map'), sizes):
         x, y, box_width, box_height = np.rint(record.box).astype(int)
         box_map = np.zeros((height, width), np.uint8)
         box_map[max(y, 0):y + box_height, max(x, 0):x + box_width] = 255
-        images.write_png(os.path.join(FLAGS.out, f'{os.path.splitext(record.name)[0]}.png'), box_map)
+        name = os.path.splitext(record.name)[0]
+        images.write_png(os.path.join(FLAGS.out, f'{name}.png'), box_map)
 
 
 if __name__ == '__main__':
