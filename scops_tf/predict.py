@@ -1,110 +1,144 @@
 """Applies an export to photos: `python -m scops_tf.predict --export_dir=runs/cub/export IMAGES...`.
 
-Writes, below `--out`: `labels/*.png` (palette PNG, 0 is background), `overlays/*.png`, `responses/*.npz` (soft
-responses at the network's size, centres, presence) and `centers.csv`.
+Writes, below `--out`: `labels/*.png` (palette PNG, 0 is background), `overlays/*.png`,
+`responses/*.npz` (soft responses at the network's size, centres, presence) and `centers.csv`.
 """
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import sys
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 import numpy as np
 import tqdm
 
-from scops_tf import command, config as config_lib, images as images_lib
+from scops_tf import command, config as config_lib, crf, files
 
 FLAGS = flags.FLAGS
 
 
-def list_photos(arguments: List[str]) -> List[Tuple[str, str]]:
-    """(name, path) of every photo; folders are searched. Names are unique, without suffix.
+def list_photos(arguments: Sequence[str], suffixes: Sequence[str], *, but: str
+                ) -> List[Tuple[str, str]]:
+    """(name, path) of every photo; folders are searched, hidden files and folders passed over.
+
+    Args:
+      arguments: Photos and folders.
+      suffixes: Of the photos in folders, in lower case.
+      but: A folder that is not searched, such as that of the results.
+
+    Returns:
+      Names are relative paths from the folder that all photos have in common, without suffixes
+      unless photos differ in the suffix only.
 
     Raises:
-      ValueError: If there is none, or an argument is neither a file nor a folder.
+      CommandError: If there is none, or an argument is neither a file nor a folder.
     """
     paths: List[str] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            found = [os.path.join(folder, name) for folder, _, names in os.walk(argument) for name in names
-                     if os.path.splitext(name)[1].lower() in images_lib.IMAGE_SUFFIXES]
-            paths.extend(sorted(found))
+            paths += _photos_below(argument, suffixes, os.path.realpath(but))
         elif os.path.exists(argument):
             paths.append(argument)
         else:
-            raise ValueError(f'`IMAGES` must be photos or folders of photos; there is no {argument!r}.')
+            raise command.CommandError('`IMAGES` must be photos or folders of photos; there is no '
+                                       f'{argument!r}.')
     paths = list(dict.fromkeys(os.path.abspath(path) for path in paths))
     if not paths:
-        raise ValueError(f'`IMAGES` must hold at least one photo; got {arguments!r}.')
+        raise command.CommandError('`IMAGES` must hold at least one photo '
+                                   f'({", ".join(suffixes)}); got {list(arguments)}.')
     common = os.path.commonpath([os.path.dirname(path) for path in paths])
-    names = [os.path.splitext(os.path.relpath(path, common))[0] for path in paths]
-    taken: Dict[str, str] = {}
-    for index, (name, path) in enumerate(zip(names, paths)):
-        if name in taken:  # a.jpg beside a.png
-            names[index] = os.path.relpath(path, common)
-        taken[names[index]] = path
-    return list(zip(names, paths))
+    relative = [os.path.relpath(path, common) for path in paths]
+    names = [os.path.splitext(name)[0] for name in relative]
+    return list(zip(names if len(set(names)) == len(names) else relative, paths))
 
 
-def main(argv: List[str]) -> None:
-    photos = list_photos(argv[1:])
-    from scops_tf import predictor as predictor_lib, visualize
+def _photos_below(root: str, suffixes: Sequence[str], but: str) -> List[str]:
+    found: List[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith('.')
+                      and os.path.realpath(os.path.join(folder, name)) != but]
+        found += [os.path.join(folder, name) for name in names if not name.startswith('.')
+                  and name.lower().endswith(tuple(suffixes))]
+    return sorted(found)
+
+
+def main(argv: List[str]) -> Optional[int]:
+    """Predicts and writes; returns 1 after a list of the photos that could not be read, if any."""
+    from scops_tf import images as images_lib, predictor as predictor_lib, visualize
+    photos = list_photos(argv[1:], images_lib.IMAGE_SUFFIXES, but=FLAGS.out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
-    crf_settings = config_lib.load([], FLAGS.gin_param).crf
+    # The constants of the run, unless others are given.
+    run_config = predictor.metadata.get('config', '')
+    settings = config_lib.load([], [run_config, *FLAGS.gin_param]).crf
     palette = visualize.palette(predictor.num_parts)
-    rows, unreadable = [], []
-    for name, path in tqdm.tqdm(photos, unit='photo', desc='Predicting'):
-        try:
-            photo = images_lib.read(path)
-        except images_lib.ImageError as error:
-            unreadable.append(str(error))
-            continue
-        prediction = predictor.predict(photo[np.newaxis])
-        labels = prediction.labels[0]
-        if FLAGS.crf:
-            labels = _refined(photo, prediction.part_responses[0], predictor.metadata, crf_settings)
-        centers, presence = prediction.part_centers[0], prediction.presence[0]
-        overlay = visualize.draw_centers(visualize.overlay(photo, labels), centers, presence)
-        visualize.write_label_png(os.path.join(FLAGS.out, 'labels', f'{name}.png'), labels, palette)
-        images_lib.write_png(os.path.join(FLAGS.out, 'overlays', f'{name}.png'), overlay)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, part_responses=prediction.part_responses[0].astype(np.float16),
-                            part_centers=centers, presence=presence)
-        _write(os.path.join(FLAGS.out, 'responses', f'{name}.npz'), buffer.getvalue())
-        for part in range(predictor.num_parts):
-            rows.append([name, part + 1, f'{centers[part, 0]:.2f}', f'{centers[part, 1]:.2f}',
-                         f'{presence[part]:.4f}', int(np.sum(labels == part + 1))])
+    rows: List[List[Any]] = []
+    unreadable: List[str] = []
+    with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
+        for name, path in progress:
+            try:
+                photo = images_lib.read(path)
+            except images_lib.ImageError as error:
+                unreadable.append(str(error))
+                continue
+            found = predictor.predict(photo[np.newaxis])
+            labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
+            if FLAGS.crf:
+                labels = _refined(photo, found.part_responses, predictor.metadata, settings)
+            overlay = visualize.draw_centers(visualize.overlay(photo, labels), centers, presence)
+            visualize.write_label_png(_path('labels', f'{name}.png'), labels, palette)
+            images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
+            files.write(_path('responses', f'{name}.npz'), _npz(
+                part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,
+                presence=presence))
+            rows += [[name, part + 1, f'{centers[part, 0]:.2f}', f'{centers[part, 1]:.2f}',
+                      f'{presence[part]:.4f}', int(np.sum(labels == part + 1))]
+                     for part in range(predictor.num_parts)]
+    files.write(_path('centers.csv'), _csv(rows))
+    logging.info('Wrote the parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
+    if not unreadable:
+        return None
+    print(f'{len(unreadable)} of {len(photos)} photos could not be read:', *unreadable,
+          sep='\n  ', file=sys.stderr)
+    return 1
+
+
+def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict[str, Any],
+             settings: config_lib.Crf) -> np.ndarray:
+    """u8[H,W]. Labels of a dense CRF at the photo's size."""
+    from scops_tf import serving
+    parts = serving.normalised_responses(part_responses, photo.shape[:2])[0].numpy()
+    # Its own background takes the place of channel 0.
+    return crf.refine_labels(np.pad(parts, [(0, 0), (0, 0), (1, 0)]), photo,
+                             background=metadata['background'], **dataclasses.asdict(settings))
+
+
+def _path(*names: str) -> str:
+    return os.path.join(FLAGS.out, *names)
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator='\n')
     writer.writerow(['photo', 'part', 'x', 'y', 'presence', 'area'])
     writer.writerows(rows)
-    _write(os.path.join(FLAGS.out, 'centers.csv'), table.getvalue().encode())
-    logging.info('Wrote parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
-    if unreadable:
-        print(f'{len(unreadable)} of {len(photos)} photos could not be read:', *unreadable,
-              sep='\n  ', file=sys.stderr)
-        sys.exit(1)
-
-
-def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict, settings: config_lib.Crf):
-    raise NotImplementedError
-
-
-def _write(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-        file.write(data)
-    os.replace(temporary, path)
+    return table.getvalue().encode()
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('export_dir', None, 'Folder written by `python -m scops_tf.export`.')
+    flags.DEFINE_string('export_dir', None, 'Folder written by `python -m scops_tf.export`.',
+                        required=True)
     flags.DEFINE_string('out', 'predictions', 'Folder that the results are written to.')
     flags.DEFINE_bool('crf', False, 'Refine labels with a dense CRF (needs the extra [crf]).')
-    flags.DEFINE_multi_string('gin_param', [], 'Binding of Crf, such as Crf.iterations=5; may be repeated.')
-    flags.mark_flag_as_required('export_dir')
+    flags.DEFINE_multi_string('gin_param', [], 'Binding of Crf, such as Crf.iterations=5, over '
+                              'those of the run; may be repeated.')
     command.run(main)

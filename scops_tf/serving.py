@@ -8,9 +8,13 @@ from typing import Any, Dict, Tuple
 
 import tensorflow as tf
 
-from scops_tf import geometry
+from scops_tf import files, geometry
 
 METADATA_FILE = 'scops_tf.json'
+
+
+class ExportError(ValueError):
+    """A folder that cannot be exported to; the message is one sentence for the user."""
 
 
 def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
@@ -26,24 +30,38 @@ def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) ->
     return tf.nn.softmax(geometry.upsample(tf.cast(part_logits, tf.float32), size))
 
 
-def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1) -> tf.Tensor:
-    """Labels: the parts, each divided by its largest response, against a constant background (§3.1).
+def normalised_responses(part_responses: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
+    """R̂: the parts, each divided by its largest response (§3.1), at another size.
 
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
-      size: (height, width) of the labels; the normalised maps are resized to it, as photos are: pixels are
-        cells that share the picture's borders.
+      size: (height, width) that the maps are resized to, as photos are: pixels are cells that share
+        the picture's borders.
+
+    Returns:
+      f32[B,H,W,K]. In [0, 1]; 0 everywhere for a part whose response is 0 everywhere.
+    """
+    parts = part_responses[..., 1:]
+    largest = tf.reduce_max(parts, axis=(1, 2), keepdims=True)
+    return tf.image.resize(tf.math.divide_no_nan(parts, largest), size)
+
+
+def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1
+           ) -> tf.Tensor:
+    """Labels: the largest of the normalised parts and of a constant background (§3.1).
+
+    Args:
+      part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
+      size: (height, width) of the labels.
       background: Value of the background map, in [0, 1]; the paper's is 0.1.
 
     Returns:
-      u8[B,H,W]. 0 is background, k the k-th part; background wins ties.
+      u8[B,H,W]. 0 is background, k the k-th part. Background wins ties, then the first part.
     """
-    parts = part_responses[..., 1:]
-    normalised = tf.math.divide_no_nan(parts, tf.reduce_max(parts, axis=(1, 2), keepdims=True))
-    normalised = tf.image.resize(normalised, size)
-    largest = tf.reduce_max(normalised, axis=-1)
+    normalised = normalised_responses(part_responses, size)
     winner = tf.argmax(normalised, axis=-1, output_type=tf.int32) + 1
-    return tf.cast(tf.where(largest > background, winner, 0), tf.uint8)
+    is_part = tf.reduce_max(normalised, axis=-1) > background
+    return tf.cast(tf.where(is_part, winner, 0), tf.uint8)
 
 
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
@@ -105,9 +123,10 @@ class PartModel(tf.Module):
 
         Returns:
           labels: u8[B,H,W]. 0 is background, 1..K parts.
-          part_responses: f32[B,h,w,K+1]. At the network's input size (h, w), in [0, 1]; 0 is background.
-          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; the photo's middle for a part whose
-            response is 0 everywhere.
+          part_responses: f32[B,h,w,K+1]. At the network's input size (h, w), in [0, 1], summing to
+            1; channel 0 is background.
+          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; the photo's middle for a part
+            whose response is 0 everywhere.
           presence: f32[B,K]. Largest response of the part, in [0, 1].
         """
         shape = tf.shape(images)
@@ -115,68 +134,94 @@ class PartModel(tf.Module):
         pixels = tf.cast(images, tf.float32) / 255.0
         pixels = tf.image.resize(pixels, self.input_size, antialias=True)
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
-        responses = geometry.upsample(tf.cast(self.network.part_responses(pixels), tf.float32), self.input_size)
+        responses = tf.cast(self.network.part_responses(pixels), tf.float32)
+        responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
         parts = responses[..., 1:]
         # Small against any response that can be seen; it only gives the empty map a centre.
-        centers = geometry.part_centers(parts, epsilon=1e-12)
+        centers = geometry.frame_to_pixels(
+            geometry.part_centers(parts, epsilon=1e-12), self.input_size)
         return {
             'labels': decode(responses, size, background=self.background),
             'part_responses': responses,
-            'part_centers': photo_points(geometry.frame_to_pixels(centers, self.input_size), self.input_size, size),
+            'part_centers': photo_points(centers, self.input_size, size),
             'presence': tf.reduce_max(parts, axis=(1, 2)),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='encoded')])
     def predict_encoded(self, encoded: tf.Tensor) -> Dict[str, tf.Tensor]:
-        """Parts of JPEG, PNG, BMP or GIF files (first frame), all of one size; else as `predict`."""
-        shapes = tf.map_fn(lambda data: tf.shape(_decode_image(data)), encoded,
-                           fn_output_signature=tf.TensorSpec([3], tf.int32))
-        check = tf.debugging.Assert(
-            tf.reduce_all(shapes == shapes[:1]),
-            ['Photos of one request must all have one size; send photos of other sizes one by one. Got', shapes],
-            summarize=64)
-        with tf.control_dependencies([check]):
-            encoded = tf.identity(encoded)
-        images = tf.map_fn(_decode_image, encoded,
-                           fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))
-        return self.predict(images)
+        """Parts of encoded photos of one size; the outputs are those of `predict`.
+
+        Args:
+          encoded: string[B]. JPEG, PNG, BMP or GIF (first frame). EXIF rotation is not applied, as
+            TensorFlow has no operation for it, and transparency is dropped.
+        """
+        size = tf.shape(_decode_image(encoded[0]))
+
+        def decoded(data: tf.Tensor) -> tf.Tensor:
+            image = _decode_image(data)
+            message = ('Photos of one request must all have one size; send those of other sizes '
+                       'one by one. Got [height, width, 3]:')
+            check = tf.debugging.Assert(
+                tf.reduce_all(tf.shape(image) == size), [message, size, 'and', tf.shape(image)])
+            with tf.control_dependencies([check]):
+                return tf.identity(image)
+
+        return self.predict(tf.map_fn(
+            decoded, encoded, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8)))
 
 
 def _decode_image(data: tf.Tensor) -> tf.Tensor:
-    return tf.ensure_shape(tf.io.decode_image(data, channels=3, expand_animations=False), [None, None, 3])
+    image = tf.io.decode_image(data, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def export(model: PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
-    """Writes the model as a SavedModel, replacing an older one only when the new one is complete.
+    """Writes the model as a SavedModel, which takes the place of an older one once it is complete.
 
-    Signatures: `serving_default` (`images`) and `encoded` (`encoded`), outputs as of `PartModel.predict`.
+    Signatures: `serving_default` (`images`) and `encoded` (`encoded`), with the outputs of
+    `PartModel.predict`.
 
     Args:
       model: To be written.
-      folder: Of the SavedModel.
-      metadata: JSON values for `scops_tf.json`; the number of parts, the input size and the background
-        are added.
+      folder: Of the SavedModel. Empty, absent, or an older export, which is replaced.
+      metadata: JSON values for `scops_tf.json`; the number of parts, the input size and the
+        background are added.
 
     Raises:
-      OSError: If the folder cannot be written.
+      ExportError: If the folder holds something else.
+      OSError: If the folder cannot be written; an older export is untouched.
     """
-    folder = os.path.normpath(folder)
+    folder = os.path.abspath(folder)
+    if os.path.isdir(folder) and os.listdir(folder) and not is_export(folder):
+        raise ExportError(f'The folder of an export must be empty, or be an older export; {folder} '
+                          'holds something else: give another one.')
     temporary, replaced = f'{folder}.{os.getpid()}.tmp', f'{folder}.{os.getpid()}.old'
-    os.makedirs(os.path.dirname(folder) or '.', exist_ok=True)
+    described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
+                 'background': model.background}
     try:
+        os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures={
             'serving_default': model.predict, 'encoded': model.predict_encoded})
-        described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
-                     'background': model.background}
-        with open(os.path.join(temporary, METADATA_FILE), 'w', encoding='utf-8') as file:
-            json.dump(described, file, indent=2, sort_keys=True)
+        files.write(os.path.join(temporary, METADATA_FILE),
+                    json.dumps(described, indent=2, sort_keys=True).encode())
         if os.path.isdir(folder):
             os.replace(folder, replaced)
-        os.replace(temporary, folder)
-    except tf.errors.OpError as error:
-        raise OSError(f'The export could not be written to {folder!r}: {error.message}; free disk space or '
-                      'make the folder writable, and export again.') from None
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if os.path.isdir(replaced):
+                os.replace(replaced, folder)
+            raise
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, 'strerror', None) or getattr(error, 'message', None) or str(error)
+        raise OSError(f'The export must be written to {folder}, which fails ({reason}); free disk '
+                      'space or make the folder writable, and export again.') from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def is_export(folder: str) -> bool:
+    """Whether a folder holds what `export` writes."""
+    return os.path.isfile(os.path.join(folder, METADATA_FILE))
