@@ -11,14 +11,14 @@ workdir=runs/quickstart
 python -m scops_tf.train --gin_file=gin/quickstart.gin --workdir="$workdir"
 python -m scops_tf.evaluate --workdir="$workdir"
 python -m scops_tf.export --workdir="$workdir"
-photos=("$workdir"/synthetic/test/*.png)
+photos=("$workdir"/creatures/test/photos/*.png)
 python -m scops_tf.predict --export_dir="$workdir/export" --out="$workdir/predictions" \
     "${photos[@]:0:16}"
 
 cat <<END
 
 Pictures: $PWD/$workdir/predictions/overlays
-Scores:   $PWD/$workdir/evaluation
+Scores:   $PWD/$workdir/eval/index.html (which part is which, and the baselines)
 Training: $scops_venv/bin/python -m tensorboard.main --logdir $workdir, then open http://localhost:6006
 Again on your own photos: $scops_venv/bin/python -m scops_tf.predict \\
     --export_dir=$workdir/export --out=predictions PHOTOS...
