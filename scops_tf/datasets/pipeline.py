@@ -228,8 +228,8 @@ def training_batches(store: PhotoStore, *, batch_size: int, seed: int, num_steps
       num_steps: Steps of the whole training, those before `start_step` counted in.
       start_step: Steps done already; the batches that follow are those of a run never stopped.
       arrays: More values by photo, gathered into the batch under their names: whatever gives
-        [B, ...] when indexed with int64[B], or a function of the step and int64[B]; safe to call from
-        several threads.
+        [B, ...] when indexed with int64[B], or a function of the step and int64[B] that is safe to
+        call from several threads.
 
     Returns:
       Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays.

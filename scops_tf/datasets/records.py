@@ -11,8 +11,8 @@ import numpy as np
 class Record:
     """One photo and its annotations; everything but the photo is optional.
 
-    Coordinates are pixels of the photo as decoded (EXIF rotation applied), (x, y), the centre of the
-    first pixel being (0, 0).
+    Coordinates are pixels of the photo as decoded (EXIF rotation applied), (x, y), the centre of
+    the first pixel being (0, 0).
 
     Attributes:
       name: Unique in its dataset; a relative path with '/' for separator. Names predictions.
