@@ -24,7 +24,7 @@ def test_photos_are_found_below_by_suffix_in_either_case_and_sorted(tmp_path):
     touch(tmp_path, 'b.JPG', 'a.png', 'deep/er/c.webp', 'deep/d.BMP', 'e.jpeg', 'notes.txt', 'png')
     dataset = folder.read(str(tmp_path))
     assert names(dataset.train) == ['a.png', 'b.JPG', 'deep/d.BMP', 'deep/er/c.webp', 'e.jpeg']
-    assert dataset.fit == dataset.train and dataset.test == ()
+    assert dataset.fit == dataset.train == dataset.test and dataset.notes
     assert all(pathlib.Path(record.path) == tmp_path / record.name for record in dataset.train)
 
 

@@ -21,8 +21,9 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
       mask_folder: Object masks (non-zero is object), likewise.
 
     Returns:
-      All photos as `train` and `fit` and no `test`; if `root` has folders train/ and test/, those
-      are the splits and other photos below `root` are not used. Records are sorted by name.
+      All photos as `train`, `fit` and `test`, since training sees no annotation; if `root` has
+      folders train/ and test/, those are the splits and other photos below `root` are not used.
+      Records are sorted by name.
 
     Raises:
       DatasetError: If there are no photos, or some of them have no map or more than one.
@@ -44,8 +45,11 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
         prefix = f'{split}/' if has_splits else ''
         splits[split] = tuple(Record(name=prefix + name, path=os.path.join(folder, name))
                               for name in names)
+    notes = () if has_splits else (
+        'The photos tested on are those trained on; of their masks training saw none unless '
+        '`Data.saliency` is \'masks\'.',)
     dataset = PartDataset(name='folder', train=splits['train'], fit=splits['train'],
-                          test=splits['test'])
+                          test=splits['test'] or splits['train'], protocol='folder', notes=notes)
     return with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
 
 
