@@ -116,7 +116,7 @@ def test_colours_alone_do_not_find_the_parts(drawn):
         for num_clusters in (5, 8, 12):
             means = cluster.MiniBatchKMeans(num_clusters, n_init=3, random_state=0)
             scores[num_clusters] = mean_part_iou(means.fit_predict(lab.reshape(-1, 3)), truth)
-    assert max(scores.values()) < 0.35, scores
+    assert scores[5] < 0.3 and max(scores.values()) < 0.4, scores
 
 
 def test_texture_and_colour_together_tell_the_parts_apart(drawn):

@@ -20,8 +20,9 @@ LANDMARK_NAMES = ('eye', 'snout', 'chest', 'back', 'rump', 'near knee', 'near fo
 # (hue, saturation, value).
 _COLORS = {
     'coral': (0.02, 0.68, 0.88), 'amber': (0.11, 0.72, 0.90), 'teal': (0.48, 0.58, 0.65),
-    'violet': (0.74, 0.42, 0.75), 'leaf': (0.28, 0.50, 0.65)}
-# The landscape has them all: a colour alone tells no part.
+    'violet': (0.74, 0.42, 0.75), 'leaf': (0.28, 0.50, 0.65), 'rose': (0.92, 0.46, 0.88),
+    'sky': (0.57, 0.45, 0.88), 'earth': (0.07, 0.42, 0.58)}
+# The landscape has five of them all: a colour alone tells no part.
 _COAT = {'head': 'coral', 'body': 'amber', 'legs': 'violet', 'tail': 'teal'}
 _CREAM, _DARK = np.array([0.99, 0.95, 0.82]), np.array([0.16, 0.12, 0.20])
 

@@ -23,7 +23,7 @@ from scops_tf.datasets.records import PartDataset, Record
 
 MANIFEST = 'manifest.json'
 # Changes with the drawings: a folder drawn by another version is not taken for the same.
-_VERSION = 1
+_VERSION = 2
 _MIN_SIDE = 32
 
 
