@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util  # noqa: F401  gin's `include` uses it without importing it
+import logging
 import math
 import os
 import re
@@ -424,6 +425,8 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     """
     params = list(gin_params) + ([] if seed is None else [f'Run.seed={seed}'])
     gin.clear_config()
+    root_logger = logging.getLogger()
+    root_logger.addFilter(_is_no_search_step)
     try:
         for path in gin_files:
             if not os.path.isfile(path):
@@ -443,7 +446,13 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
         raise ConfigError(_explained(error, gin_files)) from None
     finally:
+        root_logger.removeFilter(_is_no_search_step)
         gin.clear_config()
+
+
+def _is_no_search_step(record: logging.LogRecord) -> bool:
+    """False for what gin logs of each folder where an included file is not; it may be in the next."""
+    return not str(record.msg).startswith('Path not found')
 
 
 def _without_gin_context(error: Exception) -> str:
