@@ -451,7 +451,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
 
 
 def _is_no_search_step(record: logging.LogRecord) -> bool:
-    """False for what gin logs of each folder where an included file is not; it may be in the next."""
+    """False for what gin logs of a folder without the included file, which may be in the next."""
     return not str(record.msg).startswith('Path not found')
 
 
