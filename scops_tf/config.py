@@ -452,7 +452,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
 
 def _is_no_search_step(record: logging.LogRecord) -> bool:
     """False for what gin logs of a folder without the included file, which may be in the next."""
-    return not str(record.msg).startswith('Path not found')
+    return not str(record.msg).startswith(('Path not found', 'system_path_file_exists'))
 
 
 def _without_gin_context(error: Exception) -> str:
