@@ -4,6 +4,8 @@ Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.h
 `Evaluation.step` the scores of that checkpoint go to `scores_<step>.json`, and the page shows them
 as learning curves.
 
+The names of the test photos go to `test_photos.txt`.
+
 With `--other_workdir` the part maps are compared with those of another run on the same photos, such
 as one with another seed; with `--crf` the labels are scored after a dense CRF as well.
 """
@@ -111,6 +113,10 @@ def main(argv: List[str]) -> None:
         files.write(os.path.join(folder, 'scores.json'), text.encode())
         files.write(os.path.join(folder, 'scores.csv'), _csv(rows))
         _page(folder, config, scores, ours.directions, test_store, maps[_OURS][1], predict)
+    # In the form that is hashed: `sha256sum` of the file gives the number printed.
+    names = sorted(record.name for record in test_store.records)
+    files.write(os.path.join(folder, 'test_photos.txt'),
+                ''.join(f'{name}\n' for name in names).encode())
     _print(scores)
     logging.info('Scores and the page index.html are in %s.', folder)
 
@@ -205,13 +211,16 @@ def _print(scores: Dict[str, Any]) -> None:
     counts = ', '.join(f'{count} {what}' for what, count in scores['counts'].items())
     print(f'Protocol {scores["protocol"]}, step {scores["step"]}, seed {scores["seed"]}: '
           f'{counts}; per cent.')
+    print(f'SHA-256 of the sorted names of the test photos: {scores["image_list_sha256"]}')
     columns = list(scores['scores'][_OURS])
     width = max(map(len, scores['scores']))
     for name in columns:
         print(f'\n{name}')
         for method, values in scores['scores'].items():
             if name in values:
-                print(f'  {method:{width}}  {values[name]:6.2f}')
+                interval = scores['intervals_95'].get(name) if method == _OURS else None
+                between = '' if interval is None else '  (95 %: {:.2f} to {:.2f})'.format(*interval)
+                print(f'  {method:{width}}  {values[name]:6.2f}{between}')
     if 'consistency' in scores:
         found = scores['consistency']
         print(f'\nconsistency with {found["workdir"]}, step {found["step"]}, seed {found["seed"]}, '
