@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 import shutil
@@ -95,14 +96,23 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     try:
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
     except (ValueError, AssertionError) as error:
+        tf.get_logger().addFilter(_is_not_of_a_failed_restore)
         raise CheckpointError(
             f'The checkpoint {path!r} must be of the networks that the configuration builds; it '
             f'is not ({_reason(error)}): restore it with its own `Run.num_parts`, '
             '`Segmenter.backbone` and `Features`, or start in another folder.') from error
     except (tf.errors.OpError, IndexError) as error:  # An IndexError where the file is too short.
+        tf.get_logger().addFilter(_is_not_of_a_failed_restore)
         raise CheckpointError(
             f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); remove '
             f'{path}.index, and the checkpoint before it is used.') from error
+
+
+def _is_not_of_a_failed_restore(record: logging.LogRecord) -> bool:
+    """Passes all but the list of variables that TensorFlow gives long after a restore failed."""
+    return not record.getMessage().startswith((
+        'Detecting that an object or model or tf.train.Checkpoint is being deleted',
+        'Value in checkpoint could not be found in the restored object'))
 
 
 def _reason(error: BaseException) -> str:

@@ -35,8 +35,9 @@ class TrainingError(ValueError):
 class StopRequest:
     """Whether SIGTERM or SIGINT asked the training to stop after its current step.
 
-    SIGTERM before the first step ends the process at once, with exit code 0, since there is nothing
-    to save that is not kept anyway; a second SIGINT does, with a KeyboardInterrupt.
+    A context manager, inside of which signals are heard. SIGTERM before the first step ends the
+    process at once, with exit code 0, since there is nothing to save that is not kept anyway; a
+    second SIGINT does so at any time, with a KeyboardInterrupt.
 
     Attributes:
       received: Whether a signal came.
@@ -44,18 +45,27 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
-        self._training = False
+        self._stepping = False
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.getsignal(number)
+                        for number in (signal.SIGTERM, signal.SIGINT)}
         signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def expect_steps(self) -> None:
         """From now on a signal only sets `received`."""
-        self._training = True
+        self._stepping = True
         signal.signal(signal.SIGINT, self._receive)
 
-    def _receive(self, signal_number: int, frame: Any) -> None:
+    def _receive(self, number: int, frame: Any) -> None:
         self.received = True
-        if not self._training:
-            logging.info('Stopped by a signal before the first step; the same command starts.')
+        if not self._stepping:
+            logging.info('Stopped by a signal before the first step; the same command goes on.')
             sys.exit(0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -73,7 +83,11 @@ def train(config: config_lib.Config, workdir: str) -> None:
       ValueError: If data, weights or checkpoints cannot be used.
       OSError: If the folder cannot be written.
     """
-    stop = StopRequest()
+    with StopRequest() as stop:
+        _train(config, workdir, stop)
+
+
+def _train(config: config_lib.Config, workdir: str, stop: StopRequest) -> None:
     config_lib.require_same(config, workdir)
     dataset = datasets.load_for(config, workdir)
     trainer = trainer_lib.Trainer(config)

@@ -1,8 +1,11 @@
-"""What all tests share: the folder of development data, and a quiet TensorFlow."""
+"""What tests share: the folder of development data, a quiet TensorFlow, a small run on drawings."""
 from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import sys
+from typing import Any, Callable, List
 
 import pytest
 
@@ -19,3 +22,64 @@ def shared() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f'The folder of development data is absent: {folder} (set SCOPS_SHARED).')
     return folder
+
+
+@pytest.fixture(scope='session')
+def creatures(tmp_path_factory) -> pathlib.Path:
+    """Folder of six drawn photos to train on and three to test on, 64 pixels high, 96 wide."""
+    from scops_tf.datasets import synthetic
+
+    folder = tmp_path_factory.mktemp('drawings') / 'creatures'
+    synthetic.write(str(folder), num_train=6, num_test=3, size=(64, 96), seed=0)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def small(creatures) -> List[str]:
+    """Bindings of a small training on `creatures`, which needs neither weights nor time."""
+    return [f'Data.root={str(creatures)!r}', "Data.dataset='synthetic'", "Data.saliency='masks'",
+            'Data.image_size=(64, 96)', 'Run.num_parts=3', 'Run.steps=40', 'Run.batch_size=2',
+            'Run.warmup_steps=6', "Segmenter.backbone='tiny'", "Features.network='filters'",
+            'Losses.response_size=(32, 48)', "Optimizer.name='adam'",
+            'Optimizer.learning_rate=1e-3', 'Checkpoint.every=4', 'Checkpoint.keep=20',
+            'Logging.scalars_every=3', 'Logging.num_pictures=1']
+
+
+@pytest.fixture(scope='session')
+def start_command(small) -> Callable[..., subprocess.Popen]:
+    """Starts `python -m scops_tf.<name>` as a user would, outside of the source tree.
+
+    Its standard output and error are pipes of text. `train` gets the bindings of `small` if asked.
+    """
+
+    def start(name: str, *arguments: str, bindings: Any = (), cwd: Any = None,
+              **environment: str) -> subprocess.Popen:
+        params = [f'--gin_param={binding}' for binding in bindings]
+        return subprocess.Popen(
+            [sys.executable, '-m', f'scops_tf.{name}', *arguments, *params], cwd=cwd or '/',
+            env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': str(_ROOT),
+                 **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope='session')
+def run_command(start_command) -> Callable[..., subprocess.CompletedProcess]:
+    """As `start_command`, to its end."""
+
+    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess:
+        process = start_command(*arguments, **options)
+        output, errors = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def trained_run(tmp_path_factory, small, run_command) -> pathlib.Path:
+    """Folder of a run with the bindings of `small` that trained to its end; not to be changed."""
+    workdir = tmp_path_factory.mktemp('runs') / 'whole'
+    done = run_command('train', f'--workdir={workdir}', bindings=small)
+    assert done.returncode == 0, done.stderr
+    return workdir

@@ -1,0 +1,85 @@
+"""The command `train` as a user runs it: stopped anyhow, it ends at the same weights."""
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import time
+from typing import Dict
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import checkpoints
+
+
+def _wait_for_checkpoint(workdir: pathlib.Path, step: int, process) -> None:
+    deadline = time.monotonic() + 100
+    path = workdir / 'checkpoints' / f'ckpt-{step}.index'
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f'{path} was never written'
+        time.sleep(0.01)
+
+
+def _variables(workdir: pathlib.Path, step: int) -> Dict[str, np.ndarray]:
+    path = os.path.join(checkpoints.folder_of(str(workdir)), f'ckpt-{step}')
+    reader = tf.train.load_checkpoint(path)
+    # How often the run was saved is no part of the training.
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name != '_CHECKPOINTABLE_OBJECT_GRAPH' and not name.startswith('save_counter')}
+
+
+@pytest.fixture(scope='module')
+def killed(tmp_path_factory, small, start_command) -> pathlib.Path:
+    """A run killed in its warm-up, some steps after a checkpoint."""
+    workdir = tmp_path_factory.mktemp('runs') / 'interrupted'
+    process = start_command('train', f'--workdir={workdir}', bindings=small)
+    _wait_for_checkpoint(workdir, 4, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return workdir
+
+
+@pytest.fixture(scope='module')
+def stopped(killed, small, start_command):
+    """That run, continued and asked to stop, and what it said."""
+    process = start_command('train', f'--workdir={killed}', bindings=small)
+    _wait_for_checkpoint(killed, 12, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    return killed, process.returncode, errors
+
+
+def test_sigterm_saves_and_exits_0(stopped):
+    workdir, code, errors = stopped
+    assert code == 0, errors
+    step = int(checkpoints.find(str(workdir)).rsplit('-', 1)[1])
+    assert 12 <= step < 40
+    assert f'step {step} is saved, the same command continues' in errors
+
+
+def test_a_run_killed_and_stopped_ends_at_the_weights_of_an_uninterrupted_one(
+        stopped, trained_run, small, run_command):
+    workdir, _, _ = stopped
+    finished = run_command('train', f'--workdir={workdir}', bindings=small)
+    assert finished.returncode == 0, finished.stderr
+    assert f'Continuing {workdir} from step ' in finished.stderr
+
+    whole, interrupted = _variables(trained_run, 40), _variables(workdir, 40)
+    assert whole.keys() == interrupted.keys()
+    for part in ('model/segmenter/head', 'model/segmenter/backbone', 'model/part_basis/raw',
+                 'model/tap_scales', 'head/_variables', 'basis/_variables', 'backbone/_variables'):
+        assert any(name.startswith(part) for name in whole), part
+    for name, value in whole.items():
+        np.testing.assert_array_equal(interrupted[name], value, err_msg=name)
+    # Something was learned after the first interruption.
+    before = _variables(trained_run, 4)
+    basis = 'model/part_basis/raw/.ATTRIBUTES/VARIABLE_VALUE'
+    assert np.abs(whole[basis] - before[basis]).max() > 0
+
+
+def test_a_run_leaves_the_tree_that_the_readme_shows(trained_run):
+    assert sorted(os.listdir(trained_run)) == ['checkpoints', 'config.gin', 'tensorboard']

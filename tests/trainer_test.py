@@ -1,0 +1,260 @@
+"""Laws of the training step: what it changes, what it leaves alone, what it reports."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import checkpoints, config as config_lib, pretrained, trainer as trainer_lib
+
+SIZE = (64, 96)
+HEAD_ONLY = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
+             "Segmenter.trained='head'"]
+
+
+def _batch(seed: int = 0, **more) -> dict:
+    generator = np.random.default_rng(seed)
+    return {'index': tf.constant([0, 1], tf.int64),
+            'image': tf.constant(generator.integers(0, 256, (2, *SIZE, 3)), tf.uint8),
+            'saliency': tf.constant(generator.random((2, *SIZE)), tf.float32), **more}
+
+
+def _values(variables) -> list:
+    return [variable.numpy() for variable in variables]
+
+
+def _moved(before, variables) -> list:
+    return [not np.array_equal(old, new) for old, new in zip(before, _values(variables))]
+
+
+@pytest.fixture(scope='module')
+def build(small):
+    """Trainers of the configuration `small` with other bindings on top."""
+    return lambda *bindings: trainer_lib.Trainer(config_lib.load([], [*small, *bindings]))
+
+
+@pytest.fixture(scope='module')
+def trainer(build) -> trainer_lib.Trainer:
+    return build()
+
+
+@pytest.fixture
+def eager():
+    """Steps run operation by operation, which for a few steps is faster than tracing them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def small_resnet(monkeypatch):
+    """A convolution and a frozen batch norm in the place of the ResNet."""
+
+    def build(network, *, weights, seed, rewrite):
+        layers = tf.keras.layers
+        maps = images = tf.keras.Input((None, None, 3))
+        for number, stride in enumerate((4, 2)):
+            maps = layers.Conv2D(8, 3, stride, padding='same', name=f'{number}_conv',
+                                 kernel_initializer=tf.keras.initializers.HeNormal(seed + number)
+                                 )(maps)
+            maps = layers.BatchNormalization(name=f'{number}_bn', trainable=False)(maps)
+        return tf.keras.Model(images, maps)
+
+    monkeypatch.setattr(pretrained, 'build', build)
+
+
+def test_a_step_is_traced_once_and_moves_every_trained_variable(trainer):
+    groups = {'head': trainer.segmenter.head_variables,
+              'backbone': trainer.segmenter.backbone_variables,
+              'basis': [trainer.part_basis.raw]}
+    before = {name: _values(variables) for name, variables in groups.items()}
+    scales = trainer.reference_features.tap_scales.numpy()
+    step = int(trainer.step)
+    for seed in range(3):
+        trainer.train_step(_batch(seed))
+    assert trainer.train_step.experimental_get_tracing_count() == 1
+    assert int(trainer.step) == step + 3
+    for name, variables in groups.items():
+        assert variables and all(_moved(before[name], variables)), name
+    np.testing.assert_array_equal(trainer.reference_features.tap_scales, scales)
+
+
+def test_the_total_is_the_weighted_sum_of_the_terms_that_are_reported(trainer):
+    scalars = trainer.train_step(_batch())
+    assert all(value.dtype == tf.float32 and value.shape == () for value in scalars.values())
+    weights = trainer.config.losses
+    terms = ['concentration', 'equivariance', 'center_equivariance', 'semantic_consistency',
+             'orthonormal']
+    for name in terms:
+        np.testing.assert_allclose(scalars[f'weighted_loss/{name}'],
+                                   getattr(weights, name) * scalars[f'loss/{name}'], rtol=1e-6)
+    np.testing.assert_allclose(
+        scalars['loss/total'], sum(scalars[f'weighted_loss/{name}'] for name in terms), rtol=1e-6)
+    assert {f'gradient_norm/{group}' for group in ('backbone', 'head', 'basis')} <= set(scalars)
+    assert {f'learning_rate/{group}' for group in ('backbone', 'head', 'basis')} <= set(scalars)
+    areas = [float(scalars[f'part_area/{part}']) for part in (1, 2, 3)]
+    np.testing.assert_allclose(sum(areas), scalars['part/foreground_share'], rtol=1e-5)
+    assert all(0 < float(scalars[f'part_presence/{part}']) <= 1 for part in (1, 2, 3))
+
+
+def test_a_warm_up_step_leaves_the_basis_alone_and_fits_the_target(build, eager):
+    trainer = build("Optimizer.name='adamw'", 'Optimizer.weight_decay=0.1')
+    basis, network = trainer.part_basis.raw.numpy(), _values(trainer.segmenter.head_variables)
+    # All of the second part.
+    target = np.tile(np.array([0, 0, 1, 0], np.float16), (2, 16, 24, 1))
+    batch = _batch(warmup_target=tf.constant(target))
+    losses = [float(trainer.warmup_step(batch)['loss/total']) for _ in range(8)]
+    assert losses[-1] < losses[0] / 2
+    np.testing.assert_array_equal(trainer.part_basis.raw, basis)
+    assert all(_moved(network, trainer.segmenter.head_variables))
+    assert int(trainer.step) == 8
+
+
+@pytest.mark.parametrize('views', [False, True], ids=['drawn views', 'cached views'])
+def test_with_a_frozen_backbone_only_the_head_and_the_basis_move(build, small_resnet, eager, views):
+    trainer = build(*HEAD_ONLY)
+    batch = _batch()
+    if views:
+        shape = (2, *trainer.segmenter.feature_shape(SIZE))
+        drawn = np.random.default_rng(0)
+        transform = trainer.view_transform(2, tf.constant([0, 1]))
+        batch.update(backbone_features=tf.constant(drawn.random(shape), tf.float16),
+                     view_features=tf.constant(drawn.random(shape), tf.float16),
+                     **{f'view_{name}': value for name, value in transform._asdict().items()})
+    backbone = _values(trainer.segmenter.backbone.variables)
+    head, basis = _values(trainer.segmenter.head.variables), trainer.part_basis.raw.numpy()
+    assert trainer.segmenter.backbone.non_trainable_variables
+    scalars = trainer.train_step(batch)
+    assert math.isfinite(scalars['loss/total'])
+    assert not any(_moved(backbone, trainer.segmenter.backbone.variables))
+    assert all(_moved(head, trainer.segmenter.head.variables))
+    assert all(_moved([basis], [trainer.part_basis.raw]))
+    assert 'gradient_norm/backbone' not in scalars
+
+
+def test_statistics_of_batch_norm_stay_while_the_whole_network_is_trained(
+        build, small_resnet, eager):
+    trainer = build("Segmenter.backbone='resnet50'", 'Segmenter.weights=None')
+    backbone = trainer.segmenter.backbone
+    frozen, kernels = _values(backbone.non_trainable_variables), _values(
+        backbone.trainable_variables)
+    trainer.train_step(_batch())
+    assert frozen and not any(_moved(frozen, backbone.non_trainable_variables))
+    assert all(_moved(kernels, backbone.trainable_variables))
+
+
+def test_cached_reference_features_give_the_step_of_computed_ones(build, eager):
+    computed, cached = build(), build()
+    batch = _batch()
+    features = cached.reference_features.raw(tf.cast(batch['image'], tf.float32) / 255)
+    first = computed.train_step(batch)
+    second = cached.train_step({**batch, 'reference_features': tf.cast(features, tf.float16)})
+    # As of the rounding to half precision.
+    np.testing.assert_allclose(first['loss/total'], second['loss/total'], rtol=1e-3)
+
+
+def test_a_view_is_a_function_of_photos_and_seed_and_its_transform_of_the_seed(trainer):
+    images = tf.cast(_batch()['image'], tf.float32) / 255
+    first, again, other = (trainer.view(images, tf.constant(seed)) for seed in (
+        [3, 4], [3, 4], [3, 5]))
+    np.testing.assert_array_equal(first.images, again.images)
+    assert np.abs(first.images - other.images).max() > 0.1
+    np.testing.assert_array_equal(
+        trainer.view_transform(2, tf.constant([3, 4])).matrix, first.transform.matrix)
+    # What comes from outside the photo is the mean colour of ImageNet.
+    outside = first.transform.valid_mask(SIZE).numpy() == 0
+    assert outside.any()
+    np.testing.assert_allclose(first.images.numpy()[outside] * 255, np.broadcast_to(
+        [123.68, 116.779, 103.939], (outside.sum(), 3)), rtol=1e-5)
+
+
+def test_every_step_draws_views_of_its_own(trainer):
+    seeds = []
+    for step in (0, 1, 0):
+        trainer.step.assign(step)
+        seeds.append(trainer.seed(0).numpy().tolist())
+    assert seeds[0] == seeds[2] != seeds[1]
+    assert trainer.seed(1).numpy().tolist() != seeds[0]
+
+
+@pytest.mark.parametrize('kind', ['projective', 'tps'])
+def test_all_kinds_of_transforms_train(build, eager, kind):
+    trainer = build(f'Warp.kind={kind!r}')
+    scalars = trainer.train_step(_batch())
+    assert all(np.isfinite(value) for value in scalars.values())
+
+
+def test_in_bfloat16_networks_compute_and_losses_and_variables_stay_float32(build, eager):
+    trainer = build("Run.precision='bfloat16'")
+    assert trainer.segmenter.backbone.output.dtype == tf.bfloat16
+    images = tf.zeros((1, *SIZE, 3))
+    assert trainer.segmenter(images).dtype == tf.float32
+    assert trainer.reference_features(images).dtype == tf.float32
+    before = _values(trainer.segmenter.head_variables)
+    scalars = trainer.train_step(_batch())
+    assert all(value.dtype == tf.float32 for value in scalars.values())
+    assert all(np.isfinite(value) for value in scalars.values())
+    assert all(variable.dtype == tf.float32 for variable in trainer.segmenter.variables)
+    assert all(_moved(before, trainer.segmenter.head_variables))
+    assert tf.keras.mixed_precision.global_policy().name == 'float32'
+
+
+def test_a_restored_trainer_goes_on_to_the_same_bits(build, eager, tmp_path):
+    first = build("Optimizer.name='sgd'")
+    first.train_step(_batch(0))
+    first.save(first.manager(str(tmp_path)))
+    first.train_step(_batch(1))
+    second = build("Optimizer.name='sgd'")
+    assert second.restore(str(tmp_path)) and int(second.step) == 1
+    second.train_step(_batch(1))
+    for one, other in zip(first.segmenter.variables, second.segmenter.variables):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(first.part_basis.raw, second.part_basis.raw)
+
+
+def test_a_folder_without_checkpoints_restores_nothing(trainer, tmp_path):
+    assert not trainer.restore(str(tmp_path))
+
+
+@pytest.mark.parametrize('binding', ['Run.num_parts=2', 'Features.layer_weights=(1.0,1.0)'])
+def test_a_checkpoint_of_other_networks_is_one_sentence(
+        build, small_resnet, trained_run, binding):
+    other = HEAD_ONLY if 'Features' in binding else [binding]
+    with pytest.raises(checkpoints.CheckpointError, match='must be of the networks') as caught:
+        build(*other).restore(str(trained_run))
+    assert 'Run.num_parts' in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_run_may_start_from_the_networks_of_another(build, trained_run, tmp_path):
+    trainer = build()
+    trainer.restore_model(str(trained_run))
+    assert int(trainer.step) == 0
+    reader = tf.train.load_checkpoint(checkpoints.find(str(trained_run)))
+    for name, variable in (('model/part_basis/raw', trainer.part_basis.raw),
+                           ('model/tap_scales', trainer.reference_features.tap_scales),
+                           ('model/segmenter/head/kernel', trainer.segmenter.head.kernel)):
+        np.testing.assert_array_equal(
+            reader.get_tensor(f'{name}/.ATTRIBUTES/VARIABLE_VALUE'), variable)
+    with pytest.raises(checkpoints.CheckpointError, match='`Run.init_from` must be .* there is '):
+        trainer.restore_model(str(tmp_path))
+
+
+def test_pictures_show_photo_and_view_with_centres_in_pixels(trainer):
+    found = trainer.pictures(_batch()['image'])
+    assert found['view'].shape == (2, *SIZE, 3)
+    for name in ('', 'view_'):
+        assert found[f'{name}labels'].shape == (2, *SIZE)
+        assert found[f'{name}part_responses'].shape == (2, *SIZE, 4)
+        centers = found[f'{name}part_centers'].numpy()
+        assert centers.shape == (2, 3, 2)
+        assert (centers >= 0).all() and (centers <= [SIZE[1] - 1, SIZE[0] - 1]).all()
+
+
+def test_random_weights_are_warned_of_where_they_are_trained_on(build, small_resnet, caplog):
+    build(*HEAD_ONLY)
+    assert 'resnet50 starts from random weights, since `Segmenter.weights` is None' in caplog.text
+    caplog.clear()
+    build()
+    assert 'random weights' not in caplog.text
