@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
-from typing import Any, Mapping
+from typing import Any, Dict, Iterator, Mapping
 
 from absl import logging
 import numpy as np
@@ -123,7 +124,7 @@ def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager
     # Seconds spent on the steps since the last scalars; pictures and checkpoints do not count.
     logged, seconds, since = start, 0.0, time.monotonic()
     empty_steps = 0
-    with tqdm.tqdm(prepared.batches(start), initial=start, total=total, desc='Training',
+    with tqdm.tqdm(_batches(prepared, start), initial=start, total=total, desc='Training',
                    unit='step') as progress:
         for batch in progress:
             warming_up = int(trainer.step) < config.run.warmup_steps
@@ -159,6 +160,19 @@ def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager
                 return
             since = time.monotonic()
     logging.info('Trained %d steps.', total)
+
+
+def _batches(prepared: preparation.Prepared, start: int) -> Iterator[Dict[str, tf.Tensor]]:
+    """The batches from a step on; a photo that cannot be read any more is a user's error."""
+    try:
+        yield from prepared.batches(start)
+    except tf.errors.OpError as error:
+        # What is raised inside of tf.data comes as text, with its traceback.
+        found = re.search('ImageError: (.*)', error.message)
+        if found is None:
+            raise
+        raise TrainingError('Photos must stay as they are while they are trained on; '
+                            f'{found.group(1)}') from error
 
 
 def require_finite(scalars: Mapping[str, Any], step: int) -> None:
