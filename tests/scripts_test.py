@@ -233,7 +233,7 @@ def test_the_test_script_checks_the_style_then_hands_its_arguments_to_pytest(clo
 
 
 def test_the_quickstart_runs_every_command_on_one_run(clone):
-    photos = clone.root / 'runs' / 'quickstart' / 'synthetic' / 'test'
+    photos = clone.root / 'runs' / 'quickstart' / 'creatures' / 'test' / 'photos'
     photos.mkdir(parents=True)
     (photos / 'one.png').touch()
     result = clone.run('scripts/quickstart.sh')
