@@ -53,7 +53,9 @@ class Clone:
     def start(self, *command: str, **variables: str) -> subprocess.Popen:
         return subprocess.Popen(
             command, cwd=self.root, env={**self.environment, **variables}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            # Shells start background jobs with SIGINT ignored, which a script cannot undo.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess:
         process = self.start(*(command or _SET_UP), **variables)
