@@ -21,6 +21,9 @@ from scops_tf import (
     training_loop,
 )
 
+# Which is as it should be: the batches are made as ever.
+pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
+
 
 @pytest.fixture(autouse=True)
 def eager():

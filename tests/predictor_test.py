@@ -1,0 +1,77 @@
+"""Laws of the predictor: what the export gives, as arrays, and what it refuses."""
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import predictor, serving
+
+
+class _Constant(tf.Module):
+    """Two parts, each in a half of the photo, left and right."""
+
+    def part_responses(self, images: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(images)
+        left = tf.cast(tf.range(shape[2]) < shape[2] // 2, tf.float32)
+        row = tf.stack([0.2 * tf.ones_like(left), 0.8 * left, 0.8 * (1 - left)], axis=-1)
+        return tf.tile(row[None, None], [shape[0], shape[1], 1, 1])
+
+
+@pytest.fixture(scope='module')
+def export_dir(tmp_path_factory) -> str:
+    folder = str(tmp_path_factory.mktemp('export') / 'halves')
+    model = serving.PartModel(_Constant(), num_parts=2, input_size=(32, 48))
+    serving.export(model, folder, metadata={'step': 7})
+    return folder
+
+
+def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
+    loaded = predictor.Predictor(export_dir)
+    assert loaded.num_parts == 2 and loaded.metadata['step'] == 7
+    found = loaded.predict(np.zeros((3, 20, 60, 3), np.uint8))
+    assert found.labels.dtype == np.uint8
+    np.testing.assert_array_equal(found.labels[:, :, :29], 1)
+    np.testing.assert_array_equal(found.labels[:, :, 31:], 2)
+    assert found.part_responses.shape == (3, 32, 48, 3)
+    np.testing.assert_allclose(found.part_responses.sum(axis=-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        found.part_centers, np.broadcast_to([[14.5, 9.5], [44.5, 9.5]], (3, 2, 2)), atol=1e-3)
+    np.testing.assert_allclose(found.presence, np.full((3, 2), 0.8), rtol=1e-6)
+
+
+@pytest.mark.parametrize('images', [
+    np.zeros((20, 60, 3), np.uint8), np.zeros((1, 20, 60, 3), np.float32),
+    np.zeros((1, 20, 60, 4), np.uint8), np.zeros((0, 20, 60, 3), np.uint8)])
+def test_what_is_no_batch_of_photos_is_named(export_dir, images):
+    loaded = predictor.Predictor(export_dir)
+    with pytest.raises(predictor.PredictorError, match='`images` must be uint8') as caught:
+        loaded.predict(images)
+    assert f'got {images.dtype}{list(images.shape)}' in str(caught.value)
+
+
+def test_a_folder_without_an_export_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / 'nowhere'):
+        with pytest.raises(predictor.PredictorError, match='`--export_dir` must be') as caught:
+            predictor.Predictor(str(folder))
+        assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize('damage', [
+    lambda folder: (folder / 'saved_model.pb').unlink(),
+    lambda folder: (folder / 'saved_model.pb').write_bytes(b'broken'),
+    lambda folder: (folder / serving.METADATA_FILE).write_text('{'),
+    lambda folder: (folder / 'variables' / 'variables.index').write_bytes(b'')])
+def test_a_damaged_export_is_one_sentence(tmp_path, damage):
+    folder = tmp_path / 'export'
+    network = _Constant()
+    network.unused = tf.Variable(1.0)
+    serving.export(serving.PartModel(network, num_parts=2, input_size=(32, 48)), str(folder),
+                   metadata={})
+    damage(folder)
+    with pytest.raises(predictor.PredictorError, match='it is damaged') as caught:
+        predictor.Predictor(str(folder))
+    assert '\n' not in str(caught.value) and 'export again' in str(caught.value)
+    assert os.path.isdir(folder)
