@@ -227,7 +227,7 @@ def warmup_targets(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, rea
             scaled = scaled * maps[..., np.newaxis]
         parts = part_basis.project(scaled, basis)[0]
         parts /= np.maximum(parts.sum(axis=-1, keepdims=True), 1)
-        targets[index, ..., :1] = 1 - parts.sum(axis=-1, keepdims=True)
+        targets[index, ..., :1] = np.maximum(1 - parts.sum(axis=-1, keepdims=True), 0)
         targets[index, ..., 1:] = parts
     return targets
 
