@@ -342,10 +342,10 @@ class Crf(_Checked):
     iterations: int = _at_least(10, 1)
     bilateral: bool = True
     spatial_sigma: float = _positive(3.0)
-    spatial_weight: float = _at_least(3.0, 0)
-    bilateral_sigma: float = _positive(60.0)
-    color_sigma: float = _positive(20.0)
-    bilateral_weight: float = _at_least(10.0, 0)
+    spatial_weight: float = _at_least(1.0, 0)
+    bilateral_sigma: float = _positive(30.0)
+    color_sigma: float = _positive(10.0)
+    bilateral_weight: float = _at_least(5.0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
