@@ -1,0 +1,62 @@
+"""Holds the commands, files and links of the documents to what there is."""
+from __future__ import annotations
+
+import pathlib
+import re
+import shlex
+from typing import List, Tuple
+
+import pytest
+
+from scops_tf import config
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_DOCUMENTS = [_ROOT / name for name in ('README.md', 'CONTRIBUTING.md')] + sorted(
+    (_ROOT / 'docs').glob('*.md'))
+
+
+def _commands(document: pathlib.Path) -> List[List[str]]:
+    """Commands of the shell blocks, split into words; continued lines are one command."""
+    text = document.read_text(encoding='utf-8')
+    lines = [line for block in re.findall(r'```bash\n(.*?)```', text, re.DOTALL)
+             for line in block.replace('\\\n', ' ').splitlines()]
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+_MODULE_COMMANDS: List[Tuple[str, List[str]]] = [
+    (document.name, command[2:]) for document in _DOCUMENTS for command in _commands(document)
+    if command[:2] == ['python', '-m'] and command[2].startswith('scops_tf')]
+
+
+def test_the_readme_shows_the_main_job():
+    shown = {words[0] for name, words in _MODULE_COMMANDS if name == 'README.md'}
+    assert {'scops_tf.train', 'scops_tf.export', 'scops_tf.predict'} <= shown
+
+
+@pytest.mark.parametrize('document, words', _MODULE_COMMANDS, ids=lambda value: str(value)[:60])
+def test_a_command_has_its_module_its_flags_and_a_configuration_that_builds(document, words):
+    module = _ROOT / words[0].replace('.', '/')
+    path = module.with_suffix('.py') if module.with_suffix('.py').exists() else (
+        module / '__main__.py')
+    source = path.read_text(encoding='utf-8') + (_ROOT / 'scops_tf' / 'command.py').read_text(
+        encoding='utf-8')
+    values = {}
+    for word in words[1:]:
+        match = re.fullmatch(r'--(\w+)(?:=(.*))?', word)
+        if match:
+            assert f"'{match.group(1)}'" in source, f'{document}: {words[0]} has no {word}'
+            values.setdefault(match.group(1), []).append(match.group(2))
+    for gin_file in values.get('gin_file', []):
+        config.load([str(_ROOT / gin_file)], values.get('gin_param', []))
+
+
+@pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)
+def test_scripts_and_links_are_there(document):
+    for words in _commands(document):
+        script = words[1] if words[0] in ('python', 'bash') and len(words) > 1 else words[0]
+        if script.startswith('scripts/'):
+            assert (_ROOT / script).exists(), script
+    text = document.read_text(encoding='utf-8')
+    for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', text):
+        if not target.startswith(('http://', 'https://')):
+            assert (document.parent / target).exists(), target
