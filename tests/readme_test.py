@@ -56,7 +56,7 @@ def test_scripts_and_links_are_there(document):
         script = words[1] if words[0] in ('python', 'bash') and len(words) > 1 else words[0]
         if script.startswith('scripts/'):
             assert (_ROOT / script).exists(), script
-    text = document.read_text(encoding='utf-8')
-    for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', text):
+    prose = re.sub(r'```.*?```', '', document.read_text(encoding='utf-8'), flags=re.DOTALL)
+    for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', prose):
         if not target.startswith(('http://', 'https://')):
             assert (document.parent / target).exists(), target
