@@ -53,7 +53,7 @@ def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
     steps = [path.rsplit('-', 1)[-1] for path in paths]
     if str(step) not in steps:
         raise CheckpointError(
-            f'`step` must be that of a checkpoint in {folder_of(workdir)!r}, which has '
+            f'`Evaluation.step` must be that of a checkpoint in {folder_of(workdir)!r}, which has '
             f'{", ".join(steps) or "none"}; got {step}.')
     return paths[steps.index(str(step))]
 

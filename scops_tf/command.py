@@ -98,5 +98,5 @@ def _parse(argv: List[str]) -> List[str]:
 
 
 def _fail(error: BaseException) -> int:
-    print(f'Error: {sentence(error)}', file=sys.stderr)
+    print(f'Error: {sentence(error).rstrip(".")}.', file=sys.stderr)
     return 1

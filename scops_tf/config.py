@@ -444,7 +444,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     except ConfigError as error:
         raise ConfigError(_without_gin_context(error)) from None
     except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
-        raise ConfigError(_explained(error, gin_files)) from None
+        raise ConfigError(_explained(error, [*gin_files, *params])) from None
     finally:
         root_logger.removeFilter(_is_no_search_step)
         gin.clear_config()
@@ -460,7 +460,7 @@ def _without_gin_context(error: Exception) -> str:
     return str(error).split('\n')[0].strip()
 
 
-def _explained(error: Exception, gin_files: Sequence[str]) -> str:
+def _explained(error: Exception, sources: Sequence[str]) -> str:
     """One sentence for what gin says of a file or binding."""
     lines = [line.strip() for line in str(error).split('\n') if line.strip()]
     message = lines[0] if lines else type(error).__name__
@@ -474,8 +474,8 @@ def _explained(error: Exception, gin_files: Sequence[str]) -> str:
         fields = ', '.join(field.name for field in dataclasses.fields(cls)) if cls else ''
         message = message.rstrip('.') + (f'; it has {fields}' if fields else '')
     source = f' ({where})' if where else ''
-    files = ', '.join(gin_files) or 'the bindings given'
-    return f'Configuration of {files} cannot be used: {message.rstrip(".")}{source}.'
+    given = ', '.join(text for text in sources if '\n' not in text)
+    return f'Configuration of {given} cannot be used: {message.rstrip(".")}{source}.'
 
 
 def _bound_names(text: str) -> Set[str]:

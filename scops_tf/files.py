@@ -2,6 +2,22 @@
 from __future__ import annotations
 
 import os
+import tempfile
+
+
+def require_writable(folder: str) -> None:
+    """Makes a folder where it is missing and tries it, so that nothing is computed in vain.
+
+    Raises:
+      OSError: If nothing can be written in the folder.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, f'The folder {folder!r} must be writable, but it is not '
+                      f'({error.strerror}): give another one, or change its permissions'
+                      ) from error
 
 
 def write(path: str, content: bytes) -> None:

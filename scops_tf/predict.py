@@ -74,6 +74,7 @@ def main(argv: List[str]) -> Optional[int]:
     # The constants of the run, unless others are given.
     run_config = predictor.metadata.get('config', '')
     settings = config_lib.load([], [run_config, *FLAGS.gin_param]).crf
+    files.require_writable(FLAGS.out)
     palette = visualize.palette(predictor.num_parts)
     rows: List[List[Any]] = []
     unreadable: List[str] = []

@@ -16,6 +16,7 @@ import tqdm
 from scops_tf import (
     config as config_lib,
     datasets,
+    files,
     preparation,
     report,
     trainer as trainer_lib,
@@ -91,6 +92,7 @@ def train(config: config_lib.Config, workdir: str) -> None:
 def _train(config: config_lib.Config, workdir: str, stop: StopRequest) -> None:
     config_lib.require_same(config, workdir)
     dataset = datasets.load_for(config, workdir)
+    files.require_writable(workdir)
     trainer = trainer_lib.Trainer(config)
     restored = trainer.restore(workdir)
     if int(trainer.step) >= config.run.steps:

@@ -53,6 +53,15 @@ def test_a_write_that_fails_leaves_the_old_file_alone_and_names_it(tmp_path, mon
     assert os.listdir(tmp_path) == ['file']
 
 
+def test_a_folder_is_made_and_tried_before_anything_is_computed(tmp_path):
+    files.require_writable(str(tmp_path / 'new' / 'deep'))
+    files.require_writable(str(tmp_path / 'new' / 'deep'))
+    assert not list((tmp_path / 'new' / 'deep').iterdir())
+    (tmp_path / 'file').touch()
+    with pytest.raises(OSError, match=f"'{tmp_path}/file/folder' must be writable"):
+        files.require_writable(str(tmp_path / 'file' / 'folder'))
+
+
 def test_a_file_in_the_place_of_the_folder_is_an_error_of_its_class(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises((FileExistsError, NotADirectoryError), match='must be writable'):

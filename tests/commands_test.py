@@ -1,0 +1,286 @@
+"""The commands as a user meets them: results, and one sentence for whatever goes wrong."""
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import sys
+from typing import List
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from scops_tf import command, predictor as predictor_lib, visualize
+
+
+def _error(done) -> str:
+    """The sentence of a command that failed as it should."""
+    assert done.returncode == 1, (done.returncode, done.stderr)
+    assert 'Traceback' not in done.stderr
+    # Progress bars and the log may stand before it.
+    *_, last = done.stderr.strip().replace('\r', '\n').splitlines()
+    assert last.startswith('Error: '), done.stderr
+    return last[len('Error: '):]
+
+
+def _photos(folder: pathlib.Path, *names: str) -> List[pathlib.Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    for name in names:
+        pixels = generator.integers(0, 256, (40, 70, 3), dtype=np.uint8)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+    return [folder / name for name in names]
+
+
+# Flags and configuration: told before TensorFlow starts.
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--gin_file=/nowhere/a.gin'], ['`--gin_file`', '/nowhere/a.gin']),
+    (['--gin_param=Run.stepps=3', '--workdir=/unused'], ["'stepps'", 'it has num_parts, steps']),
+    (['--gin_param=Runs.steps=3', '--workdir=/unused'], ["'Runs'", 'the known ones are Run']),
+    (['--gin_param=Run.steps="3"', '--workdir=/unused'],
+     ['`Run.steps` must be of type int', "'3'"]),
+    (['--gin_param=Run.steps=', '--workdir=/unused'], ['Configuration of Run.steps= cannot be']),
+    (['--gin_param=Warp.projective_jitter=0.45', '--workdir=/unused'],
+     ['`Warp.projective_jitter` must lie in [0, 0.4]; got 0.45']),
+    (['--gin_param=Warp.tps_jitter=0.06', '--workdir=/unused'],
+     ['`Warp.tps_jitter` must be at most 0.05 with 5 control points', 'got 0.06']),
+    ([], ['`--workdir` or `--gin_file` must be given']),
+    (['--gin_flie=a.gin'], ["Unknown command line flag 'gin_flie'"]),
+    (['--seed=-1'], ['--seed=-1']),
+    (['a.gin'], ["Every argument must be a flag; got 'a.gin'"]),
+])
+def test_what_is_wrong_with_flags_and_bindings_is_one_line(run_command, arguments, words):
+    done = run_command('train', *arguments)
+    sentence = _error(done)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ''
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize('name', ['export', 'evaluate'])
+def test_a_folder_without_a_run_is_named(run_command, tmp_path, name):
+    done = run_command(name, f'--workdir={tmp_path}')
+    assert f"there is none in '{tmp_path}'" in _error(done)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name, flag', [
+    ('export', '--workdir'), ('predict', '--export_dir')])
+def test_a_flag_that_must_be_given_is_named(run_command, name, flag):
+    assert f'Flag {flag} must have a value' in _error(run_command(name))
+
+
+# Training.
+
+
+def test_a_folder_without_photos_is_named(run_command, tmp_path):
+    (tmp_path / 'photos').mkdir()
+    done = run_command('train', f'--workdir={tmp_path / "run"}', bindings=[
+        "Data.dataset='folder'", f'Data.root={str(tmp_path / "photos")!r}'])
+    assert f'no photos below {tmp_path / "photos"}' in _error(done)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / 'run').exists()
+
+
+def test_where_no_weights_can_be_had_both_ways_out_are_named(run_command, small, tmp_path):
+    # Nothing listens there: the download fails at once, without a network or with one.
+    nowhere = 'http://127.0.0.1:9'
+    bindings = [binding for binding in small if 'backbone' not in binding]
+    done = run_command(
+        'train', f'--workdir={tmp_path / "run"}', bindings=bindings, KERAS_HOME=str(tmp_path),
+        SCOPS_WEIGHTS_DIR=str(tmp_path), http_proxy=nowhere, https_proxy=nowhere,
+        HTTPS_PROXY=nowhere, no_proxy='')
+    sentence = _error(done)
+    assert '`weights` of resnet50 could not be downloaded' in sentence
+    assert 'connect to the network' in sentence
+    assert 'SCOPS_WEIGHTS_DIR' in sentence and 'resnet50_imagenet_notop.h5' in sentence
+
+
+def test_a_folder_that_cannot_be_written_is_named(run_command, small, tmp_path):
+    (tmp_path / 'file').touch()
+    done = run_command('train', f'--workdir={tmp_path / "file" / "run"}', bindings=small)
+    assert f'{str(tmp_path / "file" / "run")!r} must be writable' in _error(done)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+# Evaluation and export.
+
+
+@pytest.mark.parametrize('name', ['export', 'evaluate'])
+def test_a_checkpoint_of_other_networks_is_named(run_command, trained_run, name):
+    done = run_command(name, f'--workdir={trained_run}', bindings=['Run.num_parts=5'])
+    sentence = _error(done)
+    assert 'ckpt-40' in sentence and '`Run.num_parts`' in sentence
+    assert 'Value in checkpoint could not be found' not in done.stderr
+    assert not (trained_run / 'export').exists()
+
+
+@pytest.fixture(scope='module')
+def run(trained_run, tmp_path_factory, run_command) -> pathlib.Path:
+    """A copy of a trained run, with its export."""
+    workdir = tmp_path_factory.mktemp('runs') / 'exported'
+    shutil.copytree(trained_run, workdir)
+    done = run_command('export', f'--workdir={workdir}')
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def test_an_export_says_its_step_and_keeps_the_configuration(run):
+    with open(run / 'export' / 'scops_tf.json', encoding='utf-8') as file:
+        metadata = json.load(file)
+    assert metadata['step'] == 40 and metadata['num_parts'] == 3
+    assert metadata['config'] == (run / 'config.gin').read_text(encoding='utf-8')
+
+
+def test_an_export_never_replaces_other_files(run_command, run, tmp_path):
+    mine = _photos(tmp_path / 'photos', 'mine.png')[0]
+    done = run_command('export', f'--workdir={run}', f'--export_dir={mine.parent}')
+    assert 'holds something else' in _error(done)
+    assert os.listdir(mine.parent) == ['mine.png']
+
+
+# Prediction.
+
+
+@pytest.fixture(scope='module')
+def predicted(run, tmp_path_factory, run_command):
+    """What is written for a folder of photos of several formats, one of them damaged."""
+    folder = tmp_path_factory.mktemp('photos')
+    _photos(folder, 'a.jpg', 'a.png', 'deep/b.JPEG', '.hidden/c.png')
+    (folder / 'broken.jpg').write_bytes((folder / 'a.jpg').read_bytes()[:200])
+    out = folder / 'predictions'
+    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', str(folder))
+    return folder, out, done
+
+
+def test_a_damaged_photo_is_listed_and_the_others_are_predicted(predicted):
+    folder, out, done = predicted
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    listed = done.stderr.strip().splitlines()[-2:]
+    assert listed[0] == '1 of 4 photos could not be read:'
+    assert str(folder / 'broken.jpg') in listed[1]
+    # Photos that differ in the suffix only keep it; hidden ones are passed over.
+    for kind, suffix in (('labels', '.png'), ('overlays', '.png'), ('responses', '.npz')):
+        found = sorted(str(path.relative_to(out / kind)) for path in (out / kind).rglob('*.*'))
+        assert found == [f'a.jpg{suffix}', f'a.png{suffix}', f'deep/b.JPEG{suffix}']
+
+
+def test_predictions_are_those_of_the_export(predicted, run):
+    folder, out, _ = predicted
+    photo = np.array(Image.open(folder / 'a.png'))
+    expected = predictor_lib.Predictor(str(run / 'export')).predict(photo[np.newaxis])
+    with Image.open(out / 'labels' / 'a.png.png') as picture:
+        assert picture.mode == 'P'
+        np.testing.assert_array_equal(np.array(picture), expected.labels[0])
+        np.testing.assert_array_equal(np.array(picture.getpalette()).reshape(-1, 3)[:4],
+                                      visualize.palette(3)[:4])
+    assert Image.open(out / 'overlays' / 'a.png.png').size == (70, 40)
+    responses = np.load(out / 'responses' / 'a.png.npz')
+    np.testing.assert_allclose(responses['part_responses'], expected.part_responses[0], atol=1e-3)
+    np.testing.assert_array_equal(responses['part_centers'], expected.part_centers[0])
+    with open(out / 'centers.csv', encoding='utf-8', newline='') as file:
+        rows = [row for row in csv.DictReader(file) if row['photo'] == 'a.png']
+    assert [row['part'] for row in rows] == ['1', '2', '3']
+    for part, row in enumerate(rows):
+        np.testing.assert_allclose([float(row['x']), float(row['y'])],
+                                   expected.part_centers[0, part], atol=0.006)
+        np.testing.assert_allclose(float(row['presence']), expected.presence[0, part], atol=1e-4)
+        assert int(row['area']) == (expected.labels[0] == part + 1).sum()
+
+
+def test_labels_are_refined_by_the_dense_crf_of_the_run(run, run_command, tmp_path):
+    pytest.importorskip('pydensecrf')
+    photo, = _photos(tmp_path, 'photo.png')
+    plain = predictor_lib.Predictor(str(run / 'export')).predict(
+        np.array(Image.open(photo))[np.newaxis]).labels[0]
+    labels = {}
+    for name, bindings in (('refined', []), (
+            'without pairwise terms', ['Crf.bilateral=False', 'Crf.spatial_weight=0.0'])):
+        out = tmp_path / name
+        done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', '--crf',
+                           str(photo), bindings=bindings)
+        assert done.returncode == 0, done.stderr
+        labels[name] = np.array(Image.open(out / 'labels' / 'photo.png'))
+    assert np.mean(plain != labels['refined']) > 0.01
+    # The maps are normalised once more, at the photo's size.
+    assert np.mean(plain != labels['without pairwise terms']) < 0.1
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--export_dir={run}/export', '{tmp}'], ['`IMAGES` must hold at least one photo', '{tmp}']),
+    (['--export_dir={run}/export', '{tmp}/no.jpg'], ["there is no '{tmp}/no.jpg'"]),
+    (['--export_dir={tmp}', '{photo}'], ['`--export_dir` must be', "'{tmp}'"]),
+    (['--export_dir={run}/export', '--gin_param=Crf.iteration=1', '{photo}'], ["'iteration'"]),
+    (['--export_dir={run}/export', '--out={photo}', '{photo}'], ['{photo}', 'must be writable']),
+])
+def test_what_predict_cannot_use_is_one_sentence(run, run_command, tmp_path, arguments, words):
+    places = {'run': run, 'tmp': tmp_path / 'empty', 'photo': tmp_path / 'photo.png'}
+    places['tmp'].mkdir()
+    _photos(tmp_path, 'photo.png')
+    done = run_command('predict', *(argument.format(**places) for argument in arguments),
+                       cwd=tmp_path)
+    sentence = _error(done)
+    for word in words:
+        assert word.format(**places) in sentence
+
+
+# How errors become sentences.
+
+
+def _run(main, capsys) -> tuple:
+    """Exit code and standard error of a command of this `main`, beneath absl."""
+    found = {}
+
+    def run(guarded, flags_parser):
+        found['code'] = guarded(['command'])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command.app, 'run', run)
+        command.run(main)
+    return found['code'], capsys.readouterr().err
+
+
+def test_errors_of_the_system_are_a_sentence_with_the_file(capsys):
+    assert _run(lambda argv: open('/nowhere/file'), capsys) == (
+        1, "Error: '/nowhere/file': No such file or directory.\n")
+
+
+def test_errors_of_many_lines_become_one(capsys):
+
+    def main(argv):
+        raise OSError('first line\n  second line')
+
+    assert _run(main, capsys) == (1, 'Error: first line second line.\n')
+
+
+def test_errors_of_this_package_are_for_users_and_those_of_libraries_keep_their_traceback(capsys):
+    code, errors = _run(lambda argv: command.require_no_arguments(['command', 'more']), capsys)
+    assert code == 1 and errors == "Error: Every argument must be a flag; got 'more'.\n"
+    with pytest.raises(ValueError, match='cannot reshape'):
+        _run(lambda argv: np.zeros(3).reshape(2, 2), capsys)
+
+
+def test_an_interrupt_from_the_keyboard_ends_with_the_code_of_shells(capsys):
+
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert _run(main, capsys) == (130, 'Stopped.\n')
+
+
+def test_a_command_may_end_with_a_code_of_its_own(capsys):
+    assert _run(lambda argv: 1, capsys) == (1, '')
+    assert _run(lambda argv: None, capsys) == (None, '')
+
+
+def test_importing_a_command_s_flags_does_not_start_tensorflow(run_command):
+    done = run_command('train', '--help')
+    assert done.returncode == 1 and '--gin_file' in done.stdout, sys.platform
