@@ -26,6 +26,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from scops_tf import files
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -307,10 +309,7 @@ def _machine() -> Dict[str, Any]:
 
 
 def _write(path: str, results: Dict[str, Any]) -> None:
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(results, file, indent=2)
-    os.replace(temporary, path)
+    files.write(path, json.dumps(results, indent=2).encode())
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

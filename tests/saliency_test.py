@@ -412,7 +412,7 @@ def test_a_mistaken_command_is_one_line(folder):
     found = _run(f'--images={folder}', '--out=/dev/null/maps')
     lines = [line for line in found.stderr.splitlines() if line.strip()]
     assert found.returncode == 1 and len(lines) == 1
-    assert lines[0].startswith('Error: The folder of the maps must be writable; /dev/null/maps')
+    assert lines[0].startswith("Error: The folder '/dev/null/maps' must be writable")
 
 
 def test_shards_are_numbered_from_0():

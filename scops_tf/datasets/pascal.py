@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tup
 import numpy as np
 import tqdm
 
-from scops_tf import images
+from scops_tf import files, images
 from scops_tf.datasets import photos
 from scops_tf.datasets.lists import RESTORE, DatasetError, read_lines
 from scops_tf.datasets.pascal_annotation import CATEGORIES, PART_NAMES, read_annotation
@@ -203,9 +203,4 @@ def _read_index(cache: str) -> Dict[str, Dict[str, Any]]:
 
 
 def _write_index(cache: str, known: Mapping[str, Any]) -> None:
-    os.makedirs(cache, exist_ok=True)
-    path = os.path.join(cache, _INDEX)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(known, file)
-    os.replace(temporary, path)
+    files.write(os.path.join(cache, _INDEX), json.dumps(known).encode())

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import os
-import tempfile
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import joblib
@@ -14,7 +13,7 @@ from joblib.externals import loky
 import numpy as np
 import tqdm
 
-from scops_tf import images
+from scops_tf import files, images
 from scops_tf.saliency import robust_background
 
 # Fewer photos than this are not worth a further process, whose start takes as long as they do.
@@ -62,11 +61,11 @@ def list_photos(folder: str, *, but: Optional[str] = None) -> List[str]:
         raise MapsError(f'`images` must be a folder of photos; there is no folder {folder}.')
     left_out = os.path.realpath(but) if but else None
     names = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, found in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith('.')
                       and os.path.realpath(os.path.join(place, name)) != left_out]
         names += [os.path.relpath(os.path.join(place, name), folder).replace(os.sep, '/')
-                  for name in files if not name.startswith('.')
+                  for name in found if not name.startswith('.')
                   and name.lower().endswith(images.IMAGE_SUFFIXES)]
     if not names:
         raise MapsError('`images` must hold at least one photo '
@@ -163,7 +162,7 @@ def _compute(jobs: Sequence[_Job], folder: str, num_workers: Optional[int],
         return []
     # A wrong constant and a folder that cannot be written to are told now, not by every process.
     robust_background.saliency_map(np.zeros((1, 1, 3), np.uint8), **constants)
-    _require_writable(folder)
+    files.require_writable(folder)
     # The processes import TensorFlow with `images`; its start has nothing to say here.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     processes = min(num_workers or joblib.cpu_count(), -(-len(jobs) // _PHOTOS_PER_PROCESS))
@@ -190,12 +189,3 @@ def _write_map(job: _Job, constants: Dict[str, Any]) -> Optional[str]:
     saliency = robust_background.saliency_map(photo, **constants)
     images.write_png(job.target, np.rint(saliency * 255).astype(np.uint8))
     return None
-
-
-def _require_writable(folder: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(f'The folder of the maps must be writable; {folder} is not '
-                      f'({error.strerror}).') from error
