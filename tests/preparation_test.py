@@ -229,3 +229,13 @@ def test_batches_from_a_step_on_are_those_of_a_run_never_stopped(
     # Photos come again with other views.
     drawn = {tuple(matrix.ravel()) for batch in batches for matrix in batch['view_matrix']}
     assert len(drawn) > len(store)
+
+
+def test_the_views_of_a_photo_take_turns_at_random():
+    views = preparation._DrawnViews(np.arange(12), num_views=3, seed=0)
+    indices = np.array([2, 0])
+    drawn = np.array([views(step, indices) for step in range(30)])
+    assert [set(column) for column in drawn.T] == [{6, 7, 8}, {0, 1, 2}]
+    np.testing.assert_array_equal(views(7, indices), drawn[7])
+    others = preparation._DrawnViews(np.arange(12), num_views=3, seed=1)
+    assert any((others(step, indices) != drawn[step]).any() for step in range(30))
