@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import command, predictor as predictor_lib, visualize
+from scops_tf import command, crf, predict, predictor as predictor_lib, serving, visualize
 
 
 def _error(done) -> str:
@@ -114,9 +114,8 @@ def test_a_folder_that_cannot_be_written_is_named(run_command, small, tmp_path):
 # Evaluation and export.
 
 
-@pytest.mark.parametrize('name', ['export', 'evaluate'])
-def test_a_checkpoint_of_other_networks_is_named(run_command, trained_run, name):
-    done = run_command(name, f'--workdir={trained_run}', bindings=['Run.num_parts=5'])
+def test_a_checkpoint_of_other_networks_is_named(run_command, trained_run):
+    done = run_command('export', f'--workdir={trained_run}', bindings=['Run.num_parts=5'])
     sentence = _error(done)
     assert 'ckpt-40' in sentence and '`Run.num_parts`' in sentence
     assert 'Value in checkpoint could not be found' not in done.stderr
@@ -196,30 +195,27 @@ def test_predictions_are_those_of_the_export(predicted, run):
         assert int(row['area']) == (expected.labels[0] == part + 1).sum()
 
 
-def test_labels_are_refined_by_the_dense_crf_of_the_run(run, run_command, tmp_path):
+def test_labels_are_refined_by_the_dense_crf_at_the_photo_s_size(run, run_command, tmp_path):
     pytest.importorskip('pydensecrf')
     photo, = _photos(tmp_path, 'photo.png')
-    plain = predictor_lib.Predictor(str(run / 'export')).predict(
-        np.array(Image.open(photo))[np.newaxis]).labels[0]
-    labels = {}
-    for name, bindings in (('refined', []), (
-            'without pairwise terms', ['Crf.bilateral=False', 'Crf.spatial_weight=0.0'])):
-        out = tmp_path / name
-        done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', '--crf',
-                           str(photo), bindings=bindings)
-        assert done.returncode == 0, done.stderr
-        labels[name] = np.array(Image.open(out / 'labels' / 'photo.png'))
-    assert np.mean(plain != labels['refined']) > 0.01
-    # The maps are normalised once more, at the photo's size.
-    assert np.mean(plain != labels['without pairwise terms']) < 0.1
+    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={tmp_path / "out"}',
+                       '--crf', '--gin_param=Crf.iterations=3', str(photo))
+    assert done.returncode == 0, done.stderr
+    refined = np.array(Image.open(tmp_path / 'out' / 'labels' / 'photo.png'))
+    pixels = np.array(Image.open(photo))
+    found = predictor_lib.Predictor(str(run / 'export')).predict(pixels[np.newaxis])
+    maps = serving.normalised_responses(found.part_responses, pixels.shape[:2])[0].numpy()
+    maps = np.concatenate([np.zeros_like(maps[..., :1]), maps], axis=-1)
+    np.testing.assert_array_equal(refined, crf.refine_labels(maps, pixels, iterations=3))
+    assert np.mean(refined != found.labels[0]) > 0.01
 
 
 @pytest.mark.parametrize('arguments, words', [
     (['--export_dir={run}/export', '{tmp}'], ['`IMAGES` must hold at least one photo', '{tmp}']),
-    (['--export_dir={run}/export', '{tmp}/no.jpg'], ["there is no '{tmp}/no.jpg'"]),
     (['--export_dir={tmp}', '{photo}'], ['`--export_dir` must be', "'{tmp}'"]),
     (['--export_dir={run}/export', '--gin_param=Crf.iteration=1', '{photo}'], ["'iteration'"]),
-    (['--export_dir={run}/export', '--out={photo}', '{photo}'], ['{photo}', 'must be writable']),
+    (['--export_dir={run}/export', '--out={photo}/out', '{photo}'],
+     ["'{photo}/out' must be writable"]),
 ])
 def test_what_predict_cannot_use_is_one_sentence(run, run_command, tmp_path, arguments, words):
     places = {'run': run, 'tmp': tmp_path / 'empty', 'photo': tmp_path / 'photo.png'}
@@ -230,6 +226,25 @@ def test_what_predict_cannot_use_is_one_sentence(run, run_command, tmp_path, arg
     sentence = _error(done)
     for word in words:
         assert word.format(**places) in sentence
+
+
+def test_photos_are_named_by_what_tells_them_apart(tmp_path):
+    a, b = _photos(tmp_path, 'x/a.png', 'x/deep/b.JPG')
+    _photos(tmp_path, 'x/.hidden.png', 'x/out/labels/a.png')
+    found = predict.list_photos([str(tmp_path / 'x'), str(a)], ('.png', '.jpg'),
+                                but=str(tmp_path / 'x' / 'out'))
+    assert found == [('a', str(a)), (os.path.join('deep', 'b'), str(b))]
+    other, = _photos(tmp_path, 'y/a.png')
+    assert [name for name, _ in predict.list_photos([str(a), str(other)], (), but='')] == [
+        os.path.join('x', 'a'), os.path.join('y', 'a')]
+    twin, = _photos(tmp_path, 'x/a.jpg')
+    assert [name for name, _ in predict.list_photos([str(a), str(twin)], (), but='')] == [
+        'a.png', 'a.jpg']
+
+
+def test_a_photo_that_is_not_there_is_named():
+    with pytest.raises(command.CommandError, match="there is no '/nowhere/a.jpg'"):
+        predict.list_photos(['/nowhere/a.jpg'], ('.jpg',), but='')
 
 
 # How errors become sentences.

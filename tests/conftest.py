@@ -41,7 +41,7 @@ def small(creatures) -> List[str]:
             'Data.image_size=(64, 96)', 'Run.num_parts=3', 'Run.steps=40', 'Run.batch_size=2',
             'Run.warmup_steps=6', "Segmenter.backbone='tiny'", "Features.network='filters'",
             'Losses.response_size=(32, 48)', "Optimizer.name='adam'",
-            'Optimizer.learning_rate=1e-3', 'Checkpoint.every=4', 'Checkpoint.keep=20',
+            'Optimizer.learning_rate=1e-3', 'Checkpoint.every=1', 'Checkpoint.keep=50',
             'Logging.scalars_every=3', 'Logging.num_pictures=1']
 
 

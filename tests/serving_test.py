@@ -238,14 +238,12 @@ def test_no_operation_of_addons_is_exported(exported):
     assert not [node.op for node in nodes if '>' in node.op]
 
 
-def test_a_run_in_bfloat16_is_exported_in_float32(trained_run, small, tmp_path):
+def test_a_run_in_bfloat16_is_served_in_float32(trained_run, small):
     config = config_lib.load([], [*small, "Run.precision='bfloat16'"])
     model = checkpoints.load_part_model(config, str(trained_run)).part_model
-    serving.export(model, str(tmp_path / 'export'), metadata={})
-    types = {attribute.type for node in _saved_nodes(str(tmp_path / 'export'))
-             for attribute in node.attr.values()}
-    assert tf.float32.as_datatype_enum in types
-    assert tf.bfloat16.as_datatype_enum not in types
+    graph = model.predict.get_concrete_function().graph
+    types = {output.dtype for operation in graph.get_operations() for output in operation.outputs}
+    assert tf.float32 in types and tf.bfloat16 not in types
 
 
 def test_encoded_photos_of_all_formats_are_decoded(by_color):
