@@ -19,8 +19,10 @@ def main(argv: List[str]) -> None:
 
     trained = checkpoints.load_part_model(config, FLAGS.workdir)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
+    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of its own doings while it saves.
     serving.export(trained.part_model, folder, metadata={
         'step': trained.step, 'tap_scales': trained.tap_scales, 'config': config.operative})
+    logging.set_verbosity(logging.INFO)
     logging.info('Exported step %d to %s.', trained.step, folder)
 
 
