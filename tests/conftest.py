@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any, Callable, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
@@ -46,22 +46,27 @@ def small(creatures) -> List[str]:
 
 
 @pytest.fixture(scope='session')
-def start_command(small) -> Callable[..., subprocess.Popen]:
+def start_command() -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts `python -m scops_tf.<name>` as a user would, outside of the source tree.
 
-    Its standard output and error are pipes of text. `train` gets the bindings of `small` if asked.
+    Its standard output and error are pipes of text. What a failed test left running is killed.
     """
+    processes: List[subprocess.Popen] = []
 
     def start(name: str, *arguments: str, bindings: Any = (), cwd: Any = None,
               **environment: str) -> subprocess.Popen:
         params = [f'--gin_param={binding}' for binding in bindings]
-        return subprocess.Popen(
+        processes.append(subprocess.Popen(
             [sys.executable, '-m', f'scops_tf.{name}', *arguments, *params], cwd=cwd or '/',
             env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': str(_ROOT),
                  **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
 
-    return start
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
 
 
 @pytest.fixture(scope='session')
