@@ -103,7 +103,7 @@ def _bound(cls: type) -> type:
 
 @_bound
 class Run(_Checked):
-    """The training as a whole.
+    """The run as a whole.
 
     Attributes:
       num_parts: K, without the background.
@@ -115,6 +115,8 @@ class Run(_Checked):
         projection on the starting basis, so that training does not start from diffuse responses.
       init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
+      system: What finds the parts: the trained segmenter, or a baseline. Set by the command that
+        makes the run.
     """
 
     num_parts: int = _within(4, 1, 64)
@@ -125,6 +127,7 @@ class Run(_Checked):
     warmup_steps: int = _at_least(0, 0)
     init_from: Optional[str] = None
     collapse_after: int = _at_least(20, 1)
+    system: str = _one_of('segmenter', 'segmenter', 'dff', 'kmeans')
 
 
 @_bound
@@ -247,6 +250,18 @@ class PartBasis(_Checked):
 
 
 @_bound
+class Kmeans(_Checked):
+    """The baseline of k-means clusters; see `scops_tf.baselines.clusters`.
+
+    Attributes:
+      inside_saliency: Clusters of salient places are the parts, clusters of the others background;
+        False, or without `Data.saliency`, clusters of whole photos.
+    """
+
+    inside_saliency: bool = True
+
+
+@_bound
 class Losses(_Checked):
     """Weights λ of the loss terms and their constants.
 
@@ -360,6 +375,7 @@ class Config:
     segmenter: Segmenter
     features: Features
     part_basis: PartBasis
+    kmeans: Kmeans
     losses: Losses
     warp: Warp
     color_jitter: ColorJitter
@@ -401,8 +417,9 @@ class Config:
 _SECTIONS = (
     ('run', Run), ('checkpoint', Checkpoint), ('logging', Logging), ('data', Data),
     ('synthetic', Synthetic), ('segmenter', Segmenter), ('features', Features),
-    ('part_basis', PartBasis), ('losses', Losses), ('warp', Warp), ('color_jitter', ColorJitter),
-    ('optimizer', Optimizer), ('decode', Decode), ('evaluation', Evaluation), ('crf', Crf))
+    ('part_basis', PartBasis), ('kmeans', Kmeans), ('losses', Losses), ('warp', Warp),
+    ('color_jitter', ColorJitter), ('optimizer', Optimizer), ('decode', Decode),
+    ('evaluation', Evaluation), ('crf', Crf))
 
 # Bindings that may change when a run is continued, since they do not touch what is learned.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
@@ -410,7 +427,7 @@ _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
-         seed: Optional[int] = None) -> Config:
+         seed: Optional[int] = None, system: Optional[str] = None) -> Config:
     """Reads gin files, then bindings on top of them, and builds the configuration.
 
     Args:
@@ -418,12 +435,14 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
         folder and from the folders of these files.
       gin_params: Bindings, later ones override earlier ones; each may be a text of many lines.
       seed: Overrides `Run.seed` where given.
+      system: Overrides `Run.system` where given.
 
     Raises:
       ConfigError: If a file is missing, a binding does not parse or names nothing, or a value
         breaks its law.
     """
-    params = list(gin_params) + ([] if seed is None else [f'Run.seed={seed}'])
+    params = [*gin_params, *(f'Run.{name}={value!r}' for name, value in (
+        ('seed', seed), ('system', system)) if value is not None)]
     gin.clear_config()
     root_logger = logging.getLogger()
     root_logger.addFilter(_is_no_search_step)
@@ -444,7 +463,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     except ConfigError as error:
         raise ConfigError(_without_gin_context(error)) from None
     except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
-        raise ConfigError(_explained(error, [*gin_files, *params])) from None
+        raise ConfigError(_explained(error, [*gin_files, *gin_params])) from None
     finally:
         root_logger.removeFilter(_is_no_search_step)
         gin.clear_config()
@@ -482,12 +501,13 @@ def _bound_names(text: str) -> Set[str]:
     return set(re.findall(r'^([\w./]+) =', text, re.MULTILINE))
 
 
-def workdir_for(gin_files: Sequence[str]) -> str:
-    """Folder of the run where `--workdir` is not given: `runs/` and the last gin file's name."""
+def workdir_for(gin_files: Sequence[str], system: str = 'segmenter') -> str:
+    """Folder of a run where `--workdir` is not given: `runs/` and the last gin file's name."""
     if not gin_files:
         raise ConfigError('`--workdir` or `--gin_file` must be given, since the folder of the run '
                           'is named by one.')
-    return os.path.join('runs', os.path.splitext(os.path.basename(gin_files[-1]))[0])
+    name = os.path.splitext(os.path.basename(gin_files[-1]))[0]
+    return os.path.join('runs', name if system == 'segmenter' else f'{name}_{system}')
 
 
 def _bindings(operative: str) -> Dict[str, Any]:
@@ -502,7 +522,8 @@ def _bindings(operative: str) -> Dict[str, Any]:
 def require_same(config: Config, workdir: str) -> None:
     """Refuses to continue a run with another configuration.
 
-    Bindings that do not touch what is learned may change.
+    Bindings that do not touch what is learned may change. What an older run does not name has its
+    default value.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
@@ -510,8 +531,7 @@ def require_same(config: Config, workdir: str) -> None:
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.exists(path):
         return
-    with open(path, encoding='utf-8') as file:
-        old, new = _bindings(file.read()), _bindings(config.operative)
+    old, new = _bindings(load([path]).operative), _bindings(config.operative)
     differing = [name for name in sorted({*old, *new})
                  if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
     if differing:

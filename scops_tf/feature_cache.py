@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
+import json
+import mmap
 import os
 import shutil
-from typing import Callable, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 import tqdm
@@ -24,6 +27,40 @@ class CacheError(OSError):
 def bytes_needed(shape: Sequence[int]) -> int:
     """Bytes that features of this shape take in the cache."""
     return _DTYPE.itemsize * int(np.prod(shape, dtype=np.int64))
+
+
+def fingerprint(photos: Iterable[np.ndarray], **settings: Any) -> str:
+    """SHA-256 of photos and of settings (JSON values): a key that a cache of theirs is found by."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for photo in photos:
+        digest.update(photo.tobytes())
+    return digest.hexdigest()
+
+
+def place(shape: Sequence[int], folder: str, *, cache: str, limit_gib: float) -> Optional[str]:
+    """Where features of this shape lie: `folder`, or None for memory; see `config.Features`.
+
+    Raises:
+      ValueError: If they are larger than ten times the limit, and so too large for the disk.
+    """
+    needed = bytes_needed(shape) / 2**30
+    if cache == 'memory' or cache != 'disk' and needed <= limit_gib:
+        return None
+    if needed > 10 * limit_gib:
+        raise ValueError(
+            '`Features.cache_limit_gib` must be at least a tenth of the cache on disk, which takes '
+            f'{needed:.1f} GiB here; got {limit_gib}: raise it, or set `Features.cache` to '
+            '\'none\' and `Segmenter.num_views` to 0.')
+    return folder
+
+
+def release(rows: np.ndarray) -> None:
+    """Gives back the memory of what was read of rows mapped from a file; others are left alone.
+
+    The pages would else count as the process's until memory runs short.
+    """
+    if isinstance(rows, np.memmap):
+        rows.base.madvise(mmap.MADV_DONTNEED)
 
 
 def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional[str] = None,

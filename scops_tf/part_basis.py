@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from typing import Any, Optional
-import warnings
 
 import numpy as np
 import tensorflow as tf
+
+from scops_tf import clustering, factorization, feature_rows
 
 METHODS = ('nmf', 'kmeans', 'random')
 
@@ -57,8 +58,7 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     At most 40 000 pixels, drawn at random, are looked at.
 
     Args:
-      features: float[N,h,w,C]. At least 0; scaled as in training. An array or a memory map, of
-        which only the pixels drawn are read.
+      features: float[N,h,w,C]. At least 0; scaled as in training, as of `feature_rows.sample`.
       saliency: f32[N,h,w] in [0, 1], or None for ones.
       num_parts: K.
       method: One of `METHODS`.
@@ -77,82 +77,30 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     generator = np.random.default_rng([seed, num_parts])
     if method == 'random':
         return np.abs(generator.standard_normal((num_parts, channels))).astype(np.float32)
-    weights = np.ones(features.shape[:3], np.float32) if saliency is None else np.asarray(saliency)
+    weights = (np.ones(features.shape[:3], np.float32) if saliency is None
+               else np.asarray(saliency, np.float32))
     if weights.shape != tuple(features.shape[:3]):
         raise ValueError(f'`saliency` must be of the shape {tuple(features.shape[:3])} of the '
                          f'features; got {weights.shape}.')
-    weights = weights.reshape(-1).astype(np.float32)
-    salient = np.flatnonzero(weights > _LEAST_SALIENCY[method])
-    if not num_parts <= min(len(salient), channels):
+    eligible = weights > _LEAST_SALIENCY[method]
+    salient = np.count_nonzero(eligible)
+    if not num_parts <= min(salient, channels):
         raise ValueError(
             f'`num_parts` must be at most the number of channels, {channels}, and of salient '
-            f'pixels, {len(salient)}; got {num_parts}: look at the saliency maps, or take fewer.')
-    chosen = salient
-    if len(salient) > _MAX_ROWS:
-        chosen = np.sort(generator.choice(salient, _MAX_ROWS, replace=False))
-    rows = np.asarray(features.reshape(-1, channels)[chosen], np.float32)
-    if not np.all(np.isfinite(rows)) or rows.min() < 0:
-        raise ValueError('`features` must be finite and at least 0; got values from '
-                         f'{rows.min()} to {rows.max()}.')
+            f'pixels, {salient}; got {num_parts}: look at the saliency maps, or take fewer.')
+    rows = feature_rows.sample(features, generator, max_rows=_MAX_ROWS, eligible=eligible)
     if method == 'kmeans':
-        basis = _centroids(rows, num_parts, seed)
+        centers = clustering.cluster(rows.features, num_parts, num_starts=4, seed=seed).centers
+        basis = np.maximum(centers, 0)
     else:
-        # Pixels outside the saliency map have activation 0 and count among all.
-        share = len(salient) / len(weights)
-        basis = _factors(rows * weights[chosen, np.newaxis], num_parts, seed,
-                         quantile=max(1.0 - _SATURATED / share, 0.5))
+        saliency_of_rows = weights.reshape(len(weights), -1)[rows.photo, rows.cell]
+        masked = rows.features * saliency_of_rows[:, np.newaxis]
+        # Pixels outside the saliency map have activation 0 and count among all. A place to start
+        # from need not be the optimum.
+        basis = factorization.factorize(
+            masked, num_parts, quantile=max(1.0 - _SATURATED / (salient / weights.size), 0.5),
+            seed=seed, max_iterations=200)
     if not np.all(basis.any(axis=1)):
         raise ValueError(f'`features` must hold {num_parts} different patterns, one per part; they '
                          'hold fewer: take fewer parts or more photos.')
     return np.maximum(basis, _FLOOR * basis.mean()).astype(np.float32)
-
-
-def _factors(rows: np.ndarray, num_parts: int, seed: int, *, quantile: float) -> np.ndarray:
-    from sklearn import decomposition, exceptions  # Here, since it takes seconds.
-
-    model = decomposition.NMF(num_parts, init='nndsvda', random_state=seed, max_iter=200)
-    with warnings.catch_warnings():
-        # A place to start from need not be the optimum.
-        warnings.simplefilter('ignore', exceptions.ConvergenceWarning)
-        activations = model.fit_transform(rows)
-    explained = activations.sum(axis=0) * model.components_.sum(axis=1)
-    scale = np.quantile(activations, quantile, axis=0)
-    # A factor of fewer pixels than that.
-    scale = np.where(scale > 0, scale, activations.max(axis=0))
-    return (model.components_ * scale[:, np.newaxis])[np.argsort(-explained, kind='stable')]
-
-
-def _centroids(rows: np.ndarray, num_parts: int, seed: int) -> np.ndarray:
-    from sklearn import cluster  # As above.
-    import threadpoolctl
-
-    # Threads add up in no fixed order; with one the centroids are the same to the last bit.
-    with threadpoolctl.threadpool_limits(1, user_api='openmp'):
-        model = cluster.KMeans(num_parts, n_init=4, random_state=seed).fit(rows)
-    sizes = np.bincount(model.labels_, minlength=num_parts)
-    return np.maximum(model.cluster_centers_, 0)[np.argsort(-sizes, kind='stable')]
-
-
-def project(features: Any, basis: np.ndarray) -> np.ndarray:
-    """Activations A >= 0 of least ||V - A W||², with W fixed.
-
-    Args:
-      features: float[N,h,w,C]. At least 0. One photo at a time is read.
-      basis: f32[K,C]. W, at least 0.
-
-    Returns:
-      f32[N,h,w,K]. At least 0; of a part whose row of W is 0, 0.
-    """
-    from sklearn import decomposition, exceptions  # As above.
-
-    basis = np.asarray(basis, np.float32)
-    num_parts, channels = basis.shape
-    found = np.empty((*features.shape[:3], num_parts), np.float32)
-    for index in range(len(found)):
-        rows = np.asarray(features[index], np.float32).reshape(-1, channels)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', exceptions.ConvergenceWarning)
-            activations, _, _ = decomposition.non_negative_factorization(
-                rows, H=basis, n_components=num_parts, init='custom', update_H=False, tol=1e-6)
-        found[index] = activations.reshape(found.shape[1:])
-    return found

@@ -110,11 +110,11 @@ def main(argv: List[str]) -> Optional[int]:
 def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict[str, Any],
              settings: config_lib.Crf) -> np.ndarray:
     """u8[H,W]. Labels of a dense CRF at the photo's size."""
-    from scops_tf import serving
-    parts = serving.normalised_responses(part_responses, photo.shape[:2])[0].numpy()
-    # Its own background takes the place of channel 0.
-    return crf.refine_labels(np.pad(parts, [(0, 0), (0, 0), (1, 0)]), photo,
-                             background=metadata['background'], **dataclasses.asdict(settings))
+    import tensorflow as tf
+    # As they are: the CRF divides each part by its largest response.
+    responses = tf.image.resize(part_responses, photo.shape[:2])[0].numpy()
+    return crf.refine_labels(responses, photo, background=metadata['background'],
+                             **dataclasses.asdict(settings))
 
 
 def _path(*names: str) -> str:

@@ -1,8 +1,9 @@
 """Networks of `tf.keras.applications`: seeded explicitly, rewired, given ImageNet weights."""
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Iterator, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,18 @@ _APPLICATIONS = {
 
 class WeightsError(OSError):
     """Weights that cannot be had; the message names the ways out."""
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Networks built inside compute in 'float32' or 'bfloat16', with float32 variables."""
+    before = tf.keras.mixed_precision.global_policy()
+    policies = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16'}
+    tf.keras.mixed_precision.set_global_policy(policies[name])
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def find_weights(network: str, weights: Optional[Union[str, os.PathLike]]) -> Optional[str]:

@@ -17,7 +17,8 @@ FLAGS = flags.FLAGS
 def main(argv: List[str]) -> None:
     """Reads the configuration and trains."""
     command.require_no_arguments(argv)
-    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed)
+    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed,
+                             system='segmenter')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file)
     import tensorflow as tf  # Its start takes seconds; a wrong flag is told at once.
 

@@ -1,22 +1,22 @@
 """Networks, optimisers and checkpoint of a run; one tf.function step gives a dict of scalars."""
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
 from absl import logging
 import tensorflow as tf
 
 from scops_tf import (
     checkpoints,
+    collection,
     config as config_lib,
-    features,
     geometry,
     images as images_lib,
     losses,
     optimization,
     part_basis,
+    pretrained,
     segmenter,
     serving,
     warp,
@@ -33,18 +33,6 @@ class View(NamedTuple):
     transform: warp.Transform
 
 
-@contextlib.contextmanager
-def _precision(name: str) -> Iterator[None]:
-    """Networks built inside compute in `name`, with float32 variables."""
-    before = tf.keras.mixed_precision.global_policy()
-    policies = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16'}
-    tf.keras.mixed_precision.set_global_policy(policies[name])
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
-
-
 class Trainer:
     """Self-supervised training of a part segmenter (§3).
 
@@ -59,12 +47,14 @@ class Trainer:
     def __init__(self, config: config_lib.Config) -> None:
         self.config = config
         run = config.run
-        _warn_of_random_weights(config)
-        with _precision(run.precision):
+        if config.segmenter.weights is None and config.segmenter.backbone != 'tiny':
+            logging.warning('The segmenter starts from random weights, since '
+                            '`Segmenter.weights` is None.')
+        with pretrained.precision(run.precision):
             self.segmenter = segmenter.Segmenter(
                 run.num_parts, backbone=config.segmenter.backbone, weights=config.segmenter.weights,
                 seed=run.seed)
-        self.reference_features = reference_network(config)
+        self.reference_features = collection.reference_network(config)
         self.part_basis = part_basis.PartBasis(
             run.num_parts, self.reference_features.num_channels, seed=run.seed)
         self.random_warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
@@ -230,7 +220,8 @@ class Trainer:
         if 'reference_features' in batch:
             reference = self.reference_features.scale(batch['reference_features'])
         else:
-            reference = self.reference_features(images_at(batch['image'], self.config))
+            reference = self.reference_features(
+                collection.images_at(batch['image'], self.config))
         saliency = None
         if self.config.data.saliency is not None:
             saliency = geometry.upsample(batch['saliency'][..., tf.newaxis], size)[..., 0]
@@ -281,31 +272,6 @@ class Trainer:
             found[f'{name}labels'] = serving.decode(
                 responses, size, background=self.config.decode.background)
         return found
-
-
-def reference_network(config: config_lib.Config) -> features.ReferenceFeatures:
-    """The frozen network of the reference features, its tap scales not measured yet."""
-    with _precision(config.run.precision):
-        return features.ReferenceFeatures(
-            config.features.network, weights=config.features.weights, layers=config.features.layers,
-            layer_weights=config.features.layer_weights)
-
-
-def _warn_of_random_weights(config: config_lib.Config) -> None:
-    for network, weights, binding in (
-            (config.segmenter.backbone, config.segmenter.weights, 'Segmenter.weights'),
-            (config.features.network, config.features.weights, 'Features.weights')):
-        if weights is None and network not in ('tiny', 'filters'):
-            logging.warning('%s starts from random weights, since `%s` is None.', network, binding)
-
-
-def images_at(images: tf.Tensor, config: config_lib.Config) -> tf.Tensor:
-    """Photos u8[B,H,W,3] as the reference network sees them: f32 in [0, 1], at its size."""
-    pixels = tf.cast(images, tf.float32) / 255.0
-    size = config.features.image_size
-    if size is None or size == config.data.image_size:
-        return pixels
-    return tf.image.resize(pixels, size, antialias=True)
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:

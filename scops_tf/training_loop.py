@@ -14,6 +14,7 @@ import tensorflow as tf
 import tqdm
 
 from scops_tf import (
+    collection,
     config as config_lib,
     datasets,
     files,
@@ -102,7 +103,7 @@ def _train(config: config_lib.Config, workdir: str, stop: StopRequest) -> None:
         logging.info('Continuing %s from step %d.', workdir, int(trainer.step))
     elif config.run.init_from:
         trainer.restore_model(config.run.init_from)
-    store = preparation.open_store(config, dataset.train, workdir)
+    store = collection.open_store(config, dataset.train, workdir)
     prepared = preparation.prepare(trainer, store, workdir,
                                    fresh=not restored and not config.run.init_from)
     # Not before: what fails up to here has trained nothing, and may be mended in the same folder.

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-from scipy import optimize
-from sklearn import decomposition
 import tensorflow as tf
 
-from scops_tf import serving
-from scops_tf.baselines import dff, kmeans, rows
+from scops_tf import factorization, serving
+from scops_tf.baselines import clusters, factors
 
 HEIGHT, WIDTH, STRIDE = 48, 64, 4
 GRID = (HEIGHT // STRIDE, WIDTH // STRIDE)
@@ -48,131 +46,39 @@ def _cosines(first, second):
     return first @ (second / np.linalg.norm(second, axis=1, keepdims=True)).T
 
 
-def test_few_rows_are_all_taken_and_know_where_they_are_from():
-    features = np.random.default_rng(0).random((3, 4, 5, 6)).astype(np.float16)
-    drawn = rows.sample(features)
-    assert drawn.features.dtype == np.float32
-    np.testing.assert_array_equal(drawn.features, features.reshape(-1, 6))
-    np.testing.assert_array_equal(features.reshape(3, 20, 6)[drawn.photo, drawn.cell],
-                                  drawn.features)
-
-
-def test_many_rows_are_thinned_evenly_over_the_photos_and_repeatably():
-    features = np.random.default_rng(0).random((7, 4, 5, 6)).astype(np.float16)
-    drawn = rows.sample(features, max_rows=40, seed=3)
-    counts = np.bincount(drawn.photo, minlength=7)
-    assert len(drawn.features) == 40 and set(counts) == {5, 6}
-    assert len({*zip(drawn.photo, drawn.cell)}) == 40
-    np.testing.assert_array_equal(features.reshape(7, 20, 6)[drawn.photo, drawn.cell],
-                                  drawn.features)
-    np.testing.assert_array_equal(rows.sample(features, max_rows=40, seed=3).features,
-                                  drawn.features)
-    assert not np.array_equal(rows.sample(features, max_rows=40, seed=4).cell, drawn.cell)
-
-
-def test_rows_of_fewer_than_the_photos_are_of_as_many_photos():
-    features = np.random.default_rng(0).random((30, 2, 3, 4))
-    drawn = rows.sample(features, max_rows=11)
-    assert len(drawn.features) == len(np.unique(drawn.photo)) == 11
-
-
-def test_a_collection_larger_than_memory_is_read_photo_by_photo(tmp_path):
-    features = np.lib.format.open_memmap(
-        tmp_path / 'features.npy', mode='w+', dtype=np.float16, shape=(50, 4, 6, 8))
-    features[:] = np.random.default_rng(0).random(features.shape)
-
-    class Mapped:
-        shape = features.shape
-        reads = []
-
-        def __getitem__(self, index):
-            assert np.ndim(index) == 0
-            self.reads.append(int(index))
-            return features[index]
-
-    drawn = rows.sample(Mapped(), max_rows=100)
-    assert drawn.features.shape == (100, 8) and Mapped.reads == list(range(50))
-
-
-@pytest.mark.parametrize('shape', [(3, 4, 5), (0, 4, 5, 6)])
-def test_features_of_another_rank_or_of_no_photo_are_refused(shape):
-    with pytest.raises(ValueError, match='`features` must be'):
-        rows.sample(np.zeros(shape))
-
-
-def test_features_that_are_not_finite_are_refused():
-    features = np.ones((2, 3, 4, 5), np.float16)
-    features[1, 2, 3, 4] = np.inf
-    with pytest.raises(ValueError, match='finite'):
-        dff.fit(features, 2)
-
-
 def test_factorization_finds_the_planted_factors(planted):
     *_, features, directions = planted
-    factors = dff.fit(features, 3)
-    assert factors.shape == directions.shape and factors.dtype == np.float32
-    assert factors.min() >= 0
-    matched = _cosines(factors, directions)
+    basis = factors.fit(features, 3)
+    assert basis.shape == directions.shape and basis.dtype == np.float32
+    assert basis.min() >= 0
+    matched = _cosines(basis, directions)
     assert sorted(matched.argmax(axis=1)) == [0, 1, 2] and matched.max(axis=1).min() > 0.99
 
 
 def test_a_factor_is_scaled_by_its_own_activations(planted):
     *_, features, _ = planted
-    factors = dff.fit(features, 3)
-    activations = dff.project(features, factors).numpy().reshape(-1, 3)
+    basis = factors.fit(features, 3)
+    activations = factorization.project(features, basis).numpy().reshape(-1, 3)
     np.testing.assert_allclose(np.percentile(activations, 99, axis=0), 1, rtol=0.02)
-
-
-@pytest.mark.parametrize('correlation', [0.0, 0.3])
-@pytest.mark.parametrize('num_factors', [1, 5])
-def test_projection_is_the_non_negative_least_squares_solution(num_factors, correlation):
-    rng = np.random.default_rng(num_factors)
-    common = correlation * rng.random(30)
-    factors = (common + (1 - correlation) * rng.random((num_factors, 30))).astype(np.float32)
-    features = rng.random((2, 3, 5, 30)).astype(np.float32)
-    found = dff.project(tf.constant(features), factors).numpy()
-    expected = np.array([optimize.nnls(factors.T.astype(np.float64), vector)[0]
-                         for vector in features.reshape(-1, 30)]).reshape(2, 3, 5, num_factors)
-    assert found.min() >= 0 and (num_factors == 1 or (expected == 0).any())
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-
-
-def test_projection_agrees_with_scikit_learn_to_1e_4(planted):
-    *_, features, _ = planted
-    flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
-    model = decomposition.NMF(3, init='nndsvda', max_iter=2000, tol=1e-10, random_state=0)
-    model.fit(flat)
-    expected = model.transform(flat).reshape(*features.shape[:3], 3)
-    found = dff.project(features, model.components_.astype(np.float32)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
-
-
-def test_a_factor_of_zeros_and_equal_factors_have_finite_activations():
-    factors = np.zeros((3, 6), np.float32)
-    factors[1:, 2] = 1
-    features = np.zeros((1, 2, 3, 6), np.float32)
-    features[..., 2] = 4
-    found = dff.project(features, factors).numpy()
-    np.testing.assert_array_equal(found[..., 0], 0)
-    np.testing.assert_allclose(found.sum(axis=-1), 4, rtol=1e-5)
 
 
 def test_factorization_refuses_negative_features_and_too_many_parts():
     features = np.random.default_rng(0).random((2, 3, 4, 5))
     with pytest.raises(ValueError, match='`num_parts` must lie in'):
-        dff.fit(features, 6)
-    with pytest.raises(ValueError, match='non-negative'):
-        dff.fit(features - 0.5, 2)
+        factors.fit(features, 6)
+    with pytest.raises(ValueError, match='must be at least 0'):
+        factors.fit(features - 0.5, 2)
 
 
 def _fits(planted):
     _, labels, module, features, _ = planted
     saliency = (labels > 0).astype(np.float32)
     return {
-        'dff': dff.DeepFeatureFactorization(module, dff.fit(features, 3)),
-        'whole photos': kmeans.KMeans(module, kmeans.fit(features, None, 3)),
-        'least salient': kmeans.KMeans(module, kmeans.fit(features, saliency, 3)),
-        'inside': kmeans.KMeans(module, kmeans.fit(features, saliency, 3, inside_saliency=True))}
+        'dff': factors.DeepFeatureFactorization(module, factors.fit(features, 3)),
+        'whole photos': clusters.KMeans(module, clusters.fit(features, None, 3)),
+        'least salient': clusters.KMeans(module, clusters.fit(features, saliency, 3)),
+        'inside': clusters.KMeans(module, clusters.fit(
+            features, saliency, 3, inside_saliency=True))}
 
 
 @pytest.mark.parametrize('name', ['dff', 'whole photos', 'least salient', 'inside'])
@@ -196,9 +102,10 @@ def test_responses_lie_in_0_1_and_sum_to_1(planted, name):
 
 def test_responses_of_the_factorization_are_its_activations_up_to_one_number_a_photo(planted):
     images, _, module, features, _ = planted
-    factors = 0.3 * dff.fit(features, 3)
-    responses = dff.DeepFeatureFactorization(module, factors).part_responses(tf.constant(images))
-    activations = dff.project(features, factors).numpy()
+    basis = 0.3 * factors.fit(features, 3)
+    network = factors.DeepFeatureFactorization(module, basis)
+    responses = network.part_responses(tf.constant(images))
+    activations = factorization.project(features, basis).numpy()
     divisor = activations.sum(axis=-1).max(axis=(1, 2), keepdims=True)[..., np.newaxis]
     assert divisor.min() > 1
     np.testing.assert_allclose(responses[..., 1:], activations / divisor, atol=1e-5)
@@ -207,10 +114,10 @@ def test_responses_of_the_factorization_are_its_activations_up_to_one_number_a_p
 def test_the_same_seed_gives_the_same_result_to_the_bit():
     features = np.random.default_rng(0).random((6, 5, 7, 12)).astype(np.float16)
     saliency = np.random.default_rng(1).random((6, 5, 7))
-    np.testing.assert_array_equal(dff.fit(features, 3, max_rows=100, seed=5),
-                                  dff.fit(features, 3, max_rows=100, seed=5))
+    np.testing.assert_array_equal(factors.fit(features, 3, max_rows=100, seed=5),
+                                  factors.fit(features, 3, max_rows=100, seed=5))
     for inside in (False, True):
-        first, second = (kmeans.fit(features, saliency, 3, inside_saliency=inside, max_rows=100,
+        first, second = (clusters.fit(features, saliency, 3, inside_saliency=inside, max_rows=100,
                                     seed=5) for _ in range(2))
         np.testing.assert_array_equal(first.centers, second.centers)
         np.testing.assert_array_equal(first.labels, second.labels)
@@ -224,16 +131,16 @@ def test_clusters_inside_the_saliency_map_weigh_places_by_it():
     features[saliency == 1] = [5, 0]
     features[saliency == 0.5] = [3, 3]
     features += rng.normal(0, 0.01, features.shape)
-    clusters = kmeans.fit(features, saliency, 2, inside_saliency=True)
-    assert clusters.centers.shape == (4, 2)
-    np.testing.assert_array_equal(clusters.labels, [0, 0, 1, 2])
-    np.testing.assert_allclose(clusters.centers[2:], [[5, 0], [3, 3]], atol=0.02)
+    found = clusters.fit(features, saliency, 2, inside_saliency=True)
+    assert found.centers.shape == (4, 2)
+    np.testing.assert_array_equal(found.labels, [0, 0, 1, 2])
+    np.testing.assert_allclose(found.centers[2:], [[5, 0], [3, 3]], atol=0.02)
 
 
 def test_parts_are_numbered_by_size(planted):
     _, _, _, features, _ = planted
-    clusters = kmeans.fit(features, None, 3)
-    distances = np.linalg.norm(features[..., np.newaxis, :] - clusters.centers, axis=-1)
+    found = clusters.fit(features, None, 3)
+    distances = np.linalg.norm(features[..., np.newaxis, :] - found.centers, axis=-1)
     sizes = np.bincount(distances.argmin(axis=-1).ravel(), minlength=4)
     assert list(sizes[1:]) == sorted(sizes[1:], reverse=True)
 
@@ -241,13 +148,13 @@ def test_parts_are_numbered_by_size(planted):
 def test_clusters_that_cannot_be_are_refused():
     features, saliency = np.random.default_rng(0).random((2, 3, 4, 5)), np.zeros((2, 3, 4))
     with pytest.raises(ValueError, match='must be given'):
-        kmeans.fit(features, None, 2, inside_saliency=True)
+        clusters.fit(features, None, 2, inside_saliency=True)
     with pytest.raises(ValueError, match='`saliency_maps` must be of shape'):
-        kmeans.fit(features, saliency[:, ::2], 2)
-    with pytest.raises(ValueError, match='got 0 of weight above 0'):
-        kmeans.fit(features, saliency, 2, inside_saliency=True)
+        clusters.fit(features, saliency[:, ::2], 2)
+    with pytest.raises(ValueError, match='of weight above 0, 0; got 2'):
+        clusters.fit(features, saliency, 2, inside_saliency=True)
     with pytest.raises(ValueError, match='`num_parts`'):
-        kmeans.fit(features, None, 0)
+        clusters.fit(features, None, 0)
 
 
 @pytest.mark.parametrize('name', ['dff', 'inside'])

@@ -46,6 +46,23 @@ def small(creatures) -> List[str]:
 
 
 @pytest.fixture(scope='session')
+def load(small) -> Callable[..., Any]:
+    """The configuration `small` with other bindings on top."""
+    from scops_tf import config
+
+    return lambda *bindings: config.load([], [*small, *bindings])
+
+
+@pytest.fixture(scope='session')
+def store(load) -> Any:
+    """The photos of `small` to train on, with their masks as saliency maps."""
+    from scops_tf import collection, datasets
+
+    config = load()
+    return collection.open_store(config, datasets.load_for(config, None).train, 'unused')
+
+
+@pytest.fixture(scope='session')
 def start_command() -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts `python -m scops_tf.<name>` as a user would, outside of the source tree.
 

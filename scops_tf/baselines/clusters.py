@@ -1,0 +1,111 @@
+"""k-means clusters of the reference features of a collection as parts.
+
+What is background is decided without labels, in one of two ways:
+
+* whole photos: K + 1 clusters of all places; the one of lowest mean saliency is background, or,
+  where no saliency is given, the one that most of the photos' borders belong to;
+* inside the saliency map: K clusters of places weighted by their saliency are the parts, K more of
+  places weighted by what they lack of it are background. So a new photo needs no saliency map.
+
+Features are clustered as they are. Scaled to unit length they would differ by what is around an
+object rather than on it, and the object be a single cluster. A place belongs to the nearest
+cluster wholly.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf import clustering, feature_rows
+
+
+class LabelledClusters(NamedTuple):
+    """Clusters and what they stand for.
+
+    Attributes:
+      centers: f32[M,C].
+      labels: i32[M]. 0 is background, 1..K parts, in the order of their sizes, largest first.
+    """
+
+    centers: np.ndarray
+    labels: np.ndarray
+
+
+def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
+        inside_saliency: bool = False, max_rows: int = feature_rows.MAX_ROWS, seed: int = 0
+        ) -> LabelledClusters:
+    """Clusters of the reference features of a collection.
+
+    Of a collection with more than `max_rows` vectors (390 photos of 16x16 cells) as many are drawn
+    at random and clustered; memory is bounded by them.
+
+    Args:
+      features: f[N,h,w,C], as of `feature_rows.sample`.
+      saliency_maps: f[N,h,w] in [0, 1], or None.
+      num_parts: K.
+      inside_saliency: Which of the two ways above.
+      max_rows: Vectors that are read into memory.
+      seed: Of the draw and of the starts; the result is the same for the same seed.
+
+    Raises:
+      ValueError: If `num_parts` is below 1, `inside_saliency` is asked for without maps, their
+        shape differs, or there are fewer vectors of weight above 0 than clusters.
+    """
+    if num_parts < 1:
+        raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
+    if saliency_maps is not None and saliency_maps.shape != tuple(features.shape[:3]):
+        raise ValueError(f'`saliency_maps` must be of shape {tuple(features.shape[:3])}, as '
+                         f'the features are; got {tuple(saliency_maps.shape)}.')
+    rows = feature_rows.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
+    saliency = None
+    if saliency_maps is not None:
+        flat = saliency_maps.reshape(len(saliency_maps), -1)
+        saliency = flat[rows.photo, rows.cell].astype(np.float32)
+    if inside_saliency:
+        if saliency is None:
+            raise ValueError('`saliency_maps` must be given for clusters inside them; got None.')
+        parts = clustering.cluster(rows.features, num_parts, weights=saliency, seed=seed)
+        background = clustering.cluster(rows.features, num_parts, weights=1 - saliency, seed=seed)
+        labels = np.r_[np.zeros(num_parts), 1:num_parts + 1].astype(np.int32)
+        return LabelledClusters(np.concatenate([background.centers, parts.centers]), labels)
+    found = clustering.cluster(rows.features, num_parts + 1, seed=seed)
+    sizes = np.bincount(found.assigned, minlength=num_parts + 1)
+    if saliency is None:
+        y, x = np.divmod(rows.cell, features.shape[2])
+        border = (y == 0) | (x == 0) | (y == features.shape[1] - 1) | (x == features.shape[2] - 1)
+        background = np.argmax(np.bincount(found.assigned[border], minlength=num_parts + 1))
+    else:
+        means = np.bincount(found.assigned, saliency, num_parts + 1) / np.maximum(sizes, 1)
+        background = np.argmin(means)
+    parts = np.delete(found.centers, background, axis=0)
+    return LabelledClusters(np.concatenate([found.centers[[background]], parts]),
+                            np.arange(num_parts + 1, dtype=np.int32))
+
+
+class KMeans(tf.Module):
+    """Part responses by the nearest cluster: 1 for its part or background, 0 for all others.
+
+    Args:
+      reference_features: f32[B,H,W,3] in [0, 1] -> f32[B,h,w,C].
+      clusters: Of `fit`.
+    """
+
+    def __init__(self, reference_features: Callable[[tf.Tensor], tf.Tensor],
+                 clusters: LabelledClusters) -> None:
+        super().__init__()
+        self.reference_features = reference_features
+        self.centers = tf.Variable(
+            clusters.centers, trainable=False, dtype=tf.float32, name='centers')
+        self.labels = tf.Variable(clusters.labels, trainable=False, dtype=tf.int32, name='labels')
+        self._num_channels = int(clusters.labels.max()) + 1
+
+    def part_responses(self, images: tf.Tensor) -> tf.Tensor:
+        """Responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
+        features = tf.cast(self.reference_features(images), tf.float32)
+        # Largest where |v - c|² = |v|² - 2 v·c + |c|² is least.
+        nearness = tf.tensordot(features, self.centers, [[-1], [1]])
+        nearness -= tf.reduce_sum(tf.square(self.centers), axis=-1) / 2
+        labels = tf.gather(self.labels, tf.argmax(nearness, axis=-1))
+        return tf.one_hot(labels, self._num_channels)

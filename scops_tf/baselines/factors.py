@@ -1,0 +1,69 @@
+"""Deep feature factorization (Collins, Achanta & Süsstrunk, ECCV 2018).
+
+The non-negative features V of all photos, as rows, are factored as V = A W with A, W >= 0. The rows
+of W are K part-like directions, and A says how much of each a place has; that of a new photo is
+found with W fixed. No factor is set aside as background.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf import factorization, feature_rows
+
+
+def fit(features: Any, num_parts: int, *, max_rows: int = feature_rows.MAX_ROWS, seed: int = 0
+        ) -> np.ndarray:
+    """Factors of the reference features of a collection.
+
+    Of a collection with more than `max_rows` vectors (390 photos of 16x16 cells) as many are drawn
+    at random and factored; memory is bounded by them.
+
+    Args:
+      features: f[N,h,w,C] >= 0, as of `feature_rows.sample`.
+      num_parts: K, at most C.
+      max_rows: Vectors that are read into memory.
+      seed: Of the draw and of the factorization's start.
+
+    Returns:
+      f32[K,C] >= 0. Each scaled so that the 99th percentile of its activation is 1; in the order of
+      what they explain, most first.
+
+    Raises:
+      ValueError: If a feature is negative, or there are fewer channels or vectors than parts.
+    """
+    rows = feature_rows.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
+    return factorization.factorize(rows.features, num_parts, seed=seed)
+
+
+class DeepFeatureFactorization(tf.Module):
+    """Part responses by projection on the factors.
+
+    The activations of a photo are divided by one number, so that they sum to at most 1 everywhere;
+    what is left to 1 is background. Labels and part centres, which see a part's response only
+    relative to itself within the photo, are those of the activations.
+
+    Args:
+      reference_features: f32[B,H,W,3] in [0, 1] -> f32[B,h,w,C] >= 0.
+      factors: f32[K,C], of `fit`.
+      num_sweeps: Of `factorization.project`.
+    """
+
+    def __init__(self, reference_features: Callable[[tf.Tensor], tf.Tensor], factors: np.ndarray, *,
+                 num_sweeps: int = 100) -> None:
+        super().__init__()
+        self.reference_features = reference_features
+        self.factors = tf.Variable(factors, trainable=False, dtype=tf.float32, name='factors')
+        self._num_sweeps = num_sweeps
+
+    def part_responses(self, images: tf.Tensor) -> tf.Tensor:
+        """Responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
+        features = tf.cast(self.reference_features(images), tf.float32)
+        activations = factorization.project(
+            features, self.factors, num_sweeps=self._num_sweeps)
+        sums = tf.reduce_sum(activations, axis=-1, keepdims=True)
+        largest = tf.reduce_max(sums, axis=(1, 2), keepdims=True)
+        divisor = tf.maximum(largest, 1.0)
+        return tf.concat([1.0 - sums / divisor, activations / divisor], axis=-1)

@@ -1,0 +1,190 @@
+"""Laws of the baselines as commands: what they write serves as what a training writes."""
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from scops_tf import config as config_lib, feature_cache, predictor as predictor_lib
+from scops_tf.baselines import clusters, factors, system
+
+NAMES = ('dff', 'kmeans')
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, small, run_command):
+    """{name: folder} of a run of each baseline, made by its command."""
+    folder = tmp_path_factory.mktemp('runs')
+    for name in NAMES:
+        done = run_command(f'baselines.{name}', f'--workdir={folder / name}', bindings=small)
+        assert done.returncode == 0, done.stderr
+    return {name: folder / name for name in NAMES}
+
+
+def _error(done) -> str:
+    assert done.returncode == 1, (done.returncode, done.stderr)
+    assert 'Traceback' not in done.stderr
+    *_, last = done.stderr.strip().replace('\r', '\n').splitlines()
+    assert last.startswith('Error: '), done.stderr
+    return last
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_run_is_its_configuration_and_its_export(runs, name):
+    assert sorted(path.name for path in runs[name].iterdir()) == ['config.gin', 'export']
+    config = config_lib.load_run(str(runs[name]))
+    assert config.run.system == name and config.run.num_parts == 3
+    loaded = predictor_lib.Predictor(str(runs[name] / 'export'))
+    assert loaded.metadata['config'] == config.operative and loaded.num_parts == 3
+    # Photos of any size.
+    found = loaded.predict(np.zeros((1, 50, 70, 3), np.uint8))
+    assert found.labels.shape == (1, 50, 70) and found.part_responses.shape == (1, 64, 96, 4)
+
+
+def test_the_scores_of_a_run_stand_beside_k_means_on_the_same_features(
+        runs, run_command, tmp_path):
+    for name in NAMES:
+        workdir = shutil.copytree(runs[name], tmp_path / name)
+        done = run_command('evaluate', f'--workdir={workdir}')
+        assert done.returncode == 0, done.stderr
+        scores = json.loads((workdir / 'eval' / 'scores.json').read_text(encoding='utf-8'))
+        rows = scores['scores']
+        assert scores['system'] == name and scores['counts']['photos to test'] == 3
+        assert rows['this run']['part mIoU'] > rows['k-means on pixel positions']['part mIoU']
+        # The served clusters are those that evaluate finds on its own.
+        same = rows['this run'] == pytest.approx(rows['k-means on the same features'], abs=0.5)
+        assert same == (name == 'kmeans')
+        page = (workdir / 'eval' / 'index.html').read_text(encoding='utf-8')
+        assert page.count('<img') > 3
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_photos_are_predicted_as_by_a_trained_run(runs, creatures, run_command, tmp_path, name):
+    photo = creatures / 'test' / 'photos' / '00000.png'
+    done = run_command('predict', f'--export_dir={runs[name] / "export"}',
+                       f'--out={tmp_path / "out"}', str(photo))
+    assert done.returncode == 0, done.stderr
+    labels = np.array(Image.open(next((tmp_path / 'out' / 'labels').rglob('*.png'))))
+    expected = predictor_lib.Predictor(str(runs[name] / 'export')).predict(
+        np.array(Image.open(photo).convert('RGB'))[np.newaxis])
+    np.testing.assert_array_equal(labels, expected.labels[0])
+
+
+@pytest.mark.parametrize('bindings', [(), ('Kmeans.inside_saliency=False',),
+                                      ('Data.saliency=None',)], ids=str)
+def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path, bindings):
+    config = load(*bindings, "Run.system='kmeans'")
+    records = system.datasets.load_for(config, None).train
+    first, again = (system.fit('kmeans', config, system.observe(
+        'kmeans', config, records, str(tmp_path))) for _ in range(2))
+    np.testing.assert_array_equal(first.centers, again.centers)
+    # Inside the map the background has as many clusters as parts are.
+    assert np.sum(first.labels.numpy() == 0) == (1 if bindings else 3)
+
+
+def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
+    records = system.datasets.load_for(load(), None).train
+    first, again = (system.fit('dff', config, system.observe('dff', config, records, str(tmp_path)))
+                    for config in (load(), load('Data.saliency=None')))
+    np.testing.assert_array_equal(first.factors, again.factors)
+
+
+# What goes wrong is one sentence, and the folder stays as it was.
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_folder_of_another_run_is_refused(name, runs, small, run_command, tmp_path, trained_run):
+    other = NAMES[1 - NAMES.index(name)]
+    for folder, held in ((trained_run, 'segmenter'), (runs[other], other)):
+        copy = shutil.copytree(folder, tmp_path / held)
+        before = {path: path.stat().st_mtime_ns for path in copy.rglob('*')}
+        sentence = _error(run_command(f'baselines.{name}', f'--workdir={copy}', bindings=small))
+        assert f'`Run.system` was {held!r}' in sentence and f'is {name!r} now' in sentence
+        assert 'give another `--workdir`' in sentence
+        assert {path: path.stat().st_mtime_ns for path in copy.rglob('*')} == before
+
+
+def test_a_training_does_not_go_on_in_the_folder_of_a_baseline(runs, small, run_command):
+    sentence = _error(run_command('train', f'--workdir={runs["dff"]}', bindings=small))
+    assert "`Run.system` was 'dff'" in sentence
+
+
+@pytest.mark.parametrize('name, bindings, words', [
+    ('dff', ['Run.num_parts=64'], '`num_parts` must lie in [1, '),
+    ('kmeans', ["Features.network='vgg19'", "Features.weights='/nowhere.h5'"],
+     "there is no file '/nowhere.h5'"),
+    ('dff', ["Data.dataset='folder'"], 'no photos below'),
+])
+def test_what_cannot_be_fitted_is_one_sentence(name, bindings, words, small, run_command, tmp_path):
+    if "Data.dataset='folder'" in bindings:
+        bindings = [*bindings, f'Data.root={str(tmp_path)!r}', 'Data.saliency=None']
+    workdir = tmp_path / 'run'
+    done = run_command(f'baselines.{name}', f'--workdir={workdir}', bindings=[*small, *bindings])
+    assert words in _error(done)
+    assert not (workdir / 'config.gin').exists()
+
+
+def test_a_flag_is_told_before_tensorflow_starts(run_command):
+    for name in NAMES:
+        done = run_command(f'baselines.{name}', '--gin_param=Kmeans.inside=3', '--workdir=/unused')
+        assert 'it has inside_saliency' in _error(done)
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_is_named_after_the_gin_file_and_the_baseline():
+    assert config_lib.workdir_for(['gin/cub.gin'], 'dff') == 'runs/cub_dff'
+
+
+# Memory.
+
+
+def _peak(fit, features) -> int:
+    """KiB of mapped pages and of Python's arrays that a fit adds at most, beyond those before."""
+    import threading
+
+    def resident() -> int:
+        status = pathlib.Path('/proc/self/status').read_text(encoding='ascii')
+        return int(status.split('VmRSS:')[1].split()[0])
+
+    before, peak, done = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        fit(features)
+    finally:
+        done.set()
+        watcher.join()
+    return peak - before
+
+
+class _Unscaled:
+    """A network whose features are as they were cached."""
+
+    def scale(self, raw):
+        return system.tf.constant(raw, system.tf.float32)
+
+
+def test_memory_does_not_grow_with_the_collection(tmp_path):
+    shape = (3000, 8, 12, 512)  # 281 MiB.
+    generator = np.random.default_rng(0)
+    photo = generator.random(shape[1:])
+    raw = feature_cache.filled(
+        shape, lambda indices: np.repeat(photo[np.newaxis], len(indices), axis=0), key='k',
+        folder=str(tmp_path), batch_size=100)
+    features = system.collection.ScaledFeatures(_Unscaled(), raw)
+    factors.fit(features, 3, max_rows=100)  # Imports what takes memory once.
+    clusters.fit(features, None, 3, max_rows=100)
+    for fit in (lambda rows: factors.fit(rows, 3, max_rows=4000),
+                lambda rows: clusters.fit(rows, None, 3, max_rows=4000)):
+        # Rows take 8 MiB; the least of mapping the file would be 35 times that.
+        assert _peak(fit, features) < 100 * 1024

@@ -1,0 +1,79 @@
+"""Laws of cached views."""
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import cached_views, preparation, pretrained, trainer as trainer_lib
+
+VIEWS = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None', "Segmenter.trained='head'",
+         'Segmenter.num_views=3', 'Run.warmup_steps=0']
+
+
+@pytest.fixture
+def small_resnet(monkeypatch):
+    """One convolution in the place of the ResNet."""
+
+    def build(network, *, weights, seed, rewrite):
+        images = tf.keras.Input((None, None, 3))
+        convolution = tf.keras.layers.Conv2D(
+            8, 3, 8, padding='same', kernel_initializer=tf.keras.initializers.HeNormal(seed))
+        return tf.keras.Model(images, convolution(images))
+
+    monkeypatch.setattr(pretrained, 'build', build)
+
+
+def _first(prepared: preparation.Prepared, start: int, count: int) -> list:
+    return [{name: value.numpy() for name, value in batch.items()}
+            for batch in itertools.islice(prepared.batches(start), count)]
+
+
+def test_a_cached_view_is_the_view_of_its_transform(load, store, small_resnet, tmp_path):
+    trainer = trainer_lib.Trainer(load(*VIEWS))
+    prepared = preparation.prepare(trainer, store, str(tmp_path), fresh=True)
+    for step, batch in enumerate(_first(prepared, 0, 3)):
+        photos = tf.cast(batch['image'], tf.float32) / 255
+        np.testing.assert_allclose(batch['backbone_features'],
+                                   trainer.segmenter.backbone(photos), rtol=2e-3, atol=0.2)
+        for index, photo in enumerate(batch['index']):
+            seed = tf.random.experimental.stateless_fold_in(
+                tf.constant([trainer.config.run.seed, 2], tf.int32), int(photo))
+            view = trainer.view(tf.repeat(photos[index:index + 1], 3, axis=0), seed)
+            which = [np.allclose(batch['view_matrix'][index], matrix, atol=1e-5)
+                     for matrix in view.transform.matrix.numpy()]
+            assert sum(which) == 1, (step, photo)
+            expected = trainer.segmenter.backbone(view.images)[which.index(True)]
+            np.testing.assert_allclose(batch['view_features'][index], expected, rtol=2e-3,
+                                       atol=0.2)
+        assert np.isfinite(trainer.train_step(
+            {name: tf.constant(value) for name, value in batch.items()})['loss/total'])
+    assert trainer.train_step.experimental_get_tracing_count() == 1
+
+
+def test_batches_from_a_step_on_are_those_of_a_run_never_stopped(
+        load, store, small_resnet, tmp_path):
+    config = load(*VIEWS)
+    whole, continued = (
+        preparation.prepare(trainer_lib.Trainer(config), store, str(tmp_path), fresh=True)
+        for _ in range(2))
+    batches = _first(whole, 0, 6)
+    for batch, again in zip(batches[4:], _first(continued, 4, 2)):
+        assert batch.keys() == again.keys()
+        for name, value in batch.items():
+            np.testing.assert_array_equal(again[name], value, err_msg=name)
+    # Photos come again with other views.
+    drawn = {tuple(matrix.ravel()) for batch in batches for matrix in batch['view_matrix']}
+    assert len(drawn) > len(store)
+
+
+def test_the_views_of_a_photo_take_turns_at_random():
+    views = cached_views.DrawnViews(np.arange(12), num_views=3, seed=0)
+    indices = np.array([2, 0])
+    drawn = np.array([views(step, indices) for step in range(30)])
+    assert [set(column) for column in drawn.T] == [{6, 7, 8}, {0, 1, 2}]
+    np.testing.assert_array_equal(views(7, indices), drawn[7])
+    others = cached_views.DrawnViews(np.arange(12), num_views=3, seed=1)
+    assert any((others(step, indices) != drawn[step]).any() for step in range(30))
