@@ -72,8 +72,7 @@ def reference_network(config: config_lib.Config) -> features_lib.ReferenceFeatur
     """The frozen network of the reference features, its tap scales not measured yet."""
     settings = config.features
     if settings.network == 'vgg19' and settings.weights is None:
-        logging.warning('The reference features are of random weights, since `Features.weights` is '
-                        'None.')
+        logging.warning('vgg19 starts from random weights, since `Features.weights` is None.')
     with pretrained.precision(config.run.precision):
         return features_lib.ReferenceFeatures(
             settings.network, weights=settings.weights, layers=settings.layers,

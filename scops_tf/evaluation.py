@@ -26,6 +26,7 @@ from scops_tf import (
     predictor as predictor_lib,
     protocols,
     report,
+    serving,
     visualize,
 )
 from scops_tf.baselines import system
@@ -121,11 +122,18 @@ def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Predict, int, L
     export = os.path.join(workdir, 'export')
     if checkpoints.find(workdir) is None and os.path.isdir(export):
         loaded = predictor_lib.Predictor(export)
-        return (lambda images: loaded.predict(images)._asdict(),
+        return (lambda images: _decoded(loaded.predict(images)._asdict(), config),
                 loaded.metadata['step'], loaded.metadata['tap_scales'])
     trained = checkpoints.load_part_model(config, workdir)
     return (lambda images: trained.part_model.predict(tf.constant(images)),
             trained.step, trained.tap_scales)
+
+
+def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
+    """Predictions of an export with labels by the `Decode` of the configuration."""
+    size = outputs['labels'].shape[1:]
+    return {**outputs, 'labels': serving.decode(
+        outputs['part_responses'], size, background=config.decode.background).numpy()}
 
 
 def _refined(predict: Predict, images: np.ndarray, config: config_lib.Config) -> Dict[str, Any]:

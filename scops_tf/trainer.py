@@ -48,8 +48,8 @@ class Trainer:
         self.config = config
         run = config.run
         if config.segmenter.weights is None and config.segmenter.backbone != 'tiny':
-            logging.warning('The segmenter starts from random weights, since '
-                            '`Segmenter.weights` is None.')
+            logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
+                            config.segmenter.backbone)
         with pretrained.precision(run.precision):
             self.segmenter = segmenter.Segmenter(
                 run.num_parts, backbone=config.segmenter.backbone, weights=config.segmenter.weights,

@@ -4,12 +4,20 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
+import threading
 
 import numpy as np
 from PIL import Image
 import pytest
+import tensorflow as tf
 
-from scops_tf import config as config_lib, feature_cache, predictor as predictor_lib
+from scops_tf import (
+    collection,
+    config as config_lib,
+    datasets,
+    feature_cache,
+    predictor as predictor_lib,
+)
 from scops_tf.baselines import clusters, factors, system
 
 NAMES = ('dff', 'kmeans')
@@ -62,6 +70,18 @@ def test_the_scores_of_a_run_stand_beside_k_means_on_the_same_features(
         assert page.count('<img') > 3
 
 
+def test_an_export_is_scored_with_the_background_that_is_asked_for(runs, run_command, tmp_path):
+    workdir = shutil.copytree(runs['dff'], tmp_path / 'dff')
+    foreground = []
+    for background in (0.1, 0.9):
+        done = run_command('evaluate', f'--workdir={workdir}', bindings=[
+            f'Decode.background={background}', 'Evaluation.baselines=False'])
+        assert done.returncode == 0, done.stderr
+        scores = json.loads((workdir / 'eval' / 'scores.json').read_text(encoding='utf-8'))
+        foreground.append(scores['scores']['this run']['foreground'])
+    assert foreground[1] < 0.5 * foreground[0]
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_photos_are_predicted_as_by_a_trained_run(runs, creatures, run_command, tmp_path, name):
     photo = creatures / 'test' / 'photos' / '00000.png'
@@ -78,7 +98,7 @@ def test_photos_are_predicted_as_by_a_trained_run(runs, creatures, run_command, 
                                       ('Data.saliency=None',)], ids=str)
 def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path, bindings):
     config = load(*bindings, "Run.system='kmeans'")
-    records = system.datasets.load_for(config, None).train
+    records = datasets.load_for(config, None).train
     first, again = (system.fit('kmeans', config, system.observe(
         'kmeans', config, records, str(tmp_path))) for _ in range(2))
     np.testing.assert_array_equal(first.centers, again.centers)
@@ -87,7 +107,7 @@ def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path,
 
 
 def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
-    records = system.datasets.load_for(load(), None).train
+    records = datasets.load_for(load(), None).train
     first, again = (system.fit('dff', config, system.observe('dff', config, records, str(tmp_path)))
                     for config in (load(), load('Data.saliency=None')))
     np.testing.assert_array_equal(first.factors, again.factors)
@@ -143,9 +163,7 @@ def test_a_folder_is_named_after_the_gin_file_and_the_baseline():
 
 
 def _peak(fit, features) -> int:
-    """KiB of mapped pages and of Python's arrays that a fit adds at most, beyond those before."""
-    import threading
-
+    """KiB of memory, mapped pages among it, that a fit adds at most to those before."""
     def resident() -> int:
         status = pathlib.Path('/proc/self/status').read_text(encoding='ascii')
         return int(status.split('VmRSS:')[1].split()[0])
@@ -171,7 +189,7 @@ class _Unscaled:
     """A network whose features are as they were cached."""
 
     def scale(self, raw):
-        return system.tf.constant(raw, system.tf.float32)
+        return tf.constant(raw, tf.float32)
 
 
 def test_memory_does_not_grow_with_the_collection(tmp_path):
@@ -181,7 +199,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path):
     raw = feature_cache.filled(
         shape, lambda indices: np.repeat(photo[np.newaxis], len(indices), axis=0), key='k',
         folder=str(tmp_path), batch_size=100)
-    features = system.collection.ScaledFeatures(_Unscaled(), raw)
+    features = collection.ScaledFeatures(_Unscaled(), raw)
     factors.fit(features, 3, max_rows=100)  # Imports what takes memory once.
     clusters.fit(features, None, 3, max_rows=100)
     for fit in (lambda rows: factors.fit(rows, 3, max_rows=4000),
