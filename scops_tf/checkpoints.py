@@ -10,7 +10,7 @@ from typing import List, NamedTuple, Optional
 
 import tensorflow as tf
 
-from scops_tf import config as config_lib, segmenter, serving
+from scops_tf import config as config_lib, folded_segmenter, segmenter, serving
 
 FOLDER = 'checkpoints'
 
@@ -20,7 +20,7 @@ class CheckpointError(ValueError):
 
 
 class TrainedModel(NamedTuple):
-    """What a checkpoint holds for use: the segmenter, ready to serve, in float32.
+    """What a checkpoint holds for use: the segmenter, ready to serve.
 
     Attributes:
       part_model: The segmenter with the decoding.
@@ -121,14 +121,24 @@ def _reason(error: BaseException) -> str:
     return re.sub(r'\{\{.*?\}\} ?|\[Op:\w+\]', '', message).strip().split('\n')[0].rstrip('.')
 
 
-def load_part_model(config: config_lib.Config, workdir: str) -> TrainedModel:
+def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32'
+                    ) -> TrainedModel:
     """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest.
 
-    Variables are kept in float32, and so is the arithmetic, whatever `Run.precision` was.
+    Args:
+      config: Of the run. Its `Run.precision` makes no difference.
+      workdir: Folder of the run.
+      precision: As of `folded_segmenter.FoldedSegmenter`; 'float32' for the backbone 'tiny', which
+        has no batch norm to be folded.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
+      ValueError: If `precision` breaks its law.
     """
+    foldable = config.segmenter.backbone in segmenter.RESNETS
+    if precision != 'float32' and not foldable:
+        raise ValueError(f"`--precision` must be float32 for the backbone "
+                         f'{config.segmenter.backbone!r}; got {precision!r}.')
     path = find(workdir, config.evaluation.step)
     if path is None:
         raise CheckpointError('`--workdir` must be the folder of a run that has saved a '
@@ -139,7 +149,9 @@ def load_part_model(config: config_lib.Config, workdir: str) -> TrainedModel:
     tap_scales = tf.Variable([], shape=[None], dtype=tf.float32)
     model = tf.train.Checkpoint(segmenter=network, tap_scales=tap_scales)
     restore(tf.train.Checkpoint(step=step, model=model), path)
+    served = (folded_segmenter.FoldedSegmenter(network, precision=precision) if foldable
+              else network)
     part_model = serving.PartModel(
-        serving.SegmenterResponses(network), num_parts=config.run.num_parts,
+        serving.SegmenterResponses(served), num_parts=config.run.num_parts,
         input_size=config.data.image_size, background=config.decode.background)
     return TrainedModel(part_model, int(step.numpy()), tap_scales.numpy().tolist())

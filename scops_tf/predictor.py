@@ -40,7 +40,7 @@ class Predictor:
 
     Attributes:
       metadata: What was exported: 'num_parts', 'input_size', 'background' and, of a trained run,
-        'step', 'tap_scales' and 'config'.
+        'step', 'precision', 'tap_scales' and 'config'.
 
     Raises:
       PredictorError: If the folder holds no export or a damaged one.

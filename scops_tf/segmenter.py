@@ -13,6 +13,8 @@ from scops_tf import images as images_lib, pretrained
 # Of the head's four convolutions, in cells of the feature map (DeepLab-v2's large field of view).
 DILATIONS = (6, 12, 18, 24)
 
+RESNETS = ('resnet50', 'resnet101')
+
 # Of the last two stages of the ResNets: stride 1, and 3x3 convolutions with holes instead.
 _STAGE_DILATIONS = {'conv4': 2, 'conv5': 4}
 
@@ -29,12 +31,49 @@ class Preprocessing(tf.keras.layers.Layer):
         return images_lib.preprocess(images, self._network)
 
 
-class PartHead(tf.keras.layers.Layer):
+def part_logits(features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *,
+                dilations: Tuple[int, ...]) -> tf.Tensor:
     """Sum of dilated 3x3 convolutions, zeros beyond the border, and a bias.
 
     Computed as one matrix product of the features with the taps of all kernels, whose results are
     shifted and added: the same sums in another order, many times faster on a CPU than dilated
     convolutions.
+
+    Args:
+      features: float[B,h,w,C].
+      kernel: float[num dilations,3,3,C,D], of the features' precision.
+      bias: float[D].
+      dilations: In cells, one convolution each.
+
+    Returns:
+      f32[B,h,w,D].
+    """
+    centers, others = tf.reduce_sum(kernel[:, 1, 1], axis=0), []
+    offsets = [(0, 0)]
+    for index, dilation in enumerate(dilations):
+        for row, column in np.argwhere(np.ones((3, 3))):
+            if (row, column) != (1, 1):
+                others.append(kernel[index, row, column])
+                offsets.append((dilation * (row - 1), dilation * (column - 1)))
+    taps = tf.concat([centers, *others], axis=-1)
+    products = tf.cast(tf.einsum('bhwc,ck->bhwk', features, taps), tf.float32)
+    height, width = tf.shape(products)[1], tf.shape(products)[2]
+    shifted = []
+    for (down, right), product in zip(offsets, tf.split(products, len(offsets), axis=-1)):
+        padded = tf.pad(product, [[0, 0], _padding(down), _padding(right), [0, 0]])
+        top, left = max(down, 0), max(right, 0)
+        shifted.append(padded[:, top:top + height, left:left + width])
+    logits = tf.add_n(shifted) + tf.cast(bias, tf.float32)
+    return tf.ensure_shape(logits, [*features.shape[:3], kernel.shape[-1]])
+
+
+def _padding(offset: int) -> List[int]:
+    """Zeros before and after an axis that is read at `offset`."""
+    return [max(-offset, 0), max(offset, 0)]
+
+
+class PartHead(tf.keras.layers.Layer):
+    """The layer of `part_logits`.
 
     Args:
       num_outputs: Channels of the result.
@@ -59,28 +98,7 @@ class PartHead(tf.keras.layers.Layer):
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """float[B,h,w,C] -> f32[B,h,w,num_outputs]."""
-        centers, others = tf.reduce_sum(self.kernel[:, 1, 1], axis=0), []
-        offsets = [(0, 0)]
-        for index, dilation in enumerate(self.dilations):
-            for row, column in np.argwhere(np.ones((3, 3))):
-                if (row, column) != (1, 1):
-                    others.append(self.kernel[index, row, column])
-                    offsets.append((dilation * (row - 1), dilation * (column - 1)))
-        taps = tf.concat([centers, *others], axis=-1)
-        products = tf.cast(tf.einsum('bhwc,ck->bhwk', features, taps), tf.float32)
-        height, width = tf.shape(products)[1], tf.shape(products)[2]
-        shifted = []
-        for (down, right), product in zip(offsets, tf.split(products, len(offsets), axis=-1)):
-            padded = tf.pad(product, [[0, 0], _padding(down), _padding(right), [0, 0]])
-            top, left = max(down, 0), max(right, 0)
-            shifted.append(padded[:, top:top + height, left:left + width])
-        logits = tf.add_n(shifted) + tf.cast(self.bias, tf.float32)
-        return tf.ensure_shape(logits, [*features.shape[:3], self.num_outputs])
-
-
-def _padding(offset: int) -> List[int]:
-    """Zeros before and after an axis that is read at `offset`."""
-    return [max(-offset, 0), max(offset, 0)]
+        return part_logits(features, self.kernel, self.bias, dilations=self.dilations)
 
 
 class Segmenter(tf.keras.Model):
@@ -96,6 +114,7 @@ class Segmenter(tf.keras.Model):
       seed: Of the variables that start at random.
 
     Attributes:
+      backbone_name: As given as `backbone`.
       backbone: Keras model from f32[B,H,W,3], RGB in [0, 1], to features [B,h,w,C]; h and w are H
         and W over the output stride, rounded up. In Keras' precision policy at construction.
       head: Layer from features to part logits f32[B,h,w,K+1]; channel 0 is background.
@@ -111,10 +130,11 @@ class Segmenter(tf.keras.Model):
         super().__init__(name='segmenter', autocast=False)
         if num_parts < 1:
             raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
-        if backbone not in ('resnet50', 'resnet101', 'tiny'):
+        if backbone not in (*RESNETS, 'tiny'):
             raise ValueError(
                 f'`backbone` must be resnet50, resnet101 or tiny; got {backbone!r}.')
         self.num_parts = num_parts
+        self.backbone_name = backbone
         seeds = [int(number) for number in np.random.default_rng(seed).integers(2**31 - 1, size=2)]
         network = (tiny(seed=seeds[0]) if backbone == 'tiny' else
                    pretrained.build(backbone, weights=weights, seed=seeds[0], rewrite=_atrous))

@@ -84,16 +84,23 @@ def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]
 
 
 class SegmenterResponses(tf.Module):
-    """Part responses of a segmenter at the size of the photos it is given."""
+    """Part responses of a segmenter at the size of the photos it is given.
+
+    Args:
+      segmenter: From photos f32[B,H,W,3] to part logits f32[B,h,w,K+1]; has `variables`.
+    """
 
     def __init__(self, segmenter: tf.Module) -> None:
         super().__init__()
-        self.segmenter = segmenter
+        # An export holds what is an attribute here: of a Keras model, only the weights, without the
+        # functions of all its layers.
+        self._weights = list(segmenter.variables)
+        self._part_logits = lambda images: segmenter(images)
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
         """f32[B,H,W,3] RGB in [0, 1] -> f32[B,H,W,K+1]."""
         size = (tf.shape(images)[1], tf.shape(images)[2])
-        return part_responses_from_logits(self.segmenter(images, training=False), size)
+        return part_responses_from_logits(self._part_logits(images), size)
 
 
 class PartModel(tf.Module):

@@ -129,12 +129,18 @@ def test_the_trained_model_of_a_run_is_loaded_in_float32(trained_run, small, mon
     assert trained.step == 40
     assert len(trained.tap_scales) == 2 and all(scale > 0 for scale in trained.tap_scales)
     assert trained.part_model.background == 0.25 and trained.part_model.num_parts == 3
-    network = trained.part_model.network.segmenter
-    assert network.backbone.output.dtype == tf.float32
+    variables = trained.part_model.variables
+    assert {variable.dtype for variable in variables} == {tf.float32}
     reader = tf.train.load_checkpoint(checkpoints.find(str(trained_run)))
+    (kernel,) = [variable for variable in variables if variable.shape.rank == 5]
     np.testing.assert_array_equal(
-        reader.get_tensor('model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE'),
-        network.head.kernel)
+        reader.get_tensor('model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE'), kernel)
+
+
+def test_a_network_without_batch_norm_is_loaded_in_no_other_precision(small, tmp_path):
+    with pytest.raises(ValueError, match=r"`--precision` must be float32 .*'tiny'; got 'bfloat16'"):
+        checkpoints.load_part_model(
+            config_lib.load([], small), str(tmp_path), precision='bfloat16')
 
 
 def test_the_model_of_an_earlier_step_is_loaded_where_asked_for(trained_run, small):
