@@ -23,11 +23,11 @@ class DrawnViews:
     def __init__(self, rows: np.ndarray, *, num_views: int, seed: int) -> None:
         self._rows, self._num_views, self._seed = rows, num_views, seed
 
-    def __call__(self, step: int, indices: np.ndarray) -> np.ndarray:
-        """[B, ...]. Of the photos with these indices i64[B], at a step."""
+    def __call__(self, step: int, indices: np.ndarray, wanted: slice) -> np.ndarray:
+        """[b, ...]. Of a part of the photos with these indices i64[B], at a step."""
         generator = np.random.default_rng([self._seed, 1, step])
         drawn = generator.integers(self._num_views, size=len(indices))
-        return self._rows[indices * self._num_views + drawn]
+        return self._rows[(indices * self._num_views + drawn)[wanted]]
 
 
 def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str

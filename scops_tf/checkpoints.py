@@ -58,6 +58,12 @@ def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
     return paths[steps.index(str(step))]
 
 
+def latest_step(workdir: str) -> int:
+    """Step of the latest checkpoint of a run, -1 where it has none."""
+    path = find(workdir)
+    return -1 if path is None else int(path.rsplit('-', 1)[-1])
+
+
 def save(manager: tf.train.CheckpointManager, step: int) -> str:
     """Writes a checkpoint, atomically, and removes the oldest one beyond those that are kept.
 

@@ -114,6 +114,8 @@ class Run(_Checked):
       warmup_steps: First steps, in which the responses are fitted to the reference features'
         projection on the starting basis, so that training does not start from diffuse responses.
       init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
+      strategy: The devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker'
+        for those of the workers that TF_CONFIG tells; see `scops_tf.replicas`.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
       system: What finds the parts: the trained segmenter, or a baseline. Set by the command that
         makes the run.
@@ -126,6 +128,7 @@ class Run(_Checked):
     precision: str = _one_of('float32', 'float32', 'bfloat16')
     warmup_steps: int = _at_least(0, 0)
     init_from: Optional[str] = None
+    strategy: str = _one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = _at_least(20, 1)
     system: str = _one_of('segmenter', 'segmenter', 'dff', 'kmeans')
 
@@ -423,7 +426,7 @@ _SECTIONS = (
 
 # Bindings that may change when a run is continued, since they do not touch what is learned.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
-                   'Run.collapse_after', 'Data.memory_limit_gib')
+                   'Run.collapse_after', 'Run.strategy', 'Data.memory_limit_gib')
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,

@@ -229,7 +229,7 @@ def preprocess(images: Any, network: str) -> tf.Tensor:
 class ColorJitter:
     """The appearance perturbation T_a (§3.3): brightness, contrast, saturation, hue, in this order.
 
-    A call is a pure function of photos and seed. Each photo has draws of its own:
+    A call is a pure function of photos and draws, these of the seed. Each photo has its own:
 
     * brightness: every value times U(1 - brightness, 1 + brightness);
     * contrast: the difference to the mean of the channel times U(1 - contrast, 1 + contrast)
@@ -259,20 +259,23 @@ class ColorJitter:
         self._saturation = keras_cv.layers.RandomSaturation(factor=0.5, **common)
         self._hue = keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), **common)
 
-    def __call__(self, images: Any, seed: Any) -> tf.Tensor:
+    def draw(self, seed: Any, batch_size: Any) -> tf.Tensor:
+        """f32[B,4]. The four perturbations of each photo, uniform in their ranges; seed: i32[2]."""
+        draws = tf.random.stateless_uniform([4, batch_size], seed, -1.0, 1.0)
+        return tf.transpose(draws) * tf.constant(self._ranges)
+
+    def __call__(self, images: Any, draws: tf.Tensor) -> tf.Tensor:
         """The photos perturbed.
 
         Args:
           images: f32[B,H,W,3]. RGB in [0, 1].
-          seed: i32[2].
+          draws: f32[B,4]. As of `draw`.
 
         Returns:
           f32[B,H,W,3]. RGB in [0, 1].
         """
         images = tf.convert_to_tensor(images, tf.float32)
-        draws = tf.random.stateless_uniform([4, tf.shape(images)[0]], seed, -1.0, 1.0)
-        brightness, contrast, saturation, hue = tf.unstack(
-            draws * tf.constant(self._ranges)[:, tf.newaxis])
+        brightness, contrast, saturation, hue = tf.unstack(draws, axis=1)
         # The layers' own draws come from their generators, with which a resumed run would see other
         # photos; their pixel work is separate from it. Their brightness adds an offset, so that one
         # is done here.

@@ -1,5 +1,7 @@
 """The loss terms of SCOPS as pure functions of tensors; every one is a mean over the batch.
 
+Where replicas share a batch, that is the mean over them of what each one computes of its part.
+
 Tensors of less than single precision are computed in float32, float64 stays float64. Part responses
 R are the soft-max over the K+1 channels of the part logits with the background, channel 0, removed,
 unless said otherwise.
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 
-from scops_tf import geometry
+from scops_tf import geometry, replicas
 
 DIRECTIONS = ('target_to_view', 'view_to_target')
 
@@ -64,7 +66,8 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
     if direction == 'view_to_target':
         first, second = second, first
     divergence = tf.reduce_sum(tf.exp(first) * (first - second), axis=-1)
-    return tf.math.divide_no_nan(tf.reduce_sum(valid * divergence), tf.reduce_sum(valid))
+    return tf.math.divide_no_nan(tf.reduce_sum(valid * divergence),
+                                 replicas.mean(tf.reduce_sum(valid)))
 
 
 def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: Any) -> tf.Tensor:

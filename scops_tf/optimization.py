@@ -5,6 +5,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import tensorflow as tf
 
+from scops_tf import replicas
+
 NAMES = ('sgd', 'adam', 'adamw')
 
 
@@ -62,35 +64,51 @@ class Optimization:
             optimizer.build(variables)
             self.optimizers[group] = optimizer
 
-    def update(self, tape: tf.GradientTape, loss: tf.Tensor, step: tf.Tensor, *,
-               groups: Sequence[str]) -> Dict[str, tf.Tensor]:
-        """Clips and applies the gradients of `loss`.
+    def schedule(self, step: tf.Tensor, *, groups: Sequence[str]) -> Dict[str, tf.Tensor]:
+        """Sets the learning rates of the next update.
 
         Args:
-          tape: That recorded the loss.
-          loss: f32[].
           step: i64[]. Steps done.
-          groups: That are updated; each must have a gradient.
+          groups: That will be updated.
 
         Returns:
-          f32[]: `gradient_norm/<group>`, before clipping, and `learning_rate/<group>`.
+          f32[]: `learning_rate/<group>`.
         """
         left = 1.0 - tf.cast(step, tf.float32) / self._num_steps
         poly = tf.maximum(left, 0.0) ** self._power
-        gradients = tape.gradient(loss, {group: self.groups[group] for group in groups})
+        scalars = {}
+        for group in groups:
+            rate = tf.constant(self._rates[group])
+            if group != 'basis':
+                rate *= poly
+            self.optimizers[group].learning_rate.assign(rate)
+            scalars[f'learning_rate/{group}'] = rate
+        return scalars
+
+    def update(self, tape: tf.GradientTape, loss: tf.Tensor, *, groups: Sequence[str]
+               ) -> Dict[str, tf.Tensor]:
+        """Clips and applies gradients; called by each replica.
+
+        Args:
+          tape: That recorded the loss.
+          loss: f32[]. Its mean over the replicas is descended.
+          groups: That are updated; each must have a gradient.
+
+        Returns:
+          f32[]: `gradient_norm/<group>`, before clipping.
+        """
+        gradients = replicas.mean(
+            tape.gradient(loss, {group: self.groups[group] for group in groups}))
         scalars = {}
         for group in groups:
             updates = gradients[group]
             norm = tf.linalg.global_norm(updates)
             if self._clip_norm is not None:
                 updates, _ = tf.clip_by_global_norm(updates, self._clip_norm, use_norm=norm)
-            rate = tf.constant(self._rates[group])
             if group != 'basis':
-                rate *= poly
                 updates = [update + self._coupled_decay * variable
                            for update, variable in zip(updates, self.groups[group])]
-            self.optimizers[group].learning_rate.assign(rate)
-            self.optimizers[group].apply_gradients(zip(updates, self.groups[group]))
+            self.optimizers[group].apply_gradients(
+                zip(updates, self.groups[group]), skip_gradients_aggregation=True)
             scalars[f'gradient_norm/{group}'] = norm
-            scalars[f'learning_rate/{group}'] = rate
         return scalars

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from absl import logging
 import numpy as np
@@ -38,12 +38,16 @@ class Prepared:
     config: config_lib.Config
     arrays: Dict[str, Any]
 
-    def batches(self, start_step: int) -> tf.data.Dataset:
-        """Batches of the steps from `start_step` on, as `trainer.Trainer.train_step` takes them."""
+    def batches(self, start_step: int, context: Optional[tf.distribute.InputContext] = None
+                ) -> tf.data.Dataset:
+        """Batches of the steps from `start_step` on, as `trainer.Trainer.train_step` takes them.
+
+        The parts of the replicas of this process where there is a `context`.
+        """
         run = self.config.run
         return pipeline.training_batches(
             self.store, batch_size=run.batch_size, seed=run.seed, num_steps=run.steps,
-            start_step=start_step, arrays=self.arrays)
+            start_step=start_step, arrays=self.arrays, context=context)
 
 
 def prepare(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, workdir: str, *,
@@ -71,7 +75,7 @@ def prepare(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, workdir: s
         read = features.__getitem__
     if fresh:
         _start(trainer, store, read)
-    if int(trainer.step) < config.run.warmup_steps:
+    if int(trainer.step.numpy()) < config.run.warmup_steps:
         arrays['warmup_target'] = warmup_targets(trainer, store, read)
     if config.segmenter.num_views:
         arrays.update(cached_views.views(trainer, store, caches))

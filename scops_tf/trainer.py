@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Dict, NamedTuple, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 from absl import logging
 import tensorflow as tf
@@ -17,6 +17,7 @@ from scops_tf import (
     optimization,
     part_basis,
     pretrained,
+    replicas,
     segmenter,
     serving,
     warp,
@@ -24,6 +25,10 @@ from scops_tf import (
 
 # Mean colour of ImageNet, RGB: of the pixels of a view that come from outside the photo.
 _MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+
+
+# From a replica's part of a batch to `loss/total` and other f32[] scalars of it.
+Objective = Callable[[Dict[str, tf.Tensor]], Dict[str, tf.Tensor]]
 
 
 class View(NamedTuple):
@@ -36,17 +41,28 @@ class View(NamedTuple):
 class Trainer:
     """Self-supervised training of a part segmenter (§3).
 
+    It runs on the replicas of the strategy in whose scope it is made.
+
     Args:
       config: Of the run; read here and nowhere below.
 
     Attributes:
+      strategy: Whose replicas share each batch.
       step: i64[]. Steps done.
       segmenter, reference_features, part_basis: The three networks.
+
+    Raises:
+      ReplicasError: If the replicas cannot share a batch evenly.
     """
 
     def __init__(self, config: config_lib.Config) -> None:
         self.config = config
+        self.strategy = tf.distribute.get_strategy()
         run = config.run
+        if run.batch_size % self.strategy.num_replicas_in_sync:
+            raise replicas.ReplicasError(
+                '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
+                f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
         if config.segmenter.weights is None and config.segmenter.backbone != 'tiny':
             logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
                             config.segmenter.backbone)
@@ -82,7 +98,7 @@ class Trainer:
 
     def save(self, manager: tf.train.CheckpointManager) -> str:
         """Saves everything under the number of the step; see `checkpoints.save`."""
-        return checkpoints.save(manager, int(self.step))
+        return checkpoints.save(manager, int(self.step.numpy()))
 
     def restore(self, workdir: str) -> bool:
         """Restores the latest checkpoint of a run; False where there is none.
@@ -120,17 +136,20 @@ class Trainer:
         """I' = T_s(T_a(I)), §3.3; pixels from outside the photo take the mean colour of ImageNet.
 
         Args:
-          images: f32[B,H,W,3]. RGB in [0, 1].
+          images: f32[B,H,W,3]. RGB in [0, 1]. Where replicas share a batch, those of one.
           seed: i32[2]. The view is a pure function of it and of the photos.
         """
         transform = self.view_transform(images.shape[0], seed)
-        jittered = self.color_jitter(images, tf.random.experimental.stateless_split(seed, 2)[1])
+        jitter_seed = tf.random.experimental.stateless_split(seed, 2)[1]
+        jittered = self.color_jitter(images, replicas.own(
+            lambda count: self.color_jitter.draw(jitter_seed, count), images.shape[0]))
         return View(transform.warp(jittered, fill=tf.constant(_MEAN_COLOR)), transform)
 
     def view_transform(self, batch_size: int, seed: tf.Tensor) -> warp.Transform:
         """T_s of the view that `view` makes with the same seed."""
-        return self.random_warp.draw(tf.random.experimental.stateless_split(seed, 2)[0],
-                                     batch_size, self.config.data.image_size)
+        warp_seed = tf.random.experimental.stateless_split(seed, 2)[0]
+        return replicas.own(lambda count: self.random_warp.draw(
+            warp_seed, count, self.config.data.image_size), batch_size)
 
     @tf.function(autograph=False)
     def train_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
@@ -140,23 +159,13 @@ class Trainer:
           batch: `image` u8[B,H,W,3], `saliency` f32[B,H,W], and where they are cached
             `reference_features` f16[B,h,w,C]; with cached views also `backbone_features` and
             `view_features` f16[B,h,w,D] and the fields of the views' spatial transforms,
-            `view_matrix` and `view_displacements`.
+            `view_matrix` and `view_displacements`. Where replicas share it, their parts, as
+            distributed by the strategy.
 
         Returns:
-          f32[] scalars by their TensorBoard names.
+          f32[] scalars by their TensorBoard names, over the whole batch.
         """
-        with tf.GradientTape() as tape:
-            terms, figures = self._terms(batch)
-            weighted = {name: getattr(self.config.losses, name) * term
-                        for name, term in terms.items()}
-            total = tf.add_n(list(weighted.values()))
-        return {
-            'loss/total': total,
-            **{f'loss/{name}': term for name, term in terms.items()},
-            **{f'weighted_loss/{name}': term for name, term in weighted.items()},
-            **figures,
-            **self._update(tape, total),
-        }
+        return self._update(self._weighted_terms, batch, tuple(self._optimization.groups))
 
     @tf.function(autograph=False)
     def warmup_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
@@ -170,22 +179,51 @@ class Trainer:
           batch: As of `train_step`, and `warmup_target` f16[B,h,w,K+1], responses summing to 1.
 
         Returns:
-          f32[] scalars by their TensorBoard names.
+          f32[] scalars by their TensorBoard names, over the whole batch.
         """
-        with tf.GradientTape() as tape:
-            logits, view_logits, transform = self._both_logits(batch)
-            size = logits.shape[1:3]
-            target = geometry.upsample(tf.cast(batch['warmup_target'], tf.float32), size)
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-            valid = transform.valid_mask(size)
-            view_loss = tf.nn.softmax_cross_entropy_with_logits(transform.warp(target), view_logits)
-            loss += tf.math.divide_no_nan(tf.reduce_sum(valid * view_loss), tf.reduce_sum(valid))
+        groups = tuple(group for group in self._optimization.groups if group != 'basis')
+        return self._update(self._warmup_loss, batch, groups)
+
+    def _update(self, objective: Objective, batch: Dict[str, tf.Tensor], groups: Sequence[str]
+                ) -> Dict[str, tf.Tensor]:
+        """Updates groups of variables and the step; returns scalars over the whole batch."""
+
+        def of_replica(part: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                scalars = objective(part)
+            norms = self._optimization.update(tape, scalars['loss/total'], groups=groups)
+            return {**replicas.mean(scalars), **norms}
+
+        rates = self._optimization.schedule(self.step, groups=groups)
+        found = self.strategy.run(of_replica, (batch,))
+        self.step.assign_add(1)
+        # The same on each replica.
+        scalars = {name: self.strategy.experimental_local_results(value)[0]
+                   for name, value in found.items()}
+        return {**scalars, **rates}
+
+    def _weighted_terms(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The loss of `train_step` with its terms and figures, of a replica's part of the batch."""
+        terms, figures = self._terms(batch)
+        weighted = {name: getattr(self.config.losses, name) * term for name, term in terms.items()}
         return {
-            'loss/total': loss,
-            'loss/warmup': loss,
-            **_part_figures(tf.nn.softmax(logits)),
-            **self._update(tape, loss, basis=False),
+            'loss/total': tf.add_n(list(weighted.values())),
+            **{f'loss/{name}': term for name, term in terms.items()},
+            **{f'weighted_loss/{name}': term for name, term in weighted.items()},
+            **figures,
         }
+
+    def _warmup_loss(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The loss of `warmup_step` with figures, of a replica's part of the batch."""
+        logits, view_logits, transform = self._both_logits(batch)
+        size = logits.shape[1:3]
+        target = geometry.upsample(tf.cast(batch['warmup_target'], tf.float32), size)
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+        valid = transform.valid_mask(size)
+        view_loss = tf.nn.softmax_cross_entropy_with_logits(transform.warp(target), view_logits)
+        loss += tf.math.divide_no_nan(tf.reduce_sum(valid * view_loss),
+                                      replicas.mean(tf.reduce_sum(valid)))
+        return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
 
     def _both_logits(self, batch: Dict[str, tf.Tensor]
                      ) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
@@ -241,18 +279,10 @@ class Trainer:
         figures = {
             # The loss says little in itself; below 1 the parts explain what background cannot.
             'loss/semantic_consistency_relative': tf.math.divide_no_nan(
-                consistency.loss, consistency.all_background),
+                consistency.loss, replicas.mean(consistency.all_background)),
             **_part_figures(responses),
         }
         return terms, figures
-
-    def _update(self, tape: tf.GradientTape, loss: tf.Tensor, *, basis: bool = True
-                ) -> Dict[str, tf.Tensor]:
-        """Updates the trained variables and the step; returns gradient norms and rates."""
-        groups = [group for group in self._optimization.groups if basis or group != 'basis']
-        scalars = self._optimization.update(tape, loss, self.step, groups=groups)
-        self.step.assign_add(1)
-        return scalars
 
     # What is looked at.
 

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, Mapping
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
 
 from absl import logging
 import numpy as np
@@ -14,11 +14,13 @@ import tensorflow as tf
 import tqdm
 
 from scops_tf import (
+    checkpoints,
     collection,
     config as config_lib,
     datasets,
     files,
     preparation,
+    replicas,
     report,
     trainer as trainer_lib,
     visualize,
@@ -83,56 +85,80 @@ def train(config: config_lib.Config, workdir: str) -> None:
     Raises:
       ConfigError: If the folder holds a run of another configuration.
       TrainingError: If the loss is not finite or the parts have vanished.
-      ValueError: If data, weights or checkpoints cannot be used.
+      WorkerLostError: If another worker has ended; to be started again.
+      ValueError: If data, weights, replicas or checkpoints cannot be used.
       OSError: If the folder cannot be written.
     """
-    with StopRequest() as stop:
-        _train(config, workdir, stop)
-
-
-def _train(config: config_lib.Config, workdir: str, stop: StopRequest) -> None:
     config_lib.require_same(config, workdir)
-    dataset = datasets.load_for(config, workdir)
-    files.require_writable(workdir)
-    trainer = trainer_lib.Trainer(config)
-    restored = trainer.restore(workdir)
-    if int(trainer.step) >= config.run.steps:
+    # A worker that comes back to a finished training would wait for the others for ever.
+    if checkpoints.latest_step(workdir) >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return
-    if restored:
-        logging.info('Continuing %s from step %d.', workdir, int(trainer.step))
-    elif config.run.init_from:
-        trainer.restore_model(config.run.init_from)
-    store = collection.open_store(config, dataset.train, workdir)
-    prepared = preparation.prepare(trainer, store, workdir,
-                                   fresh=not restored and not config.run.init_from)
-    # Not before: what fails up to here has trained nothing, and may be mended in the same folder.
-    config_lib.save(config, workdir)
-    manager = trainer.manager(workdir)
-    if not restored:
-        trainer.save(manager)
-    with report.SummaryWriter(os.path.join(workdir, 'tensorboard'),
-                              start_step=int(trainer.step)) as writer:
+    files.require_writable(workdir)
+    with replicas.watched(config.run.strategy):
+        # A process that waits for other workers hears no signal: it must not be asked, but ended.
+        strategy = replicas.strategy(config.run.strategy)
+        with StopRequest() as stop:
+            _train(config, workdir, strategy, stop)
+
+
+def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
+           stop: StopRequest) -> None:
+    with replicas.chief_first(strategy):
+        dataset = datasets.load_for(config, workdir)
+    with strategy.scope():
+        trainer = trainer_lib.Trainer(config)
+    # The chief leaves a checkpoint and full caches to the others.
+    with replicas.chief_first(strategy):
+        restored = trainer.restore(workdir)
+        start = int(trainer.step.numpy())
+        if restored:
+            logging.info('Continuing %s from step %d.', workdir, start)
+        elif not replicas.is_chief(strategy):
+            raise TrainingError('`--workdir` must be one folder that all workers share, but the '
+                                f"chief's checkpoint is not in {workdir!r}.")
+        elif config.run.init_from:
+            trainer.restore_model(config.run.init_from)
+        store = collection.open_store(config, dataset.train, workdir)
+        prepared = preparation.prepare(trainer, store, workdir,
+                                       fresh=not restored and not config.run.init_from)
+        if replicas.is_chief(strategy):
+            # Not before: what fails up to here has trained nothing, and may be mended in the same
+            # folder.
+            config_lib.save(config, workdir)
+            manager = trainer.manager(workdir)
+            if not restored:
+                trainer.save(manager)
+    if not replicas.is_chief(strategy):
+        _run_steps(trainer, prepared, stop)
+        return
+    with report.SummaryWriter(os.path.join(workdir, 'tensorboard'), start_step=start) as writer:
         if not restored:
             writer.text('config', f'```\n{config.operative}\n```', 0)
-        _run_steps(trainer, manager, prepared, writer, stop)
+        _run_steps(trainer, prepared, stop, _Records(manager, writer))
 
 
-def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager,
-               prepared: preparation.Prepared, writer: report.SummaryWriter,
-               stop: StopRequest) -> None:
-    config, start = trainer.config, int(trainer.step)
+class _Records(NamedTuple):
+    """What the chief writes of the steps."""
+
+    manager: tf.train.CheckpointManager
+    writer: report.SummaryWriter
+
+
+def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, stop: StopRequest,
+               records: Optional[_Records] = None) -> None:
+    config, start = trainer.config, int(trainer.step.numpy())
     total = config.run.steps
     stop.expect_steps()
     # Seconds spent on the steps since the last scalars; pictures and checkpoints do not count.
     logged, seconds, since = start, 0.0, time.monotonic()
     empty_steps = 0
-    with tqdm.tqdm(_batches(prepared, start), initial=start, total=total, desc='Training',
+    with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
                    unit='step') as progress:
         for batch in progress:
-            warming_up = int(trainer.step) < config.run.warmup_steps
+            warming_up = int(trainer.step.numpy()) < config.run.warmup_steps
             scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
-            step = int(trainer.step)
+            step = int(trainer.step.numpy())
             require_finite(scalars, step)
             foreground = float(scalars['part/foreground_share'])
             empty_steps = empty_steps + 1 if foreground < _LEAST_FOREGROUND else 0
@@ -146,18 +172,20 @@ def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager
             seconds += time.monotonic() - since
 
             done = step >= total
-            if step % config.logging.scalars_every == 0 or done:
+            # All workers stop after the same step.
+            stopping = replicas.any_of(trainer.strategy, stop.received)
+            if records and (step % config.logging.scalars_every == 0 or done):
                 values = {name: float(value) for name, value in scalars.items()}
                 values['examples_per_second'] = (
                     (step - logged) * config.run.batch_size / max(seconds, 1e-9))
-                writer.scalars(values, step)
+                records.writer.scalars(values, step)
                 logged, seconds = step, 0.0
-            if step % config.logging.pictures_every == 0 or done:
-                write_pictures(trainer, prepared.store, writer, step)
-            if step % config.checkpoint.every == 0 or done or stop.received:
-                trainer.save(manager)
-                writer.flush()
-            if stop.received and not done:
+            if records and (step % config.logging.pictures_every == 0 or done):
+                write_pictures(trainer, prepared.store, records.writer, step)
+            if records and (step % config.checkpoint.every == 0 or done or stopping):
+                trainer.save(records.manager)
+                records.writer.flush()
+            if stopping and not done:
                 logging.info('Stopped by a signal; step %d is saved, the same command continues.',
                              step)
                 return
@@ -165,10 +193,12 @@ def _run_steps(trainer: trainer_lib.Trainer, manager: tf.train.CheckpointManager
     logging.info('Trained %d steps.', total)
 
 
-def _batches(prepared: preparation.Prepared, start: int) -> Iterator[Dict[str, tf.Tensor]]:
+def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start: int
+             ) -> Iterator[Dict[str, tf.Tensor]]:
     """The batches from a step on; a photo that cannot be read any more is a user's error."""
     try:
-        yield from prepared.batches(start)
+        yield from trainer.strategy.distribute_datasets_from_function(
+            lambda context: prepared.batches(start, context))
     except tf.errors.OpError as error:
         # What is raised inside of tf.data comes as text, with its traceback.
         found = re.search('ImageError: (.*)', error.message)

@@ -72,8 +72,10 @@ def test_batches_from_a_step_on_are_those_of_a_run_never_stopped(
 def test_the_views_of_a_photo_take_turns_at_random():
     views = cached_views.DrawnViews(np.arange(12), num_views=3, seed=0)
     indices = np.array([2, 0])
-    drawn = np.array([views(step, indices) for step in range(30)])
+    drawn = np.array([views(step, indices, slice(None)) for step in range(30)])
     assert [set(column) for column in drawn.T] == [{6, 7, 8}, {0, 1, 2}]
-    np.testing.assert_array_equal(views(7, indices), drawn[7])
+    np.testing.assert_array_equal(views(7, indices, slice(None)), drawn[7])
+    # A replica has its part of the draw for the whole batch.
+    np.testing.assert_array_equal(views(7, indices, slice(1, 2)), drawn[7][1:])
     others = cached_views.DrawnViews(np.arange(12), num_views=3, seed=1)
-    assert any((others(step, indices) != drawn[step]).any() for step in range(30))
+    assert any((others(step, indices, slice(None)) != drawn[step]).any() for step in range(30))

@@ -25,10 +25,11 @@ def _step(path: str) -> int:
 
 def test_the_latest_is_found_or_that_of_a_step(tmp_path):
     assert checkpoints.find(str(tmp_path)) is None
+    assert checkpoints.latest_step(str(tmp_path)) == -1
     _, _, manager = _manager(tmp_path)
     for step in (0, 5, 20, 100):
         checkpoints.save(manager, step)
-    assert _step(checkpoints.find(str(tmp_path))) == 100
+    assert _step(checkpoints.find(str(tmp_path))) == checkpoints.latest_step(str(tmp_path)) == 100
     assert _step(checkpoints.find(str(tmp_path), 5)) == 5
     with pytest.raises(checkpoints.CheckpointError, match='has 5, 20, 100; got 0'):
         checkpoints.find(str(tmp_path), 0)

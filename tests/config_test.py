@@ -77,7 +77,8 @@ def test_a_saved_configuration_is_read_back_equal(tmp_path):
 
 def test_a_run_is_continued_only_with_its_own_configuration(tmp_path):
     config.save(config.load([], ['Run.steps=7']), str(tmp_path))
-    config.save(config.load([], ['Run.steps=7', 'Checkpoint.every=3']), str(tmp_path))
+    config.save(config.load([], ['Run.steps=7', 'Checkpoint.every=3', "Run.strategy='mirrored'"]),
+                str(tmp_path))
     with pytest.raises(config.ConfigError, match='`Run.steps`.*was 7.*is 8'):
         config.save(config.load([], ['Run.steps=8', 'Checkpoint.every=3']), str(tmp_path))
     assert config.load_run(str(tmp_path)).run.steps == 7

@@ -23,7 +23,8 @@ def _update(groups, step=0, *, names=('backbone', 'head', 'basis'), factor=1.0, 
     with tf.GradientTape() as tape:
         loss = factor * tf.add_n([tf.reduce_sum(variable) for group in groups.values()
                                   for variable in group])
-    return updates.update(tape, loss, tf.constant(step, tf.int64), groups=names)
+    rates = updates.schedule(tf.constant(step, tf.int64), groups=names)
+    return {**updates.update(tape, loss, groups=names), **rates}
 
 
 @pytest.mark.parametrize('step', [0, 25, 99])

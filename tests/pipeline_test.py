@@ -224,6 +224,30 @@ def test_a_resumed_run_sees_the_batches_of_one_never_stopped(records):
                                               start_step=11)) == []
 
 
+def test_the_parts_of_all_replicas_are_the_batches_of_one(records):
+    store = pipeline.PhotoStore(records, image_size=SIZE, saliency='folder')
+    arrays = {'number': np.arange(7), 'drawn': lambda step, indices, wanted: (
+        100 * step + np.arange(len(indices)))[wanted]}
+
+    def batches(workers: int, worker: int, replicas: int) -> list:
+        context = tf.distribute.InputContext(workers, worker, replicas)
+        return as_numpy(pipeline.training_batches(store, batch_size=8, seed=2, num_steps=5,
+                                                  start_step=1, arrays=arrays, context=context))
+
+    whole = batches(1, 0, 1)
+    assert len(whole) == 4
+    # Two workers of two replicas each, whose parts follow one another.
+    parts = [batches(2, worker, 4) for worker in range(2)]
+    for step, batch in enumerate(whole):
+        of_step = [part for worker in parts for part in worker[2 * step:2 * step + 2]]
+        for name, value in batch.items():
+            assert all(len(part[name]) == 2 for part in of_step)
+            np.testing.assert_array_equal(
+                np.concatenate([part[name] for part in of_step]), value, err_msg=name)
+    with pytest.raises(ValueError, match='not divisible'):
+        batches(1, 0, 3)
+
+
 @pytest.mark.parametrize('limit', [0.0, 4.0])
 def test_batches_hold_what_belongs_to_their_indices(records, limit):
     store = pipeline.PhotoStore(records, image_size=SIZE, saliency='folder', memory_limit_gib=limit)

@@ -217,9 +217,11 @@ def _permutation(num_photos: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def training_batches(store: PhotoStore, *, batch_size: int, seed: int, num_steps: int,
-                     start_step: int = 0,
-                     arrays: Optional[Mapping[str, Any]] = None) -> tf.data.Dataset:
+                     start_step: int = 0, arrays: Optional[Mapping[str, Any]] = None,
+                     context: Optional[tf.distribute.InputContext] = None) -> tf.data.Dataset:
     """The batches of the steps `start_step` to `num_steps` - 1 of a training.
+
+    Where replicas share a batch, the parts of those of this process follow one another.
 
     Args:
       store: The photos.
@@ -228,23 +230,34 @@ def training_batches(store: PhotoStore, *, batch_size: int, seed: int, num_steps
       num_steps: Steps of the whole training, those before `start_step` counted in.
       start_step: Steps done already; the batches that follow are those of a run never stopped.
       arrays: More values by photo, gathered into the batch under their names: whatever gives
-        [B, ...] when indexed with int64[B], or a function of the step and int64[B] that is safe to
-        call from several threads.
+        [B, ...] when indexed with int64[B], or a function of the step, int64[B] and the slice of
+        the batch that is wanted, which is safe to call from several threads.
+      context: Which of the batch's replicas this process has; None is one alone.
 
     Returns:
-      Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays.
+      Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays, B
+      divided by the number of replicas.
 
     Raises:
-      ValueError: If an argument is out of range, or an array has not one row per photo.
+      ValueError: If an argument is out of range, the replicas cannot share the batch evenly, or an
+        array has not one row per photo.
     """
+    context = context or tf.distribute.InputContext()
     if batch_size < 1 or seed < 0 or not 0 <= start_step <= num_steps:
         raise ValueError('`batch_size` must be at least 1, `seed` at least 0 and `start_step` from '
                          f'0 to `num_steps`; got {batch_size}, {seed}, {start_step}, {num_steps}.')
 
-    def indices(step: int) -> np.ndarray:
-        return batch_indices(len(store), batch_size=batch_size, seed=seed, step=int(step))
+    size = context.get_per_replica_batch_size(batch_size)
+    replicas = context.num_replicas_in_sync // context.num_input_pipelines  # Of this process.
 
-    return _batches(store, indices, range(start_step, num_steps), batch_size, arrays or {})
+    def part(number: int) -> _Part:
+        step, replica = divmod(int(number), replicas)
+        start = (context.input_pipeline_id * replicas + replica) * size
+        return _Part(step, batch_indices(len(store), batch_size=batch_size, seed=seed, step=step),
+                     slice(start, start + size))
+
+    numbers = range(start_step * replicas, num_steps * replicas)
+    return _batches(store, part, numbers, size, arrays or {})
 
 
 def evaluation_batches(store: PhotoStore, *, batch_size: int,
@@ -262,15 +275,24 @@ def evaluation_batches(store: PhotoStore, *, batch_size: int,
     if batch_size < 1:
         raise ValueError(f'`batch_size` must be at least 1; got {batch_size}.')
 
-    def indices(batch: int) -> np.ndarray:
-        return np.arange(batch * batch_size, min((batch + 1) * batch_size, len(store)))
+    def part(batch: int) -> _Part:
+        return _Part(int(batch), np.arange(
+            batch * batch_size, min((batch + 1) * batch_size, len(store))), slice(None))
 
     num_batches = -(-len(store) // batch_size)
     static_size = batch_size if len(store) % batch_size == 0 else None
-    return _batches(store, indices, range(num_batches), static_size, arrays or {})
+    return _batches(store, part, range(num_batches), static_size, arrays or {})
 
 
-def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: range,
+class _Part(NamedTuple):
+    """A part of a batch: the step, the photos int64[B] of all of it, and which of these it has."""
+
+    step: int
+    indices: np.ndarray
+    wanted: slice
+
+
+def _batches(store: PhotoStore, part: Callable[[int], _Part], numbers: range,
              static_size: Optional[int], arrays: Mapping[str, Any]) -> tf.data.Dataset:
     signature: Dict[str, tf.TensorSpec] = {
         'index': tf.TensorSpec([static_size], tf.int64),
@@ -282,13 +304,14 @@ def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: r
         if hasattr(array, '__len__') and len(array) != len(store):
             raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
                              f'got {len(array)}.')
-        row = _rows(array, 0, np.zeros(1, np.int64))
+        row = _rows(array, _Part(0, np.zeros(1, np.int64), slice(None)))
         signature[name] = tf.TensorSpec([static_size, *row.shape[1:]], row.dtype)
 
     def gather(number: int) -> List[np.ndarray]:
-        index = indices(number)
+        found = part(number)
+        index = found.indices[found.wanted]
         return [index, *store.batch(index.tolist()),
-                *(_rows(array, int(number), index) for array in arrays.values())]
+                *(_rows(array, found) for array in arrays.values())]
 
     def to_dict(number: tf.Tensor) -> Dict[str, tf.Tensor]:
         # A Python function, as a constant of all photos would be copied into the graph.
@@ -300,5 +323,5 @@ def _batches(store: PhotoStore, indices: Callable[[int], np.ndarray], numbers: r
     return dataset.map(to_dict, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2)
 
 
-def _rows(array: Any, number: int, index: np.ndarray) -> np.ndarray:
-    return np.asarray(array(number, index) if callable(array) else array[index])
+def _rows(array: Any, part: _Part) -> np.ndarray:
+    return np.asarray(array(*part) if callable(array) else array[part.indices[part.wanted]])
