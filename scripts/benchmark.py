@@ -3,10 +3,10 @@
 
 Every item runs in a process of its own, so that its peak memory is its own; the items take turns in
 several rounds, so that a busy spell of the machine meets all of them. An item with a reference is
-printed with how many times faster and smaller it is.
+printed with how many times faster and smaller it is; that of a step is its floor, the bare network.
 
     python scripts/benchmark.py                                  # Everything.
-    python scripts/benchmark.py 'semantic_consistency/*' --seconds 5 --output benchmark.json
+    python scripts/benchmark.py 'train_step/*' 'inference/*' --sizes 256 --output benchmark.json
 
 Add an item by a function that prepares inputs and returns what is to be timed, under `@item(name)`.
 """
@@ -36,23 +36,26 @@ class Item:
     Attributes:
       name: Of the form what/how/size.
       build: Prepares inputs and returns the function to be timed, which returns when all is
-        computed.
+        computed; figures of its own as a dict of numbers, if it has any.
       reference: Name of the item it is compared with.
+      examples: Photos of a call, for the time per photo; 0 where that means nothing.
     """
 
     name: str
     build: Callable[[], Callable[[], Any]]
     reference: Optional[str] = None
+    examples: int = 0
 
 
 ITEMS: Dict[str, Item] = {}
 
 
-def item(name: str, *, reference: Optional[str] = None) -> Callable[[Callable], Callable]:
+def item(name: str, *, reference: Optional[str] = None, examples: int = 0
+         ) -> Callable[[Callable], Callable]:
     """Registers the decorated builder under a name."""
 
     def register(build: Callable) -> Callable:
-        ITEMS[name] = Item(name, build, reference)
+        ITEMS[name] = Item(name, build, reference, examples)
         return build
 
     return register
@@ -64,13 +67,17 @@ def item(name: str, *, reference: Optional[str] = None) -> Callable[[Callable], 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Sizes of a training step."""
+    """Sizes of a training step; features are those of VGG19, at a sixteenth of the photos' size."""
 
     size: int
     batch: int
     parts: int
-    feature_size: int
     channels: int = 1024
+
+    @property
+    def feature_size(self) -> int:
+        """Side of the reference features."""
+        return self.size // 16
 
     def uniform(self, *shape: int, seed: int = 0) -> Any:
         """f32[B,*shape] in [0, 1]."""
@@ -85,6 +92,12 @@ class Setting:
         """f32[K,C] in [0, 1]."""
         return _uniform(self.parts, self.channels, seed=2)
 
+    def photos(self, count: int) -> Any:
+        """u8[count,H,W,3]. Noise."""
+        import numpy as np
+        return np.random.default_rng(0).integers(
+            0, 256, (count, self.size, self.size, 3), dtype=np.uint8)
+
 
 def _uniform(*shape: int, seed: int) -> Any:
     import tensorflow as tf
@@ -92,9 +105,24 @@ def _uniform(*shape: int, seed: int) -> Any:
 
 
 SETTINGS = (
-    Setting(256, batch=6, parts=8, feature_size=16),
-    Setting(128, batch=4, parts=4, feature_size=8),
+    Setting(128, batch=4, parts=4),
+    Setting(256, batch=6, parts=8),
+    Setting(512, batch=2, parts=8),
 )
+PRECISIONS = ('float32', 'bfloat16')
+
+# Of the segmenter, set by `--backbone`; its weights are random, which costs the same.
+BACKBONE = 'resnet50'
+
+
+def _config(setting: Setting, *bindings: str) -> Any:
+    from scops_tf import config as config_lib
+    tiny = BACKBONE == 'tiny'
+    return config_lib.load([], [
+        f'Data.image_size = ({setting.size}, {setting.size})', f'Run.num_parts = {setting.parts}',
+        f'Run.batch_size = {setting.batch}', 'Data.saliency = \'rbd\'',
+        f'Segmenter.backbone = {BACKBONE!r}', 'Segmenter.weights = None', 'Features.weights = None',
+        f'Features.network = {"filters" if tiny else "vgg19"!r}', *bindings])
 
 
 def _gradient_step(loss: Callable, *variables: Any) -> Callable[[], Any]:
@@ -192,8 +220,242 @@ def _register_losses(setting: Setting) -> None:
             return lambda: view(images)[0].numpy()
 
 
+def _train_batch(trainer: Any, setting: Setting) -> Dict[str, Any]:
+    """A batch of a run with cached reference features."""
+    import tensorflow as tf
+    network, side = trainer.reference_features, setting.size
+    shape = network.shape((side, side))
+    return {'image': tf.constant(setting.photos(setting.batch)),
+            'saliency': setting.uniform(side, side),
+            'reference_features': tf.cast(setting.uniform(*shape), tf.float16)}
+
+
+def _training(trainer: Any, batch: Dict[str, Any]) -> Callable[[], Any]:
+    return lambda: trainer.train_step(batch)['loss/total'].numpy()
+
+
+def _register_steps(setting: Setting, precision: str) -> None:
+    size = setting.size
+    floor = f'train_step/floor/{precision}/{size}'
+
+    @item(floor, examples=setting.batch)
+    def bare_segmenter():
+        import tensorflow as tf
+
+        from scops_tf import pretrained, segmenter
+        with pretrained.precision(precision):
+            network = segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
+        images = _uniform(2 * setting.batch, size, size, 3, seed=0)
+
+        @tf.function
+        def step(images):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(network(images)))
+            variables = network.trainable_variables
+            # Their sums, so that every gradient is computed and none is fetched.
+            return tf.add_n([tf.reduce_sum(tf.cast(gradient, tf.float32))
+                             for gradient in tape.gradient(loss, variables)])
+
+        return lambda: step(images).numpy()
+
+    @item(f'train_step/cached_features/{precision}/{size}', reference=floor,
+          examples=setting.batch)
+    def whole_step():
+        from scops_tf import trainer as trainer_lib
+        trainer = trainer_lib.Trainer(_config(setting, f'Run.precision = {precision!r}'))
+        return _training(trainer, _train_batch(trainer, setting))
+
+
+def _register_head_only(setting: Setting) -> None:
+    @item(f'train_step/head_only_cached_views/float32/{setting.size}', examples=setting.batch)
+    def head_only():
+        import tensorflow as tf
+
+        from scops_tf import trainer as trainer_lib
+        trainer = trainer_lib.Trainer(_config(
+            setting, "Segmenter.trained = 'head'", 'Segmenter.num_views = 4',
+            'Losses.response_size = (64, 64)'))
+        batch = _train_batch(trainer, setting)
+        row = trainer.segmenter.feature_shape((setting.size, setting.size))
+        transform = trainer.view_transform(setting.batch, tf.constant([0, 0]))
+        for name in ('backbone_features', 'view_features'):
+            batch[name] = tf.cast(setting.uniform(*row), tf.float16)
+        batch.update({f'view_{name}': values for name, values in transform._asdict().items()})
+        return _training(trainer, batch)
+
+
+def _register_features(setting: Setting) -> None:
+    size = setting.size
+    forward = f'reference_features/vgg19/float32/{size}'
+
+    def register_forward(precision: str) -> None:
+        @item(f'reference_features/vgg19/{precision}/{size}', examples=setting.batch)
+        def vgg19():
+            import tensorflow as tf
+
+            from scops_tf import features, pretrained
+            with pretrained.precision(precision):
+                network = features.ReferenceFeatures('vgg19', weights=None)
+            images = setting.uniform(size, size, 3)
+            run = tf.function(network.raw)
+            return lambda: run(images).numpy()
+
+    for precision in PRECISIONS:
+        register_forward(precision)
+
+    @item(f'reference_features/cache_hit/{size}', reference=forward, examples=setting.batch)
+    def cache_hit():
+        import tempfile
+
+        import numpy as np
+
+        from scops_tf import feature_cache
+        folder = tempfile.TemporaryDirectory()
+        shape = 64, setting.feature_size, setting.feature_size, setting.channels
+        rows = feature_cache.filled(
+            shape, lambda indices: np.ones((len(indices), *shape[1:]), np.float16), key='rows',
+            folder=folder.name)
+        drawn = np.random.default_rng(0).integers(64, size=setting.batch)
+
+        def read():
+            assert folder.name  # Lives as long as this function.
+            return rows[drawn]
+
+        return read
+
+
+def _photo_store(setting: Setting, count: int) -> Any:
+    import tempfile
+
+    from scops_tf import images
+    from scops_tf.datasets import pipeline, records
+    with tempfile.TemporaryDirectory() as folder:
+        written = []
+        for index, photo in enumerate(setting.photos(count)):
+            path = os.path.join(folder, f'{index}.png')
+            images.write_png(path, photo)
+            written.append(records.Record(name=str(index), path=path))
+        return pipeline.PhotoStore(written, image_size=(setting.size, setting.size))
+
+
+def _register_pipeline(setting: Setting) -> None:
+    @item(f'pipeline/batches/{setting.size}', examples=setting.batch)
+    def batches():
+        from scops_tf.datasets import pipeline
+        stream = iter(pipeline.training_batches(
+            _photo_store(setting, 32), batch_size=setting.batch, seed=0, num_steps=10**9))
+        return lambda: next(stream)
+
+    @item(f'pipeline/20_epochs/{setting.size}', examples=20 * 32)
+    def epochs():
+        from scops_tf.datasets import pipeline
+        store, steps = _photo_store(setting, 32), -(-32 // setting.batch)
+
+        def run():
+            resident = []
+            for step, _ in enumerate(pipeline.training_batches(
+                    store, batch_size=setting.batch, seed=0, num_steps=20 * steps)):
+                if step % steps == steps - 1:
+                    resident.append(_resident_mebibytes())
+            # Of the second half, in which nothing is warming up any more.
+            return {'growth_mib': resident[-1] - resident[9]}
+
+        return run
+
+
+def _register_inference(setting: Setting, batch: int) -> None:
+    size = setting.size
+    plain = f'inference/keras/float32/{size}/{batch}'
+
+    def network():
+        from scops_tf import segmenter
+        return segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
+
+    @item(plain, examples=batch)
+    def bare_forward():
+        import tensorflow as tf
+        run = tf.function(network())
+        images = _uniform(batch, size, size, 3, seed=0)
+        return lambda: run(images).numpy()
+
+    def register_export(precision: str) -> None:
+        @item(f'inference/export/{precision}/{size}/{batch}', reference=plain, examples=batch)
+        def exported():
+            import tempfile
+
+            import tensorflow as tf
+
+            from scops_tf import folded_segmenter, serving
+            served = network()
+            if BACKBONE != 'tiny':
+                served = folded_segmenter.FoldedSegmenter(served, precision=precision)
+            model = serving.PartModel(serving.SegmenterResponses(served), num_parts=setting.parts,
+                                      input_size=(size, size))
+            with tempfile.TemporaryDirectory() as folder:
+                serving.export(model, folder, metadata={})
+                loaded = tf.saved_model.load(folder)
+            predict = loaded.signatures['serving_default']
+            images = tf.constant(setting.photos(batch))
+
+            def run():
+                assert loaded  # The signature's variables live as long.
+                return predict(images=images)['labels'].numpy()
+
+            return run
+
+    for precision in PRECISIONS:
+        register_export(precision)
+
+
+def _register_maps(setting: Setting) -> None:
+    @item(f'saliency/rbd/{setting.size}', examples=1)
+    def saliency():
+        from scops_tf.saliency import robust_background
+        (photo,) = setting.photos(1)
+        return lambda: robust_background.saliency_map(photo)
+
+    @item(f'crf/{setting.size}', examples=1)
+    def dense_crf():
+        import numpy as np
+
+        from scops_tf import crf
+        (photo,) = setting.photos(1)
+        responses = np.random.default_rng(0).dirichlet(
+            np.ones(setting.parts + 1), (setting.size, setting.size)).astype(np.float32)
+        return lambda: crf.refine_labels(responses, photo)
+
+
+def _register_curve(axis: str, setting: Setting) -> None:
+    value = {'pixels': setting.size, 'parts': setting.parts, 'channels': setting.channels}[axis]
+
+    @item(f'curve/{axis}/{value}')
+    def point():
+        from scops_tf import losses
+        features, saliency, responses, basis = _semantic_inputs(setting)
+        return _gradient_step(
+            lambda responses, basis: losses.semantic_consistency_loss(
+                features, saliency, responses, basis), responses, basis)
+
+
 for _setting in SETTINGS:
+    for _precision in PRECISIONS:
+        _register_steps(_setting, _precision)
+    _register_head_only(_setting)
     _register_losses(_setting)
+    _register_features(_setting)
+    _register_pipeline(_setting)
+    _register_maps(_setting)
+    for _batch in (1, 8):
+        _register_inference(_setting, _batch)
+
+# The cost of the semantic consistency loss along one axis, the others as in the middle setting.
+_MIDDLE = SETTINGS[1]
+for _value in (64, 128, 256, 512):
+    _register_curve('pixels', dataclasses.replace(_MIDDLE, size=_value))
+for _value in (2, 4, 8, 16, 32):
+    _register_curve('parts', dataclasses.replace(_MIDDLE, parts=_value))
+for _value in (64, 256, 1024, 2048):
+    _register_curve('channels', dataclasses.replace(_MIDDLE, channels=_value))
 
 
 # Measuring.
@@ -219,6 +481,37 @@ def _peak_mebibytes() -> float:
     return peak / 2 ** 20 if sys.platform == 'darwin' else peak / 2 ** 10
 
 
+def _resident_mebibytes() -> float:
+    """Of this process, now; its peak where the system does not say."""
+    if not os.path.exists(_STATUS):
+        return _peak_mebibytes()
+    with open(_STATUS, encoding='ascii') as file:
+        (line,) = [line for line in file if line.startswith('VmRSS')]
+    return int(line.split()[1]) / 2 ** 10
+
+
+def _device() -> str:
+    """What TensorFlow computes on."""
+    import tensorflow as tf
+    gpus = tf.config.list_physical_devices('GPU')
+    if gpus:
+        return tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'GPU')
+    if os.path.exists('/proc/cpuinfo'):
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.split(':')[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _device_mebibytes() -> Optional[float]:
+    """Peak of a GPU's memory since the start of the process; None without one."""
+    import tensorflow as tf
+    if not tf.config.list_physical_devices('GPU'):
+        return None
+    return tf.config.experimental.get_memory_info('GPU:0')['peak'] / 2 ** 20
+
+
 def _measure(name: str, seconds: float) -> Dict[str, Any]:
     """Runs in the item's own process: seconds of every call and mebibytes on top of its inputs.
 
@@ -236,20 +529,26 @@ def _measure(name: str, seconds: float) -> Dict[str, Any]:
     end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
-        run()
+        result = run()
         times.append(time.perf_counter() - start)
+    peak = _peak_mebibytes()  # Before TensorFlow is imported to ask for the device.
     return {
+        'figures': {key: value for key, value in result.items() if isinstance(value, float)}
+                   if isinstance(result, dict) else {},
+        'device': _device(),
+        'device_peak': _device_mebibytes(),
         'first': first,
         'times': times,
-        'peak': _peak_mebibytes() - before,
-        'process_peak': _peak_mebibytes(),
+        'peak': peak - before,
+        'process_peak': peak,
     }
 
 
 def _measure_apart(name: str, seconds: float) -> Dict[str, Any]:
     """As `_measure`, in a new process; {'error': text} if that fails."""
     process = subprocess.run(
-        [sys.executable, os.path.abspath(__file__), '--item', name, '--seconds', str(seconds)],
+        [sys.executable, os.path.abspath(__file__), '--item', name, '--seconds', str(seconds),
+         '--backbone', BACKBONE],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={'TF_CPP_MIN_LOG_LEVEL': '2', **os.environ})
     if process.returncode:
@@ -264,11 +563,20 @@ def _summary(name: str, rounds: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
         return {'name': name, 'error': errors[0]}
     times = sorted(seconds for measured in rounds for seconds in measured['times'])
     quartiles = statistics.quantiles(times, n=4)
-    return {'name': name, 'calls': len(times), 'median_ms': 1e3 * statistics.median(times),
-            'lower_quartile_ms': 1e3 * quartiles[0], 'upper_quartile_ms': 1e3 * quartiles[2],
-            'first_call_s': statistics.median(measured['first'] for measured in rounds),
-            'peak_mib': max(measured['peak'] for measured in rounds),
-            'process_peak_mib': max(measured['process_peak'] for measured in rounds)}
+    median = statistics.median(times)
+    summary = {
+        'name': name, 'calls': len(times), 'median_ms': 1e3 * median,
+        'lower_quartile_ms': 1e3 * quartiles[0], 'upper_quartile_ms': 1e3 * quartiles[2],
+        'first_call_s': statistics.median(measured['first'] for measured in rounds),
+        'peak_mib': max(measured['peak'] for measured in rounds),
+        'process_peak_mib': max(measured['process_peak'] for measured in rounds)}
+    if ITEMS[name].examples:
+        summary['per_example_ms'] = 1e3 * median / ITEMS[name].examples
+    if rounds[0].get('device_peak') is not None:
+        summary['device_peak_mib'] = max(measured['device_peak'] for measured in rounds)
+    for key in rounds[0].get('figures', ()):
+        summary[key] = max(measured['figures'][key] for measured in rounds)
+    return summary
 
 
 def _compare(summaries: Dict[str, Dict[str, Any]]) -> None:
@@ -283,18 +591,23 @@ def _compare(summaries: Dict[str, Dict[str, Any]]) -> None:
 
 
 def _table(summaries: Dict[str, Dict[str, Any]]) -> str:
-    lines = ['| item | median ms | quartiles ms | peak MiB | times faster | times smaller |',
-             '|---|---:|---:|---:|---:|---:|']
-    for name, summary in summaries.items():
-        if 'error' in summary:
-            lines.append(f'| {name} | failed: {summary["error"]} | | | | |')
-            continue
-        cells = [name, f'{summary["median_ms"]:.2f}',
-                 f'{summary["lower_quartile_ms"]:.2f}–{summary["upper_quartile_ms"]:.2f}',
-                 f'{summary["peak_mib"]:.0f}']
-        cells += [f'{summary[key]:.1f}' if key in summary else ''
-                  for key in ('times_faster', 'times_smaller')]
-        lines.append(f'| {" | ".join(cells)} |')
+    columns = {'median_ms': ('median ms', '.2f'), 'quartiles': ('quartiles ms', ''),
+               'per_example_ms': ('ms per photo', '.2f'), 'peak_mib': ('peak MiB', '.0f'),
+               'process_peak_mib': ('of the process', '.0f'),
+               'device_peak_mib': ('of the GPU', '.0f'), 'times_faster': ('times faster', '.2f'),
+               'times_smaller': ('times smaller', '.1f'), 'growth_mib': ('growth MiB', '.1f')}
+    rows = [dict(summary) for summary in summaries.values()]
+    for row in rows:
+        if 'error' not in row:
+            row['quartiles'] = f'{row["lower_quartile_ms"]:.2f}–{row["upper_quartile_ms"]:.2f}'
+    shown = [key for key in columns if any(key in row for row in rows)]
+    lines = [f'| item | {" | ".join(columns[key][0] for key in shown)} |',
+             f'|---|{"---:|" * len(shown)}']
+    for row in rows:
+        cells = [format(row[key], columns[key][1]) if key in row else '' for key in shown]
+        if 'error' in row:
+            cells[:1] = [f'failed: {row["error"]}']
+        lines.append(f'| {row["name"]} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 
@@ -312,21 +625,36 @@ def _write(path: str, results: Dict[str, Any]) -> None:
     files.write(path, json.dumps(results, indent=2).encode())
 
 
+def _size_of(name: str) -> Optional[int]:
+    """Side of the photos of an item; of points of a curve None."""
+    sides = {str(setting.size): setting.size for setting in SETTINGS}
+    found = [sides[part] for part in name.split('/') if part in sides]
+    return found[0] if found and not name.startswith('curve/') else None
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the items asked for; returns 1 if one failed or none matches."""
+    global BACKBONE
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('patterns', nargs='*', default=['*'], help='items to run, such as warp/*')
     parser.add_argument('--seconds', type=float, default=3.0, help='time per item and round')
     parser.add_argument('--rounds', type=int, default=2, help='turns of every item')
+    parser.add_argument('--sizes', type=int, nargs='+', help='sides of photos to keep to: '
+                        'items of another one are left out')
+    parser.add_argument('--backbone', default=BACKBONE, choices=('resnet50', 'resnet101', 'tiny'),
+                        help='of the segmenter')
     parser.add_argument('--output', help='file for the results as JSON')
+    parser.add_argument('--markdown', help='file for the table')
     parser.add_argument('--list', action='store_true', help='print the names of the items')
     parser.add_argument('--item', choices=sorted(ITEMS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    BACKBONE = options.backbone
     if options.item:
         print(json.dumps(_measure(options.item, options.seconds)))
         return 0
     names = [name for name in ITEMS
-             if any(fnmatch.fnmatch(name, pattern) for pattern in options.patterns)]
+             if any(fnmatch.fnmatch(name, pattern) for pattern in options.patterns)
+             and (options.sizes is None or _size_of(name) in options.sizes)]
     if options.list:
         print('\n'.join(names))
         return 0
@@ -343,11 +671,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     machine['load_after'] = os.getloadavg()
     summaries = {name: _summary(name, measured) for name, measured in rounds.items()}
     _compare(summaries)
+    machine['devices'] = sorted({measured['device'] for taken in rounds.values()
+                                 for measured in taken if 'device' in measured})
+    table = (f'{_table(summaries)}\n\n{", ".join(machine["devices"])}; {machine["cores"]} cores, '
+             f'load {machine["load_before"][0]:.1f} before and {machine["load_after"][0]:.1f} '
+             'after; peak memory is on top of the inputs, of the process with them.\n')
     if options.output:
         _write(options.output, {'machine': machine, 'items': list(summaries.values())})
-    print(_table(summaries))
-    print(f'\n{machine["cores"]} cores, load {machine["load_before"][0]:.1f} before and '
-          f'{machine["load_after"][0]:.1f} after; peak memory is on top of the inputs.')
+    if options.markdown:
+        files.write(options.markdown, table.encode())
+    print(table, end='')
     return 1 if any('error' in summary for summary in summaries.values()) else 0
 
 

@@ -73,3 +73,54 @@ def test_a_failing_item_is_reported_and_fails_the_run(benchmark, monkeypatch, ca
     monkeypatch.setattr(benchmark, '_measure_apart', lambda name, seconds: failure)
     assert benchmark.main(['orthonormal/128', '--rounds', '1']) == 1
     assert 'failed: exit code -9' in capsys.readouterr().out
+
+
+def test_items_of_other_sizes_are_left_out(benchmark, capsys):
+    assert benchmark.main(['--list', '--sizes', '512']) == 0
+    names = capsys.readouterr().out.split()
+    assert 'train_step/floor/float32/512' in names and 'inference/keras/float32/512/8' in names
+    assert not [name for name in names if '128' in name or '256' in name]
+
+
+def test_every_part_of_a_step_is_measured_at_every_size_and_precision(benchmark):
+    for setting in benchmark.SETTINGS:
+        for precision in benchmark.PRECISIONS:
+            for kind in ('floor', 'cached_features'):
+                assert f'train_step/{kind}/{precision}/{setting.size}' in benchmark.ITEMS
+
+
+@pytest.fixture(scope='module')
+def on_tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('benchmark')
+    result = _run('train_step/*/float32/128', 'inference/*/float32/128/1', 'pipeline/20_epochs/128',
+                  '--backbone', 'tiny', '--seconds', '0.01', '--rounds', '1',
+                  '--output', folder / 'found.json', '--markdown', folder / 'found.md')
+    return json.loads((folder / 'found.json').read_text()), (folder / 'found.md').read_text(), result
+
+
+def test_steps_are_compared_with_their_floor_and_inference_with_the_bare_network(on_tiny):
+    items = {item['name']: item for item in on_tiny[0]['items']}
+    step = items['train_step/cached_features/float32/128']
+    assert step['reference'] == 'train_step/floor/float32/128' and step['times_faster'] > 0
+    assert step['per_example_ms'] == pytest.approx(step['median_ms'] / 4)
+    assert items['inference/export/float32/128/1']['reference'] == 'inference/keras/float32/128/1'
+
+
+def test_memory_does_not_grow_with_the_epochs(on_tiny):
+    (item,) = [item for item in on_tiny[0]['items'] if item['name'].startswith('pipeline')]
+    assert item['growth_mib'] < 32
+
+
+def test_the_table_is_written_and_names_the_device(on_tiny):
+    results, table, run = on_tiny
+    (device,) = results['machine']['devices']
+    assert device and device in table
+    assert '| train_step/floor/float32/128 | ' in table and table.strip() in run.stdout
+
+
+def test_what_cannot_be_built_fails_alone(on_tiny):
+    """Head-only training needs a backbone with weights."""
+    results, _, run = on_tiny
+    failed = [item for item in results['items'] if 'error' in item]
+    assert [item['name'] for item in failed] == ['train_step/head_only_cached_views/float32/128']
+    assert run.returncode == 1 and "must be 'all' for the backbone 'tiny'" in failed[0]['error']
