@@ -95,7 +95,8 @@ def on_tiny(tmp_path_factory):
     result = _run('train_step/*/float32/128', 'inference/*/float32/128/1', 'pipeline/20_epochs/128',
                   '--backbone', 'tiny', '--seconds', '0.01', '--rounds', '1',
                   '--output', folder / 'found.json', '--markdown', folder / 'found.md')
-    return json.loads((folder / 'found.json').read_text()), (folder / 'found.md').read_text(), result
+    found = json.loads((folder / 'found.json').read_text())
+    return found, (folder / 'found.md').read_text(), result
 
 
 def test_steps_are_compared_with_their_floor_and_inference_with_the_bare_network(on_tiny):
