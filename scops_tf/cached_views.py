@@ -74,6 +74,7 @@ def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str
     row = trainer.segmenter.feature_shape(config.data.image_size)
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
+        **_reference(trainer),
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
     folder = feature_cache.place(
@@ -92,3 +93,11 @@ def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str
     return {'backbone_features': photo_features,
             **{name: DrawnViews(values, num_views=count, seed=seed)
                for name, values in rows.items()}}
+
+
+def _reference(trainer: trainer_lib.Trainer) -> Dict[str, Any]:
+    """What the backbone's features depend on where it is the reference features."""
+    if trainer.config.segmenter.backbone != 'features':
+        return {}
+    return {'features': dataclasses.asdict(trainer.config.features),
+            'tap_scales': trainer.reference_features.tap_scales.numpy().tolist()}

@@ -10,7 +10,15 @@ from typing import List, NamedTuple, Optional
 
 import tensorflow as tf
 
-from scops_tf import config as config_lib, folded_segmenter, segmenter, serving
+from scops_tf import (
+    config as config_lib,
+    feature_segmenter,
+    features,
+    folded_segmenter,
+    pretrained,
+    segmenter,
+    serving,
+)
 
 FOLDER = 'checkpoints'
 
@@ -134,25 +142,34 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     Args:
       config: Of the run. Its `Run.precision` makes no difference.
       workdir: Folder of the run.
-      precision: As of `folded_segmenter.FoldedSegmenter`; 'float32' for the backbone 'tiny', which
-        has no batch norm to be folded.
+      precision: Of the networks, as of `folded_segmenter.FoldedSegmenter`; 'float32' for the
+        backbone 'tiny'.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
       ValueError: If `precision` breaks its law.
     """
     foldable = config.segmenter.backbone in segmenter.RESNETS
-    if precision != 'float32' and not foldable:
-        raise ValueError(f"`--precision` must be float32 for the backbone "
-                         f'{config.segmenter.backbone!r}; got {precision!r}.')
+    if precision != 'float32' and config.segmenter.backbone == 'tiny':
+        raise ValueError("`--precision` must be float32 for the backbone 'tiny'; got "
+                         f'{precision!r}.')
     path = find(workdir, config.evaluation.step)
     if path is None:
         raise CheckpointError('`--workdir` must be the folder of a run that has saved a '
                               f'checkpoint; there is none in {workdir!r}.')
-    network = segmenter.Segmenter(
-        config.run.num_parts, backbone=config.segmenter.backbone, weights=None)
     step = tf.Variable(0, dtype=tf.int64)
-    tap_scales = tf.Variable([], shape=[None], dtype=tf.float32)
+    if config.segmenter.backbone == 'features':
+        settings = config.features
+        with pretrained.precision(precision):
+            reference_features = features.ReferenceFeatures(
+                settings.network, weights=None, layers=settings.layers,
+                layer_weights=settings.layer_weights, normalisation=settings.normalisation)
+        network = feature_segmenter.FeatureSegmenter(config.run.num_parts, reference_features)
+        tap_scales = reference_features.tap_scales
+    else:
+        network = segmenter.Segmenter(
+            config.run.num_parts, backbone=config.segmenter.backbone, weights=None)
+        tap_scales = tf.Variable([], shape=[None], dtype=tf.float32)
     model = tf.train.Checkpoint(segmenter=network, tap_scales=tap_scales)
     restore(tf.train.Checkpoint(step=step, model=model), path)
     served = (folded_segmenter.FoldedSegmenter(network, precision=precision) if foldable

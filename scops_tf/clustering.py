@@ -4,6 +4,10 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 import numpy as np
+import tensorflow as tf
+
+# Of `shares`, as a share of half the mean squared distance of two centres.
+_TEMPERATURE = 0.1
 
 
 class Clusters(NamedTuple):
@@ -49,3 +53,26 @@ def cluster(rows: np.ndarray, num_clusters: int, *, weights: Optional[np.ndarray
     rank = np.empty_like(order)
     rank[order] = np.arange(num_clusters)
     return Clusters(model.cluster_centers_[order], rank[model.labels_])
+
+
+def shares(features: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
+    """Shares of the clusters in feature vectors: a soft-max of half their squared distances.
+
+    Its temperature is a tenth of what separates the centres, half their mean squared distance, so
+    that a vector half-way is shared and others are hardly.
+
+    Args:
+      features: f32[...,C].
+      centers: f32[K,C].
+
+    Returns:
+      f32[...,K]. In [0, 1], summing to 1.
+    """
+    centers = tf.convert_to_tensor(centers)
+    squares = tf.reduce_sum(tf.square(centers), axis=-1)
+    gaps = (squares + squares[:, tf.newaxis]) / 2 - tf.matmul(centers, centers, transpose_b=True)
+    pairs = tf.cast(tf.maximum(centers.shape[0] * (centers.shape[0] - 1), 1), tf.float32)
+    temperature = _TEMPERATURE * tf.reduce_sum(gaps) / pairs
+    # Of -|v - c|² / 2 what differs between clusters.
+    nearness = tf.tensordot(features, centers, [[-1], [1]]) - squares / 2
+    return tf.nn.softmax(tf.math.divide_no_nan(nearness, temperature))

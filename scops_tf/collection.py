@@ -76,7 +76,7 @@ def reference_network(config: config_lib.Config) -> features_lib.ReferenceFeatur
     with pretrained.precision(config.run.precision):
         return features_lib.ReferenceFeatures(
             settings.network, weights=settings.weights, layers=settings.layers,
-            layer_weights=settings.layer_weights)
+            layer_weights=settings.layer_weights, normalisation=settings.normalisation)
 
 
 def reference_size(config: config_lib.Config) -> Tuple[int, int]:

@@ -171,6 +171,8 @@ class Data(_Checked):
         object masks ('masks'), or None for no constraint.
       saliency_folder: Folder of one's own maps, by the photos' relative names.
       mask_folder: Folder of object masks, by the photos' relative names.
+      saliency_agreement: Rounds in which the saliency maps are made to agree over the collection;
+        0 takes them as they are. See `scops_tf.collection_saliency`.
       on_bad_file: Skip an unreadable photo, with a list, or stop the run.
       memory_limit_gib: Decoded photos are held in memory up to this size, read again beyond it.
     """
@@ -186,6 +188,7 @@ class Data(_Checked):
     saliency: Optional[str] = _one_of('rbd', 'rbd', 'folder', 'masks')
     saliency_folder: Optional[str] = None
     mask_folder: Optional[str] = None
+    saliency_agreement: int = _within(0, 0, 10)
     on_bad_file: str = _one_of('skip', 'skip', 'stop')
     memory_limit_gib: float = _at_least(4.0, 0)
 
@@ -204,16 +207,20 @@ class Segmenter(_Checked):
     """The part segmentation network.
 
     Attributes:
-      backbone: Atrous ResNet at output stride 8, or a small network to be learned from scratch.
+      backbone: Atrous ResNet at output stride 8; 'features', the reference features themselves,
+        with a linear head; or 'tiny', a small network to be learned from scratch.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
       trained: All weights, or the head on a frozen backbone.
+      dropout: Share of the backbone's channels that the head does without, others at each step and
+        photo.
       num_views: With `trained = 'head'`: transformed views per photo, drawn once, their backbone
         features cached; 0 draws a new view each step.
     """
 
-    backbone: str = _one_of('resnet50', 'resnet50', 'resnet101', 'tiny')
+    backbone: str = _one_of('resnet50', 'resnet50', 'resnet101', 'features', 'tiny')
     weights: Optional[str] = 'imagenet'
     trained: str = _one_of('all', 'all', 'head')
+    dropout: float = _within(0.0, 0, 0.9)
     num_views: int = _at_least(0, 0)
 
 
@@ -226,6 +233,8 @@ class Features(_Checked):
       weights: Of VGG19: 'imagenet', the path of an .h5 file, or None for random ones.
       layers: Keras' names of the layers tapped; relu5_2 and relu5_4 by default, as in the paper.
       layer_weights: RMS that each tap is scaled to over the training photos.
+      normalisation: Exponent of the norm that the vector of each cell is then divided by, 0 for
+        none, 1 for unit vectors.
       image_size: (height, width) at which the photos are shown to the network; the data's where
         None.
       cache: Where features of the training photos are kept, as float16; 'auto' takes memory if they
@@ -240,6 +249,7 @@ class Features(_Checked):
         ('block5_conv2', 'block5_conv4'), 'must name at least one layer', bool)
     layer_weights: Tuple[float, ...] = _field(
         (1.0, 1.0), 'must be positive', lambda value: all(weight > 0 for weight in value))
+    normalisation: float = _within(0.0, 0, 1)
     image_size: Optional[Tuple[int, int]] = _size(None)
     cache: str = _one_of('auto', 'auto', 'memory', 'disk', 'none')
     cache_limit_gib: float = _at_least(6.0, 0)
@@ -393,6 +403,21 @@ class Config:
             raise ConfigError(
                 "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
                 f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
+        if self.segmenter.backbone == 'features':
+            if self.segmenter.trained != 'head':
+                raise ConfigError("`Segmenter.trained` must be 'head' for the backbone 'features', "
+                                  f'which are frozen; got {self.segmenter.trained!r}.')
+            if self.features.image_size not in (None, self.data.image_size):
+                raise ConfigError(
+                    "`Features.image_size` must be None, or that of the data, for the backbone "
+                    f"'features', which is shown the photos as they are; got "
+                    f'{self.features.image_size} and {self.data.image_size}.')
+        if self.data.saliency_agreement and (
+                self.data.saliency is None or self.features.cache == 'none'):
+            raise ConfigError(
+                '`Data.saliency_agreement` must be 0 where there is no saliency, or where '
+                "`Features.cache` is 'none', since all photos' features are looked at; got "
+                f'{self.data.saliency_agreement}.')
         if self.features.network == 'vgg19' and (
                 len(self.features.layers) != len(self.features.layer_weights)):
             raise ConfigError(

@@ -24,20 +24,25 @@ class ReferenceFeatures(tf.Module):
       layers: Keras' names of the layers of VGG19 that are tapped, in the order of the channels.
         'filters' always has `filters.TAPS`.
       layer_weights: RMS of each tap once its scale is measured; positive.
+      normalisation: Exponent in [0, 1] of the norm that the vector of a cell is divided by: 0
+        leaves the lengths as they are, 1 leaves directions only. Lengths tell a head from a body
+        as well as a sharp photo from a dim one.
 
     Attributes:
       tap_scales: f32[taps]. RMS of each raw tap as measured, not trained; 1 before.
       num_channels: C, of all taps together.
 
     Raises:
-      ValueError: If `network` or a layer is unknown, or there is not one positive weight per tap.
+      ValueError: If `network` or a layer is unknown, there is not one positive weight per tap, or
+        `normalisation` is out of its range.
       WeightsError: As `pretrained.build`.
     """
 
     def __init__(self, network: str = 'vgg19', *,
                  weights: Optional[Union[str, os.PathLike]] = 'imagenet',
                  layers: Sequence[str] = ('block5_conv2', 'block5_conv4'),
-                 layer_weights: Sequence[float] = (1.0, 1.0)) -> None:
+                 layer_weights: Sequence[float] = (1.0, 1.0), normalisation: float = 0.0
+                 ) -> None:
         super().__init__(name='reference_features')
         if network not in ('vgg19', 'filters'):
             raise ValueError(f'`network` must be vgg19 or filters; got {network!r}.')
@@ -45,6 +50,8 @@ class ReferenceFeatures(tf.Module):
         if len(layer_weights) != len(names) or min(layer_weights) <= 0:
             raise ValueError('`layer_weights` must hold one positive weight per tap '
                              f'({", ".join(names)}); got {tuple(layer_weights)}.')
+        if not 0 <= normalisation <= 1:
+            raise ValueError(f'`normalisation` must lie in [0, 1]; got {normalisation}.')
         if network == 'filters':
             self._taps = filters.taps
             self._channels = filters.NUM_CHANNELS
@@ -54,6 +61,7 @@ class ReferenceFeatures(tf.Module):
                 images_lib.preprocess(images, 'vgg19'), training=False)
             self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
         self._layer_weights = tuple(float(weight) for weight in layer_weights)
+        self._normalisation = float(normalisation)
         self.tap_scales = tf.Variable(tf.ones(len(names)), trainable=False, name='tap_scales')
 
     @property
@@ -82,9 +90,21 @@ class ReferenceFeatures(tf.Module):
         return tf.stop_gradient(tf.concat(resized, axis=-1))
 
     def scale(self, raw: Any) -> tf.Tensor:
-        """Raw features [B,h,w,C], each tap over its RMS and times its weight: f32[B,h,w,C]."""
+        """V of raw features [...,C]: each tap over its RMS and times its weight, then normalised.
+
+        With `normalisation` p a vector v becomes v (l / |v|)^p, l being the length of one whose
+        taps have the RMS that is set: a vector of that length stays as it is, zeros stay zeros.
+
+        Returns:
+          f32[...,C].
+        """
         factors = tf.constant(self._layer_weights) / self.tap_scales
-        return tf.cast(raw, tf.float32) * tf.repeat(factors, self._channels)
+        scaled = tf.cast(raw, tf.float32) * tf.repeat(factors, self._channels)
+        if self._normalisation == 0:
+            return scaled
+        usual = np.sqrt(np.dot(np.square(self._layer_weights), self._channels))
+        length = tf.norm(scaled, axis=-1, keepdims=True)
+        return scaled * tf.math.divide_no_nan(np.float32(usual), length) ** self._normalisation
 
     def __call__(self, images: Any) -> tf.Tensor:
         """V.

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from absl import logging
 import numpy as np
@@ -12,7 +13,9 @@ import tqdm
 
 from scops_tf import (
     cached_views,
+    clustering,
     collection,
+    collection_saliency,
     config as config_lib,
     factorization,
     part_basis,
@@ -22,6 +25,9 @@ from scops_tf.datasets import pipeline
 
 # Photos whose features are read at a time.
 _CHUNK = 16
+
+# From indices i64[n] of photos and a size (height, width) to their saliency maps f32[n,h,w].
+Maps = Callable[[np.ndarray, Tuple[int, int]], Optional[np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,26 +80,55 @@ def prepare(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, workdir: s
         arrays['reference_features'] = features
         read = features.__getitem__
     if fresh:
-        _start(trainer, store, read)
+        _measure(trainer, store, read)
+    if config.data.saliency_agreement:
+        arrays['agreed_saliency'] = _agreed_saliency(trainer, store, arrays['reference_features'])
+    maps = functools.partial(_maps, config, store, arrays.get('agreed_saliency'))
+    if fresh:
+        _start(trainer, store, read, maps)
     if int(trainer.step.numpy()) < config.run.warmup_steps:
-        arrays['warmup_target'] = warmup_targets(trainer, store, read)
+        arrays['warmup_target'] = warmup_targets(trainer, store, read, maps)
     if config.segmenter.num_views:
         arrays.update(cached_views.views(trainer, store, caches))
     return Prepared(store, config, arrays)
 
 
-def _start(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, read: collection.Read
-           ) -> None:
-    """Assigns tap scales, measured over the photos, and the basis that training starts from."""
+def _measure(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, read: collection.Read
+             ) -> None:
+    """Assigns tap scales, measured over the photos."""
+    network = trainer.reference_features
+    chunks = tqdm.tqdm(_chunks(collection.spread(len(store))), desc='Measuring features',
+                       unit='batch')
+    network.measure_scales(map(read, chunks))
+    logging.info('RMS of the taps of the reference features: %s.', network.tap_scales.numpy())
+
+
+def _agreed_saliency(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, raw: np.ndarray
+                     ) -> np.ndarray:
+    """f16[N,h,w]. Saliency maps made to agree over the collection."""
+    scaled = collection.ScaledFeatures(trainer.reference_features, raw)
+    maps = collection.saliency_at(trainer.config, store, np.arange(len(store)), raw.shape[1:3])
+    return collection_saliency.agree(
+        scaled, maps, num_rounds=trainer.config.data.saliency_agreement).astype(np.float16)
+
+
+def _maps(config: config_lib.Config, store: pipeline.PhotoStore, agreed: Optional[np.ndarray],
+          indices: np.ndarray, size: Tuple[int, int]) -> Optional[np.ndarray]:
+    """f32[n,h,w]. Saliency maps at the features' size; None without saliency constraint."""
+    if agreed is None:
+        return collection.saliency_at(config, store, indices, size)
+    return agreed[indices].astype(np.float32)
+
+
+def _start(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, read: collection.Read,
+           maps: Maps) -> None:
+    """Assigns the basis that training starts from."""
     config, network = trainer.config, trainer.reference_features
     chosen = collection.spread(len(store))
-    raw = np.concatenate([read(part) for part in tqdm.tqdm(
-        _chunks(chosen), desc='Measuring features', unit='batch')])
-    network.measure_scales(_chunks(raw))
-    logging.info('RMS of the taps of the reference features: %s.', network.tap_scales.numpy())
+    raw = np.concatenate([read(part) for part in _chunks(chosen)])
     scaled = collection.ScaledFeatures(network, raw)
     trainer.part_basis.raw.assign(part_basis.initial_basis(
-        scaled, collection.saliency_at(config, store, chosen, scaled.shape[1:3]),
+        scaled, maps(chosen, scaled.shape[1:3]),
         config.run.num_parts, method=config.part_basis.init, seed=config.run.seed))
 
 
@@ -102,19 +137,28 @@ def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def warmup_targets(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,
-                   read: collection.Read) -> np.ndarray:
-    """f16[N,h,w,K+1]. The masked features' projection on the basis, as responses that sum to 1."""
+                   read: collection.Read, maps: Maps) -> np.ndarray:
+    """f16[N,h,w,K+1]. Responses, summing to 1, to the basis that training starts from.
+
+    Where it is of centroids, the share that each has in a cell, times the cell's saliency; else the
+    masked features' projection on it.
+    """
     config, network = trainer.config, trainer.reference_features
     basis = trainer.part_basis()
     size = network.shape(collection.reference_size(config))[:2]
-    project = tf.function(lambda features: factorization.project(features, basis))
+    if config.part_basis.init == 'kmeans':
+        respond = tf.function(lambda features, saliency: saliency[..., tf.newaxis]
+                              * clustering.shares(features, basis))
+    else:
+        respond = tf.function(lambda features, saliency: factorization.project(
+            features * saliency[..., tf.newaxis], basis))
     targets = np.empty((len(store), *size, basis.shape[0] + 1), np.float16)
     for chosen in tqdm.tqdm(_chunks(np.arange(len(store))), desc='Warm-up targets', unit='batch'):
         scaled = network.scale(read(chosen))
-        maps = collection.saliency_at(config, store, chosen, size)
-        if maps is not None:
-            scaled *= maps[..., np.newaxis]
-        parts = project(scaled).numpy()
+        saliency = maps(chosen, size)
+        if saliency is None:
+            saliency = np.ones((len(chosen), *size), np.float32)
+        parts = respond(scaled, tf.constant(saliency)).numpy()
         parts /= np.maximum(parts.sum(axis=-1, keepdims=True), 1)
         targets[chosen, ..., :1] = np.maximum(1 - parts.sum(axis=-1, keepdims=True), 0)
         targets[chosen, ..., 1:] = parts

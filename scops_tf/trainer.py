@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple, Union
 
 from absl import logging
 import tensorflow as tf
@@ -11,6 +11,8 @@ from scops_tf import (
     checkpoints,
     collection,
     config as config_lib,
+    feature_segmenter,
+    features as features_lib,
     geometry,
     images as images_lib,
     losses,
@@ -63,14 +65,8 @@ class Trainer:
             raise replicas.ReplicasError(
                 '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
                 f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
-        if config.segmenter.weights is None and config.segmenter.backbone != 'tiny':
-            logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
-                            config.segmenter.backbone)
-        with pretrained.precision(run.precision):
-            self.segmenter = segmenter.Segmenter(
-                run.num_parts, backbone=config.segmenter.backbone, weights=config.segmenter.weights,
-                seed=run.seed)
         self.reference_features = collection.reference_network(config)
+        self.segmenter = _segmenter(config, self.reference_features)
         self.part_basis = part_basis.PartBasis(
             run.num_parts, self.reference_features.num_channels, seed=run.seed)
         self.random_warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
@@ -157,7 +153,8 @@ class Trainer:
 
         Args:
           batch: `image` u8[B,H,W,3], `saliency` f32[B,H,W], and where they are cached
-            `reference_features` f16[B,h,w,C]; with cached views also `backbone_features` and
+            `reference_features` f16[B,h,w,C] and `agreed_saliency` f16[B,h,w], which takes the
+            place of `saliency`; with cached views also `backbone_features` and
             `view_features` f16[B,h,w,D] and the fields of the views' spatial transforms,
             `view_matrix` and `view_displacements`. Where replicas share it, their parts, as
             distributed by the strategy.
@@ -232,13 +229,26 @@ class Trainer:
             transform = warp.Transform(*(batch[f'view_{name}']
                                          for name in warp.Transform._fields))
             inputs = tf.concat([batch['backbone_features'], batch['view_features']], axis=0)
-            both = self.segmenter.head(tf.cast(inputs, tf.float32))
+            features = tf.cast(inputs, tf.float32)
         else:
             images = tf.cast(batch['image'], tf.float32) / 255.0
             view, transform = self.view(images, self.seed(0))
-            both = self.segmenter(tf.concat([images, view], axis=0))
+            features = self.segmenter.backbone(tf.concat([images, view], axis=0), training=False)
+        both = self.segmenter.head(self._without_some_channels(features))
         logits, view_logits = tf.split(tf.cast(both, tf.float32), 2)
         return logits, view_logits, transform
+
+    def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
+        """Dropout of whole channels (Tompson et al., CVPR 2015), others for each photo and view."""
+        rate = self.config.segmenter.dropout
+        if rate == 0:
+            return features
+        size, channels = features.shape[0] // 2, features.shape[-1]
+        # Two rows for each photo, its own and its view's, to be one photo's on any replica.
+        drawn = replicas.own(lambda count: tf.random.stateless_uniform(
+            (count, 2, channels), self.seed(3)), size)
+        kept = tf.concat([drawn[:, 0], drawn[:, 1]], axis=0) >= rate
+        return features * (tf.cast(kept, features.dtype) / (1 - rate))[:, tf.newaxis, tf.newaxis]
 
     def _terms(self, batch: Dict[str, tf.Tensor]
                ) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
@@ -262,7 +272,9 @@ class Trainer:
                 collection.images_at(batch['image'], self.config))
         saliency = None
         if self.config.data.saliency is not None:
-            saliency = geometry.upsample(batch['saliency'][..., tf.newaxis], size)[..., 0]
+            found = batch['agreed_saliency' if 'agreed_saliency' in batch else 'saliency']
+            found = tf.cast(found, tf.float32)[..., tf.newaxis]
+            saliency = geometry.upsample(found, size)[..., 0]
         basis = self.part_basis()
         consistency = losses.semantic_consistency_terms(reference, saliency, parts, basis)
         terms = {
@@ -302,6 +314,20 @@ class Trainer:
             found[f'{name}labels'] = serving.decode(
                 responses, size, background=self.config.decode.background)
         return found
+
+
+def _segmenter(config: config_lib.Config, reference_features: features_lib.ReferenceFeatures
+               ) -> Union[segmenter.Segmenter, feature_segmenter.FeatureSegmenter]:
+    settings, run = config.segmenter, config.run
+    if settings.backbone == 'features':
+        return feature_segmenter.FeatureSegmenter(
+            run.num_parts, reference_features, seed=run.seed)
+    if settings.weights is None and settings.backbone != 'tiny':
+        logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
+                        settings.backbone)
+    with pretrained.precision(run.precision):
+        return segmenter.Segmenter(
+            run.num_parts, backbone=settings.backbone, weights=settings.weights, seed=run.seed)
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:
