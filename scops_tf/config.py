@@ -356,11 +356,19 @@ class Decode(_Checked):
 
 @_bound
 class Evaluation(_Checked):
-    """How a run is scored; `step` picks one of the checkpoints kept, the latest where None."""
+    """How a run is scored.
+
+    Attributes:
+      step: Of one of the checkpoints kept, the latest where None.
+      batch_size: Photos at a time.
+      baselines: Whether baselines are scored beside the run.
+      precision: Of the trained network, as of the export's `--precision`.
+    """
 
     step: Optional[int] = _at_least(None, 0)
     batch_size: int = _at_least(8, 1)
     baselines: bool = True
+    precision: str = _one_of('float32', 'float32', 'bfloat16')
 
 
 @_bound

@@ -124,7 +124,8 @@ def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Predict, int, L
         loaded = predictor_lib.Predictor(export)
         return (lambda images: _decoded(loaded.predict(images)._asdict(), config),
                 loaded.metadata['step'], loaded.metadata['tap_scales'])
-    trained = checkpoints.load_part_model(config, workdir)
+    trained = checkpoints.load_part_model(
+        config, workdir, precision=config.evaluation.precision)
     return (lambda images: trained.part_model.predict(tf.constant(images)),
             trained.step, trained.tap_scales)
 
