@@ -151,8 +151,8 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     """
     foldable = config.segmenter.backbone in segmenter.RESNETS
     if precision != 'float32' and config.segmenter.backbone == 'tiny':
-        raise ValueError("`--precision` must be float32 for the backbone 'tiny'; got "
-                         f'{precision!r}.')
+        raise ValueError("`--precision`, or `Evaluation.precision`, must be float32 for the "
+                         f"backbone 'tiny'; got {precision!r}.")
     path = find(workdir, config.evaluation.step)
     if path is None:
         raise CheckpointError('`--workdir` must be the folder of a run that has saved a '

@@ -22,7 +22,7 @@ def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> n
 
     Args:
       features: f[N,h,w,C], in memory or anything that gives f[h,w,C] for the index of a photo; read
-        once per round and photo, one photo at a time.
+        twice per round, one photo at a time.
       saliency_maps: f32[N,h,w] in [0, 1].
       num_rounds: Regressions, at least 1.
 
@@ -37,7 +37,9 @@ def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> n
     if targets.shape != shape:
         raise ValueError(f'`saliency_maps` must be of shape {shape}, as the features are; got '
                          f'{targets.shape}.')
-    if not np.ptp(targets) > 0:
+    if not np.all(np.isfinite(targets)):
+        raise ValueError('`saliency_maps` must be finite; got infinite or undefined values.')
+    if np.ptp(targets) == 0:
         raise ValueError('`saliency_maps` must tell some places from others, but all values are '
                          f'{targets.flat[0]}: look at the maps, or set `Data.saliency_agreement` '
                          'to 0.')

@@ -37,3 +37,32 @@ def test_more_clusters_than_vectors_of_any_weight_are_refused():
     for count, weights in ((61, None), (0, None), (4, np.repeat([1, 0], [3, 57]))):
         with pytest.raises(ValueError, match=f'`num_clusters` must be .* got {count}'):
             clustering.cluster(_rows(), count, weights=weights)
+
+
+def test_shares_sum_to_1_and_a_centre_is_its_own():
+    centers = CENTERS.astype(np.float32)
+    vectors = np.random.default_rng(2).normal(2, 5, (2, 4, 7, 3)).astype(np.float32)
+    found = clustering.shares(vectors, centers).numpy()
+    assert found.shape == (2, 4, 7, 3) and found.min() >= 0
+    np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+    distances = np.linalg.norm(vectors[..., np.newaxis, :] - centers, axis=-1)
+    np.testing.assert_array_equal(found.argmax(axis=-1), distances.argmin(axis=-1))
+    np.testing.assert_allclose(clustering.shares(centers, centers), np.eye(3), atol=5e-3)
+
+
+def test_what_lies_half_way_is_shared_and_the_temperature_goes_with_the_centres():
+    centers = CENTERS.astype(np.float32)
+    half_way = (centers[0] + centers[1]) / 2
+    np.testing.assert_allclose(clustering.shares(half_way, centers[:2]), [0.5, 0.5], rtol=1e-5)
+    # Half the squared distances differ by a tenth of what separates the two: by the temperature.
+    nearer = half_way + (centers[1] - centers[0]) / 20
+    np.testing.assert_allclose(clustering.shares(nearer, centers[:2]),
+                               [1 / (1 + np.e), np.e / (1 + np.e)], rtol=1e-4)
+    vectors = np.random.default_rng(3).normal(2, 3, (5, 3)).astype(np.float32)
+    np.testing.assert_allclose(clustering.shares(3 * vectors + 2, 3 * centers + 2),
+                               clustering.shares(vectors, centers), atol=1e-4)
+
+
+def test_a_single_cluster_has_everything():
+    centers = CENTERS[:1].astype(np.float32)
+    np.testing.assert_array_equal(clustering.shares(_rows(), centers), np.ones((60, 1)))

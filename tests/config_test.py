@@ -45,11 +45,34 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ('x=3', ('`x`',)),
     ('Segmenter.num_views=4', ('`Segmenter.num_views`', "'head'")),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
+    ("Segmenter.backbone='features'", ('`Segmenter.trained`', "'head'")),
+    ('Segmenter.dropout=1.0', ('`Segmenter.dropout`', '[0, 0.9]', 'got 1.0')),
+    ('Features.normalisation=-0.5', ('`Features.normalisation`', '[0, 1]', 'got -0.5')),
+    ('Data.saliency_agreement=11', ('`Data.saliency_agreement`', '[0, 10]', 'got 11')),
+    ("Evaluation.precision='float16'", ('`Evaluation.precision`', "'bfloat16'", "'float16'")),
 ])
 def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
     message = _error(binding)
     assert any(part in message for part in parts[:1]), message
     assert sum(part in message for part in parts) >= min(2, len(parts)), message
+
+
+@pytest.mark.parametrize('binding', ['Data.saliency=None', "Features.cache='none'"])
+def test_maps_agree_only_where_there_are_maps_and_features_of_all_photos(binding):
+    assert config.load([], ['Data.saliency_agreement=3']).data.saliency_agreement == 3
+    assert config.load([], [binding]).data.saliency_agreement == 0
+    message = _error('Data.saliency_agreement=3', binding)
+    assert '`Data.saliency_agreement` must be 0 where' in message and 'got 3' in message
+
+
+def test_the_features_that_segment_are_those_of_the_photos_at_their_size():
+    bindings = ["Segmenter.backbone='features'", "Segmenter.trained='head'",
+                'Data.image_size=(64, 96)']
+    for size in (None, (64, 96)):
+        loaded = config.load([], [*bindings, f'Features.image_size={size}'])
+        assert loaded.segmenter.backbone == 'features'
+    message = _error(*bindings, 'Features.image_size=(96, 64)')
+    assert '`Features.image_size`' in message and '(96, 64) and (64, 96)' in message
 
 
 def test_a_wrong_line_of_a_file_is_named(tmp_path):

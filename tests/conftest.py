@@ -13,6 +13,8 @@ import pytest
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Seconds until a command counts as one that hangs: some twenty times what one takes by itself.
+PATIENCE = 600
 
 
 @pytest.fixture(scope='session')
@@ -43,6 +45,14 @@ def small(creatures) -> List[str]:
             'Losses.response_size=(32, 48)', "Optimizer.name='adam'",
             'Optimizer.learning_rate=1e-3', 'Checkpoint.every=1', 'Checkpoint.keep=50',
             'Logging.scalars_every=3', 'Logging.num_pictures=1']
+
+
+@pytest.fixture(scope='session')
+def linear() -> List[str]:
+    """Bindings on top of `small` as of the preset for a quick result: a head on the features."""
+    return ["Segmenter.backbone='features'", "Segmenter.trained='head'", 'Segmenter.num_views=2',
+            'Segmenter.dropout=0.5', 'Features.normalisation=0.75', "PartBasis.init='kmeans'",
+            'Data.saliency_agreement=2', 'Run.warmup_steps=3', 'Run.steps=8']
 
 
 @pytest.fixture(scope='session')
@@ -92,7 +102,7 @@ def run_command(start_command) -> Callable[..., subprocess.CompletedProcess]:
 
     def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess:
         process = start_command(*arguments, **options)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run

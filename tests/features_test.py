@@ -86,6 +86,37 @@ def test_a_call_is_the_scaled_raw_features(drawn):
         np.testing.assert_allclose(tap, weight * raw / rms, rtol=2e-3, atol=1e-5)
 
 
+def _normalised(exponent: float) -> features.ReferenceFeatures:
+    network = features.ReferenceFeatures(
+        'filters', layer_weights=(2.0, 1.0), normalisation=exponent)
+    network.tap_scales.assign([0.3, 5.0])
+    return network
+
+
+def test_exponents_of_the_norm_lead_from_the_vectors_as_they_are_to_their_directions():
+    raw = RNG.uniform(0.1, 4, (2, 3, 5, filters.NUM_CHANNELS[0] + filters.NUM_CHANNELS[1]))
+    vectors = _normalised(0).scale(raw).numpy()
+    factors = np.repeat([2 / 0.3, 1 / 5], filters.NUM_CHANNELS)
+    np.testing.assert_allclose(vectors, raw * factors, rtol=1e-5)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # That of a vector whose taps have the RMS that is set.
+    usual = np.sqrt(4 * filters.NUM_CHANNELS[0] + filters.NUM_CHANNELS[1])
+    for exponent in (0.25, 0.75, 1):
+        found = _normalised(exponent).scale(raw).numpy()
+        np.testing.assert_allclose(found / np.linalg.norm(found, axis=-1, keepdims=True),
+                                   vectors / lengths, rtol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=-1, keepdims=True),
+                                   lengths ** (1 - exponent) * usual ** exponent, rtol=1e-4)
+
+
+@pytest.mark.parametrize('exponent', [0.0, 0.75, 1.0])
+def test_normalised_zeros_stay_zeros_and_a_vector_of_the_usual_length_stays_as_it_is(exponent):
+    raw = np.repeat([0.3, 5.0], filters.NUM_CHANNELS) * np.array([[0.0], [1.0]])
+    found = _normalised(exponent).scale(raw).numpy()
+    np.testing.assert_array_equal(found[0], 0)
+    np.testing.assert_allclose(found[1], np.repeat([2.0, 1.0], filters.NUM_CHANNELS), rtol=1e-5)
+
+
 def test_no_gradient_reaches_photos_or_scales(drawn):
     pixels = tf.constant(photos(1, 33, 49))
     with tf.GradientTape(persistent=True) as tape:
@@ -131,6 +162,7 @@ def test_scales_of_nothing_are_an_error(drawn, batches):
     ({'network': 'alexnet'}, '`network` must be vgg19 or filters'),
     ({'layers': ('block5_conv2',)}, '`layer_weights` must hold one positive weight per tap'),
     ({'layer_weights': (1.0, 0.0)}, '`layer_weights` must hold one positive weight per tap'),
+    ({'normalisation': 1.5}, r'`normalisation` must lie in \[0, 1\]; got 1.5'),
     ({'layers': ('block5_conv2', 'conv9')}, '`layers` must name different layers of VGG19'),
     ({'layers': ('block5_conv2',) * 2}, '`layers` must name different layers of VGG19')])
 def test_arguments_beyond_their_law_are_named(arguments, law):

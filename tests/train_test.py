@@ -15,7 +15,7 @@ from scops_tf import checkpoints
 
 
 def _wait_for_checkpoint(workdir: pathlib.Path, step: int, process) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 600
     path = workdir / 'checkpoints' / f'ckpt-{step}.index'
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]

@@ -1,0 +1,152 @@
+"""Laws of the segmenter that is linear in the reference features, by itself and as a run."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import (
+    checkpoints,
+    config as config_lib,
+    evaluation,
+    feature_segmenter,
+    features,
+    predictor as predictor_lib,
+    serving,
+    training_loop,
+)
+
+
+def _photos(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def network() -> feature_segmenter.FeatureSegmenter:
+    reference = features.ReferenceFeatures('filters', normalisation=0.75)
+    reference.tap_scales.assign([0.5, 2.0])
+    return feature_segmenter.FeatureSegmenter(3, reference, seed=1)
+
+
+def test_part_logits_are_one_linear_map_of_the_scaled_features(network):
+    photos = tf.constant(_photos(33, 49), tf.float32) / 255
+    network.head.bias.assign([0.5, -1.0, 0.25, 2.0])
+    found = network(photos)
+    assert found.dtype == tf.float32
+    assert found.shape == (2, *network.feature_shape((33, 49))[:2], 4)
+    kernel, bias = (weights.numpy() for weights in network.head_variables)
+    expected = network.reference_features(photos).numpy() @ kernel[0, 0] + bias
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(network(photos, training=True), found)
+
+
+def test_only_the_head_is_trained(network):
+    assert network.backbone_variables == []
+    assert [variable.shape for variable in network.head_variables] == [
+        (1, 1, network.reference_features.num_channels, 4), (4,)]
+    photos = tf.constant(_photos(33, 49), tf.float32) / 255
+    with tf.GradientTape() as tape:
+        tape.watch([photos, network.reference_features.tap_scales])
+        total = tf.reduce_sum(network(photos) ** 2)
+    gradients = tape.gradient(total, [photos, network.reference_features.tap_scales,
+                                      *network.head_variables])
+    assert gradients[:2] == [None, None]
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients[2:])
+
+
+def test_the_head_starts_small_and_by_its_seed(network):
+    def kernel(seed: int) -> np.ndarray:
+        return feature_segmenter.FeatureSegmenter(
+            3, network.reference_features, seed=seed).head.kernel.numpy()
+
+    np.testing.assert_array_equal(kernel(1), network.head.kernel)
+    assert (kernel(2) != kernel(1)).any()
+    assert kernel(1).std() == pytest.approx(0.01, rel=0.3)
+
+
+def test_no_parts_are_refused(network):
+    with pytest.raises(ValueError, match='`num_parts` must be at least 1; got 0'):
+        feature_segmenter.FeatureSegmenter(0, network.reference_features)
+
+
+# A run.
+
+
+@pytest.fixture(scope='module')
+def config(small, linear) -> config_lib.Config:
+    return config_lib.load([], [*small, *linear])
+
+
+@pytest.fixture(scope='module')
+def workdir(config, tmp_path_factory) -> pathlib.Path:
+    """Folder of a run that trained to its end."""
+    folder = tmp_path_factory.mktemp('runs') / 'linear'
+    training_loop.train(config, str(folder))
+    return folder
+
+
+def _variables(workdir: pathlib.Path, step: int) -> dict:
+    reader = tf.train.load_checkpoint(checkpoints.find(str(workdir), step))
+    # How often the run was saved is no part of the training.
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name != '_CHECKPOINTABLE_OBJECT_GRAPH' and not name.startswith('save_counter')}
+
+
+def test_head_and_basis_are_trained_and_the_scales_stay(workdir):
+    start, warm, end = (_variables(workdir, step) for step in (0, 3, 8))
+    kernel, basis, scales = (f'model/{name}/.ATTRIBUTES/VARIABLE_VALUE' for name in (
+        'segmenter/head/kernel', 'part_basis/raw', 'tap_scales'))
+    assert np.abs(warm[kernel] - start[kernel]).max() > 1e-3
+    assert np.abs(end[kernel] - warm[kernel]).max() > 1e-3
+    np.testing.assert_array_equal(warm[basis], start[basis])
+    assert (end[basis] != start[basis]).any()
+    np.testing.assert_array_equal(end[scales], start[scales])
+    assert (start[scales] != 1).all()
+
+
+@pytest.mark.parametrize('step', [2, 5], ids=['in the warm-up', 'after it'])
+def test_a_continued_run_has_the_variables_of_one_never_stopped(
+        config, workdir, tmp_path, step):
+    continued = tmp_path / 'run'
+    shutil.copytree(workdir, continued)
+    for path in (continued / 'checkpoints').glob('ckpt-*'):
+        if int(path.name.split('-')[1].split('.')[0]) > step:
+            path.unlink()
+    assert checkpoints.latest_step(str(continued)) == step
+    training_loop.train(config, str(continued))
+    whole, again = _variables(workdir, 8), _variables(continued, 8)
+    assert whole.keys() == again.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+def test_an_export_predicts_as_the_trained_model(config, workdir, tmp_path):
+    trained = checkpoints.load_part_model(config, str(workdir))
+    assert trained.step == 8 and min(trained.tap_scales) > 0
+    export = str(tmp_path / 'export')
+    serving.export(trained.part_model, export, metadata={'step': trained.step})
+    # Photos of another size than the training's.
+    photos = _photos(50, 110)
+    found = predictor_lib.Predictor(export).predict(photos)
+    assert found.labels.shape == (2, 50, 110) and found.part_responses.shape == (2, 64, 96, 4)
+    np.testing.assert_allclose(found.part_responses.sum(axis=-1), 1, rtol=1e-4)
+    expected = trained.part_model.predict(tf.constant(photos))
+    np.testing.assert_allclose(found.part_responses, expected['part_responses'], atol=1e-5)
+    kernel = _variables(workdir, 8)['model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE']
+    assert any(np.array_equal(variable, kernel) for variable in trained.part_model.variables)
+
+
+def test_its_scores_are_those_of_its_checkpoint(config, workdir, tmp_path):
+    folder = tmp_path / 'run'
+    shutil.copytree(workdir, folder)
+    evaluation.evaluate(config, str(folder))
+    scores = json.loads((folder / 'eval' / 'scores.json').read_text(encoding='utf-8'))
+    assert scores['step'] == 8
+    assert {'this run', 'k-means on the same features'} <= scores['scores'].keys()
+    assert all(np.isfinite(value) for value in scores['scores']['this run'].values())
+    assert os.path.exists(folder / 'eval' / 'index.html')
