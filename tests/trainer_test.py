@@ -258,3 +258,62 @@ def test_random_weights_are_warned_of_where_they_are_trained_on(build, small_res
     caplog.clear()
     build()
     assert 'random weights' not in caplog.text
+
+
+# The head on fewer channels.
+
+
+@pytest.fixture(scope='module')
+def dropping(build) -> trainer_lib.Trainer:
+    return build('Segmenter.dropout=0.25')
+
+
+def _kept(trainer: trainer_lib.Trainer, num_channels: int = 4000) -> np.ndarray:
+    """f32[photos + views,h,w,C]. What is left of ones."""
+    return trainer._without_some_channels(tf.ones((4, 2, 3, num_channels))).numpy()
+
+
+def test_whole_channels_are_dropped_others_for_each_photo_and_view(dropping):
+    kept = _kept(dropping)
+    np.testing.assert_array_equal(kept, np.broadcast_to(kept[:, :1, :1], kept.shape))
+    rows = kept[:, 0, 0]
+    assert set(rows.ravel()) == {np.float32(0), np.float32(1 / 0.75)}
+    for one in range(4):
+        for other in range(one):
+            # Of independent draws 2 * 0.25 * 0.75 differ.
+            assert np.mean(rows[one] != rows[other]) == pytest.approx(0.375, abs=0.05)
+
+
+def test_dropped_features_are_on_average_what_they_are(dropping):
+    np.testing.assert_allclose(_kept(dropping).mean(axis=(1, 2, 3)), 1, atol=0.04)
+
+
+def test_channels_are_dropped_by_seed_and_step(dropping, build):
+    step = int(dropping.step)
+    first = _kept(dropping)
+    np.testing.assert_array_equal(_kept(dropping), first)
+    dropping.step.assign(step + 1)
+    assert (_kept(dropping) != first).any()
+    dropping.step.assign(step)
+    again = build('Segmenter.dropout=0.25')
+    again.step.assign(step)
+    np.testing.assert_array_equal(_kept(again), first)
+    other = build('Segmenter.dropout=0.25', 'Run.seed=1')
+    other.step.assign(step)
+    assert (_kept(other) != first).any()
+
+
+def test_without_dropout_features_are_left_alone(trainer):
+    features = tf.random.stateless_uniform((4, 2, 3, 7), [0, 1])
+    np.testing.assert_array_equal(trainer._without_some_channels(features), features)
+
+
+def test_only_training_goes_without_some_channels(dropping, trainer):
+    dropping.segmenter.head.set_weights(trainer.segmenter.head.get_weights())
+    for own, others in zip(dropping.segmenter.backbone.variables,
+                           trainer.segmenter.backbone.variables):
+        own.assign(others)
+    dropping.step.assign(trainer.step)
+    image = _batch()['image']
+    expected, found = trainer.pictures(image), dropping.pictures(image)
+    np.testing.assert_allclose(found['part_responses'], expected['part_responses'], atol=1e-6)
