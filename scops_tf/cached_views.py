@@ -40,7 +40,8 @@ def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str
       caches: Folder of caches on disk.
 
     Returns:
-      `backbone_features`, `view_features` and the fields of `warp.Transform` with `view_` before
+      `backbone_features` (unless they are the cached reference features), `view_features` and the
+      fields of `warp.Transform` with `view_` before
       their names: what `pipeline.training_batches` takes as arrays.
 
     Raises:
@@ -80,9 +81,11 @@ def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str
     folder = feature_cache.place(
         (len(store) * (1 + count), *row), caches, cache=config.features.cache,
         limit_gib=config.features.cache_limit_gib)
-    photo_features = feature_cache.filled(
-        (len(store), *row), of_photos, key=f'{key}-photos', folder=folder,
-        description='Backbone features of photos')
+    arrays: Dict[str, Any] = {}
+    if config.segmenter.backbone != 'features' or config.features.cache == 'none':
+        arrays['backbone_features'] = feature_cache.filled(
+            (len(store), *row), of_photos, key=f'{key}-photos', folder=folder,
+            description='Backbone features of photos')
     view_features = feature_cache.filled(
         (len(store) * count, *row), of_views, key=f'{key}-views', folder=folder, batch_size=count,
         description='Backbone features of views')
@@ -90,9 +93,9 @@ def views(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, caches: str
     rows = {'view_features': view_features}
     for name in warp.Transform._fields:
         rows[f'view_{name}'] = np.concatenate([getattr(transform, name) for transform in drawn])
-    return {'backbone_features': photo_features,
-            **{name: DrawnViews(values, num_views=count, seed=seed)
-               for name, values in rows.items()}}
+    arrays.update({name: DrawnViews(values, num_views=count, seed=seed)
+                   for name, values in rows.items()})
+    return arrays
 
 
 def _reference(trainer: trainer_lib.Trainer) -> Dict[str, Any]:

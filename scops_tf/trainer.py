@@ -154,7 +154,8 @@ class Trainer:
         Args:
           batch: `image` u8[B,H,W,3], `saliency` f32[B,H,W], and where they are cached
             `reference_features` f16[B,h,w,C] and `agreed_saliency` f16[B,h,w], which takes the
-            place of `saliency`; with cached views also `backbone_features` and
+            place of `saliency`; with cached views also `backbone_features` (unless
+            they are the reference features) and
             `view_features` f16[B,h,w,D] and the fields of the views' spatial transforms,
             `view_matrix` and `view_displacements`. Where replicas share it, their parts, as
             distributed by the strategy.
@@ -228,8 +229,12 @@ class Trainer:
         if 'view_features' in batch:
             transform = warp.Transform(*(batch[f'view_{name}']
                                          for name in warp.Transform._fields))
-            inputs = tf.concat([batch['backbone_features'], batch['view_features']], axis=0)
-            features = tf.cast(inputs, tf.float32)
+            if 'backbone_features' in batch:
+                photo_features = tf.cast(batch['backbone_features'], tf.float32)
+            else:
+                photo_features = self.reference_features.scale(batch['reference_features'])
+            view_features = tf.cast(batch['view_features'], tf.float32)
+            features = tf.concat([photo_features, view_features], axis=0)
         else:
             images = tf.cast(batch['image'], tf.float32) / 255.0
             view, transform = self.view(images, self.seed(0))
