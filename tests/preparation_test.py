@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import collection, factorization, preparation, trainer as trainer_lib
+from scops_tf import (
+    collection,
+    collection_saliency,
+    factorization,
+    preparation,
+    trainer as trainer_lib,
+)
 
 SIZE = (64, 96)
 
@@ -81,3 +87,51 @@ def test_warm_up_targets_are_responses_inside_the_saliency_maps(trainer, store):
     maps = collection.saliency_at(trainer.config, store, np.arange(len(store)), size)
     np.testing.assert_array_equal(targets[maps == 0][:, 1:], 0)
     assert targets[maps == 1][:, 1:].sum(axis=-1).mean() > 0.5
+
+
+@pytest.fixture(scope='module')
+def agreeing(load, store, linear, tmp_path_factory):
+    """A trainer whose basis is of centroids, whose saliency agrees, and what it is given."""
+    trainer = trainer_lib.Trainer(load(*linear))
+    prepared = preparation.prepare(
+        trainer, store, str(tmp_path_factory.mktemp('run')), fresh=True)
+    return trainer, prepared
+
+
+def test_agreed_saliency_is_of_the_photos_of_a_batch_at_the_size_of_the_features(
+        agreeing, trainer, store, tmp_path):
+    config, prepared = agreeing[0].config, agreeing[1]
+    maps = prepared.arrays['agreed_saliency']
+    size = agreeing[0].reference_features.shape(SIZE)[:2]
+    assert maps.dtype == np.float16 and maps.shape == (len(store), *size)
+    own = collection.saliency_at(config, store, np.arange(len(store)), size)
+    features = agreeing[0].reference_features.scale(prepared.arrays['reference_features'])
+    expected = collection_saliency.agree(features.numpy(), own, num_rounds=2)
+    np.testing.assert_allclose(maps, expected, atol=0.02)
+    for batch in _first(prepared, 0, 2):
+        np.testing.assert_array_equal(batch['agreed_saliency'], maps[batch['index']])
+    batch, = _first(preparation.prepare(trainer, store, str(tmp_path), fresh=False), 0, 1)
+    assert 'agreed_saliency' not in batch and 'saliency' in batch
+
+
+def test_warm_up_targets_of_centroids_are_their_shares_of_the_agreed_saliency(agreeing, store):
+    trainer, prepared = agreeing
+    targets = prepared.arrays['warmup_target'].astype(np.float32)
+    agreed = prepared.arrays['agreed_saliency'].astype(np.float32)
+    np.testing.assert_allclose(targets.sum(axis=-1), 1, atol=2e-3)
+    np.testing.assert_allclose(targets[..., 0], 1 - agreed, atol=2e-3)
+    features = trainer.reference_features.scale(prepared.arrays['reference_features']).numpy()
+    distances = np.linalg.norm(
+        features[..., np.newaxis, :] - trainer.part_basis().numpy(), axis=-1)
+    nearest, second = np.sort(distances, axis=-1)[..., :2].transpose(3, 0, 1, 2)
+    clear = (agreed > 0.1) & (second > 1.1 * nearest)
+    assert clear.mean() > 0.05
+    np.testing.assert_array_equal(targets[clear][:, 1:].argmax(axis=-1),
+                                  distances[clear].argmin(axis=-1))
+
+
+def test_without_saliency_the_shares_of_centroids_are_everywhere(load, store, tmp_path):
+    trainer = trainer_lib.Trainer(load('Data.saliency=None', "PartBasis.init='kmeans'"))
+    prepared = preparation.prepare(trainer, store, str(tmp_path), fresh=True)
+    targets = prepared.arrays['warmup_target']
+    np.testing.assert_allclose(targets[..., 0], 0, atol=2e-3)
