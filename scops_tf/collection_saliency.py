@@ -1,7 +1,7 @@
 """Saliency maps that agree over a collection: what its photos' maps have in common (§3.5)."""
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Iterator, Tuple
 
 import numpy as np
 import tqdm
@@ -22,7 +22,7 @@ def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> n
 
     Args:
       features: f[N,h,w,C], in memory or anything that gives f[h,w,C] for the index of a photo; read
-        twice per round, one photo at a time.
+        one photo at a time, once and twice more in each round.
       saliency_maps: f32[N,h,w] in [0, 1].
       num_rounds: Regressions, at least 1.
 
@@ -43,31 +43,48 @@ def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> n
         raise ValueError('`saliency_maps` must tell some places from others, but all values are '
                          f'{targets.flat[0]}: look at the maps, or set `Data.saliency_agreement` '
                          'to 0.')
-    share = targets.mean()
+    share, ridge = targets.mean(), _Ridge(features)
     for _ in range(num_rounds):
-        weights, offset = _ridge(features, targets)
-        predicted = np.stack([np.asarray(features[index], np.float32) @ weights + offset
-                              for index in range(len(targets))])
+        predicted = ridge.predict(*ridge.fit(targets))
         threshold = np.quantile(predicted, 1 - share)
         targets = 1 / (1 + np.exp((threshold - predicted) / _TEMPERATURE))
     return targets.astype(np.float32)
 
 
-def _ridge(features: Any, targets: np.ndarray) -> Tuple[np.ndarray, float]:
-    """Weights f32[C] and offset of the ridge regression of targets f32[N,h,w] on the features."""
-    num_channels = features.shape[-1]
-    gram = np.zeros((num_channels, num_channels))
-    moments, products, count = np.zeros(num_channels), np.zeros(num_channels), targets.size
-    for index in tqdm.tqdm(range(len(targets)), desc='Agreeing on saliency', unit='photo'):
-        rows = np.asarray(features[index], np.float32).reshape(-1, num_channels)
-        gram += rows.T @ rows
-        moments += rows.sum(axis=0, dtype=np.float64)
-        products += rows.T @ targets[index].reshape(-1)
-    if not np.all(np.isfinite(gram)):
-        raise ValueError('`features` must be finite; got infinite or undefined values.')
-    mean, mean_target = moments / count, targets.mean(dtype=np.float64)
-    covariance = gram - count * np.outer(mean, mean)
-    penalty = _RIDGE * np.trace(covariance) / num_channels
-    weights = np.linalg.solve(covariance + penalty * np.eye(num_channels),
-                              products - count * mean * mean_target)
-    return weights.astype(np.float32), float(mean_target - mean @ weights)
+class _Ridge:
+    """Ridge regression of maps on features [N,h,w,C], of which one photo's are in memory."""
+
+    def __init__(self, features: Any) -> None:
+        self._features = features
+        num_photos, *grid, num_channels = features.shape
+        count = num_photos * grid[0] * grid[1]
+        gram, self._mean = np.zeros((num_channels, num_channels)), np.zeros(num_channels)
+        for _, rows in self._photos('Agreeing on saliency: features'):
+            gram += rows.T @ rows
+            self._mean += rows.sum(axis=0, dtype=np.float64) / count
+        if not np.all(np.isfinite(gram)):
+            raise ValueError('`features` must be finite; got infinite or undefined values.')
+        covariance = gram - count * np.outer(self._mean, self._mean)
+        penalty = _RIDGE * np.trace(covariance) / num_channels
+        self._penalised = covariance + penalty * np.eye(num_channels)
+
+    def _photos(self, description: str) -> Iterator[Tuple[int, np.ndarray]]:
+        """Index of each photo and its feature vectors f32[h*w,C]."""
+        num_photos, *_, num_channels = self._features.shape
+        for index in tqdm.tqdm(range(num_photos), desc=description, unit='photo'):
+            yield index, np.asarray(self._features[index], np.float32).reshape(-1, num_channels)
+
+    def fit(self, targets: np.ndarray) -> Tuple[np.ndarray, float]:
+        """Weights f32[C] and offset for targets f32[N,h,w]."""
+        mean = targets.mean(dtype=np.float64)
+        products = sum(rows.T @ (targets[index].reshape(-1) - np.float32(mean))
+                       for index, rows in self._photos('Agreeing on saliency: fit'))
+        weights = np.linalg.solve(self._penalised, products.astype(np.float64))
+        return weights.astype(np.float32), float(mean - self._mean @ weights)
+
+    def predict(self, weights: np.ndarray, offset: float) -> np.ndarray:
+        """f32[N,h,w]."""
+        found = np.empty(self._features.shape[:3], np.float32)
+        for index, rows in self._photos('Agreeing on saliency: maps'):
+            found[index] = (rows @ weights + np.float32(offset)).reshape(found.shape[1:])
+        return found
