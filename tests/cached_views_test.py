@@ -79,3 +79,24 @@ def test_the_views_of_a_photo_take_turns_at_random():
     np.testing.assert_array_equal(views(7, indices, slice(1, 2)), drawn[7][1:])
     others = cached_views.DrawnViews(np.arange(12), num_views=3, seed=1)
     assert any((others(step, indices, slice(None)) != drawn[step]).any() for step in range(30))
+
+
+def test_views_of_reference_features_are_kept_under_all_that_they_depend_on(
+        load, store, linear, tmp_path):
+    def views(scales, *bindings) -> None:
+        trainer = trainer_lib.Trainer(load(*linear, "Features.cache='disk'", *bindings))
+        trainer.reference_features.tap_scales.assign(scales)
+        found = cached_views.views(trainer, store, str(tmp_path))
+        assert 'view_features' in found
+        # Those of the photos are the reference features, which are cached already.
+        assert 'backbone_features' not in found
+
+    views([1.0, 1.0])
+    kept = {path.name for path in tmp_path.iterdir()}
+    views([1.0, 1.0])
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    for number, (scales, *bindings) in enumerate([
+            ([1.0, 2.0],), ([1.0, 1.0], 'Features.normalisation=0.5'),
+            ([1.0, 1.0], 'Features.layer_weights=(2.0, 1.0)')]):
+        views(scales, *bindings)
+        assert len(list(tmp_path.glob('*.npy'))) == number + 2

@@ -1,6 +1,7 @@
 """Laws of what is computed once before the first step."""
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 
@@ -79,7 +80,8 @@ def test_all_places_of_the_cache_give_the_same_start(load, store, trainer, tmp_p
 
 def test_warm_up_targets_are_responses_inside_the_saliency_maps(trainer, store):
     read = collection.reader(trainer.config, trainer.reference_features, store)
-    targets = preparation.warmup_targets(trainer, store, read).astype(np.float32)
+    maps_of = functools.partial(collection.saliency_at, trainer.config, store)
+    targets = preparation.warmup_targets(trainer, store, read, maps_of).astype(np.float32)
     size = trainer.reference_features.shape(SIZE)[:2]
     assert targets.shape == (len(store), *size, 4)
     np.testing.assert_allclose(targets.sum(axis=-1), 1, atol=2e-3)

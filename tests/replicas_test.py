@@ -21,7 +21,7 @@ TASK = {'cluster': {'worker': ['localhost:1', 'localhost:2']},
 WHOLE_NETWORK = ["Optimizer.name='sgd'", 'Optimizer.learning_rate=0.02',
                  'Optimizer.clip_norm=1.0', "Features.cache='none'"]
 CACHED_VIEWS = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
-                "Segmenter.trained='head'", 'Segmenter.num_views=3']
+                "Segmenter.trained='head'", 'Segmenter.num_views=3', 'Segmenter.dropout=0.3']
 
 
 # One replica.
@@ -189,9 +189,12 @@ def test_a_worker_is_killed_and_started_again_and_the_training_ends_as_one_never
     whole, interrupted = _variables(trained_run, 40), _variables(workdir, 40)
     assert whole.keys() == interrupted.keys()
     start_of_it = _variables(workdir, 0)
-    # Forty steps of Adam enlarge what two replicas and one round differently.
+    # Forty steps of Adam enlarge what two replicas and one round differently, the more the smaller
+    # the gradient; one step too many or too few is more than 2 % of all that is moved.
     for name, value in whole.items():
-        np.testing.assert_allclose(interrupted[name], value, rtol=0, atol=1e-4, err_msg=name)
+        difference = np.linalg.norm(interrupted[name] - value)
+        moved = np.linalg.norm(value - start_of_it[name])
+        assert difference <= 0.01 * moved + 1e-6 * np.linalg.norm(value), name
     kernel = 'model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE'
     assert np.abs(whole[kernel] - start_of_it[kernel]).max() > 0.01
     # The chief alone has written; each of its two tries has one file of events.

@@ -317,3 +317,22 @@ def test_only_training_goes_without_some_channels(dropping, trainer):
     image = _batch()['image']
     expected, found = trainer.pictures(image), dropping.pictures(image)
     np.testing.assert_allclose(found['part_responses'], expected['part_responses'], atol=1e-6)
+
+
+# Saliency that agrees over the collection.
+
+
+def test_agreed_saliency_takes_the_place_of_the_photos_own(build, eager):
+    batch = _batch()
+    agreed = tf.cast(batch['saliency'][:, ::4, ::4], tf.float16)
+
+    def loss(**more) -> float:
+        # Of a new trainer, so that all are asked for the same step of the same weights.
+        trainer = build()
+        return float(trainer.train_step({**batch, **more})['loss/semantic_consistency'])
+
+    found = loss(agreed_saliency=agreed)
+    assert loss(agreed_saliency=agreed, saliency=batch['saliency'] / 2) == pytest.approx(
+        found, rel=1e-6)
+    assert loss(agreed_saliency=agreed / 2) != pytest.approx(found, rel=1e-3)
+    assert loss() != pytest.approx(found, rel=1e-5)
