@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -46,30 +46,34 @@ def folder_of(workdir: str) -> str:
     return os.path.join(workdir, FOLDER)
 
 
+def kept(workdir: str) -> Dict[int, str]:
+    """The checkpoints of a run that are there, by their step, the latest last."""
+    state = tf.train.get_checkpoint_state(folder_of(workdir))
+    listed = state.all_model_checkpoint_paths if state else ()
+    # One may have been removed by hand, for being damaged say; the one before it serves then.
+    return {int(path.rsplit('-', 1)[-1]): path for path in listed
+            if os.path.exists(f'{path}.index')}
+
+
 def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
     """The checkpoint of `step`, or the latest one that is there; None if the run has none at all.
 
     Raises:
       CheckpointError: If there is none of `step`.
     """
-    state = tf.train.get_checkpoint_state(folder_of(workdir))
-    listed = state.all_model_checkpoint_paths if state else ()
-    # One may have been removed by hand, for being damaged say; the one before it serves then.
-    paths = [path for path in listed if os.path.exists(f'{path}.index')]
+    found = kept(workdir)
     if step is None:
-        return paths[-1] if paths else None
-    steps = [path.rsplit('-', 1)[-1] for path in paths]
-    if str(step) not in steps:
+        return list(found.values())[-1] if found else None
+    if step not in found:
         raise CheckpointError(
             f'`Evaluation.step` must be that of a checkpoint in {folder_of(workdir)!r}, which has '
-            f'{", ".join(steps) or "none"}; got {step}.')
-    return paths[steps.index(str(step))]
+            f'{", ".join(map(str, found)) or "none"}; got {step}.')
+    return found[step]
 
 
 def latest_step(workdir: str) -> int:
     """Step of the latest checkpoint of a run, -1 where it has none."""
-    path = find(workdir)
-    return -1 if path is None else int(path.rsplit('-', 1)[-1])
+    return list(kept(workdir) or [-1])[-1]
 
 
 def save(manager: tf.train.CheckpointManager, step: int) -> str:

@@ -22,7 +22,7 @@ def define_config_flags() -> None:
     """Defines `--gin_file`, `--gin_param`, `--workdir` and `--seed`."""
     flags.DEFINE_multi_string('gin_file', [], 'Gin file; may be repeated, later ones override '
                               'earlier ones.')
-    _define_gin_param()
+    define_gin_param()
     flags.DEFINE_string('workdir', None, 'Folder of the run; below `runs/`, named after the last '
                         'gin file, where not given.')
     flags.DEFINE_integer('seed', None, 'Seed of every random draw; overrides Run.seed.',
@@ -31,11 +31,12 @@ def define_config_flags() -> None:
 
 def define_run_flags() -> None:
     """Defines `--gin_param` and `--workdir`, of the commands on a trained run."""
-    _define_gin_param()
+    define_gin_param()
     flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 
 
-def _define_gin_param() -> None:
+def define_gin_param() -> None:
+    """Defines `--gin_param`."""
     flags.DEFINE_multi_string('gin_param', [], 'Binding such as Run.steps=200; may be repeated.')
 
 

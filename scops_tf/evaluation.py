@@ -32,7 +32,8 @@ from scops_tf import (
 from scops_tf.baselines import system
 from scops_tf.datasets import pipeline
 
-_OURS = 'this run'
+# Its name among the systems that are scored.
+OURS = 'this run'
 _REFINED = 'this run, dense CRF'
 
 # From photos u8[B,H,W,3] to the outputs of `serving.PartModel.predict`.
@@ -69,7 +70,7 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         dataset, _split(fit_store), _split(test_store), config.data.image_size)
     num_parts, seed = config.run.num_parts, config.run.seed
 
-    systems: Dict[str, Tuple[Predict, str]] = {_OURS: (predict, _OURS)}
+    systems: Dict[str, Tuple[Predict, str]] = {OURS: (predict, OURS)}
     if config.evaluation.baselines:
         chosen = [dataset.train[index] for index in collection.spread(len(dataset.train))]
         observed = system.observe('kmeans', config, chosen, workdir, tap_scales=tap_scales)
@@ -83,16 +84,16 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
                            for store, split in ((fit_store, 'fit'), (test_store, 'test')))
         methods[name] = protocol.scores(num_parts, *maps[name])
     if with_crf:
-        methods[_REFINED] = protocol.scores(num_parts, maps[_OURS][0], _part_maps(
+        methods[_REFINED] = protocol.scores(num_parts, maps[OURS][0], _part_maps(
             lambda images: _refined(predict, images, config), test_store, config, _REFINED))
     rows = {name: scores.values for name, scores in methods.items()}
     if config.evaluation.baselines:
         constant = protocols.position_maps(
             num_parts, (len(fit_store or ()), len(test_store)), config.data.image_size, seed=seed)
         rows['k-means on pixel positions'] = protocol.scores(num_parts, *constant).values
-        rows.update(protocol.trivial(*maps[_OURS], seed=seed))
+        rows.update(protocol.trivial(*maps[OURS], seed=seed))
 
-    ours = methods[_OURS]
+    ours = methods[OURS]
     scores = {
         'protocol': protocol.name, 'dataset': dataset.name, 'system': config.run.system,
         'step': step, 'seed': seed,
@@ -102,13 +103,13 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         'intervals_95': ours.intervals, 'notes': [*dataset.notes, *ours.notes]}
     if other:
         scores['consistency'] = _consistency(
-            maps[_OURS][1], num_parts, test_store, other, other_workdir)
+            maps[OURS][1], num_parts, test_store, other, other_workdir)
     folder, text = os.path.join(workdir, 'eval'), json.dumps(scores, indent=2)
     files.write(os.path.join(folder, f'scores_{step}.json'), text.encode())
     if config.evaluation.step is None:
         files.write(os.path.join(folder, 'scores.json'), text.encode())
         files.write(os.path.join(folder, 'scores.csv'), _csv(rows))
-        _page(folder, config, scores, ours.directions, test_store, maps[_OURS][1], predict)
+        _page(folder, config, scores, ours.directions, test_store, maps[OURS][1], predict)
     # In the form that is hashed: `sha256sum` of the file gives the number printed.
     names = sorted(record.name for record in test_store.records)
     files.write(os.path.join(folder, 'test_photos.txt'),
@@ -196,13 +197,13 @@ def _print(scores: Dict[str, Any]) -> None:
     print(f'Protocol {scores["protocol"]}, step {scores["step"]}, seed {scores["seed"]}: '
           f'{counts}; per cent.')
     print(f'SHA-256 of the sorted names of the test photos: {scores["image_list_sha256"]}')
-    columns = list(scores['scores'][_OURS])
+    columns = list(scores['scores'][OURS])
     width = max(map(len, scores['scores']))
     for name in columns:
         print(f'\n{name}')
         for method, values in scores['scores'].items():
             if name in values:
-                interval = scores['intervals_95'].get(name) if method == _OURS else None
+                interval = scores['intervals_95'].get(name) if method == OURS else None
                 between = '' if interval is None else '  (95 %: {:.2f} to {:.2f})'.format(*interval)
                 print(f'  {method:{width}}  {values[name]:6.2f}{between}')
     if 'consistency' in scores:
@@ -228,7 +229,7 @@ def _page(folder: str, config: config_lib.Config, scores: Dict[str, Any],
             overlays.append((visualize.parts_picture(
                 image, found.labels[index], found.centers[index], found.presence[index],
                 cell_size=(256, 256)), store.records[index].name))
-    columns = list(scores['scores'][_OURS])
+    columns = list(scores['scores'][OURS])
     table = report.ScoreTable(
         scores['protocol'], scores['counts'], [(name, directions[name]) for name in columns],
         [(method, [values.get(name) for name in columns])
@@ -246,7 +247,7 @@ def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
     for path in glob.glob(os.path.join(glob.escape(folder), 'scores_*.json')):
         with open(path, encoding='utf-8') as file:
             scores = json.load(file)
-        for name, value in scores['scores'][_OURS].items():
+        for name, value in scores['scores'][OURS].items():
             points.setdefault(name, []).append((scores['step'], value))
     return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items()
             if len(values) > 1}

@@ -1,0 +1,51 @@
+"""Compares checkpoints without labels: `python -m scops_tf.select --workdirs=runs/a,runs/b`.
+
+Prints a table, the best first, and writes it to `--output`: how well parts move with the photo, how
+well they reconstruct its features, and how far runs agree, all on training photos; see
+`scops_tf.selection`. `--steps=all` compares all checkpoints that the runs have kept.
+
+With `--correlate` the scores are compared with those that `scops_tf.evaluate` has written of the
+same checkpoints, which tells whether they can be relied on.
+"""
+from __future__ import annotations
+
+import json
+import os
+from typing import List
+
+from absl import flags
+
+from scops_tf import command, files
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: List[str]) -> None:
+    """Scores the checkpoints, prints the table and writes it."""
+    command.require_no_arguments(argv)
+    everything = FLAGS.steps == ['all']
+    if not everything and not all(step.strip().isdecimal() for step in FLAGS.steps or ()):
+        raise command.CommandError("`--steps` must be 'all' or numbers such as 300,600; got "
+                                   f'{",".join(FLAGS.steps)!r}.')
+    files.require_writable(os.path.dirname(FLAGS.output) or '.')
+    from scops_tf import selection  # TensorFlow's start takes seconds.
+
+    result = selection.select(
+        FLAGS.workdirs, steps=None if everything else list(map(int, FLAGS.steps or ())),
+        all_steps=everything, max_photos=FLAGS.max_photos, gin_params=FLAGS.gin_param,
+        correlate=FLAGS.correlate)
+    files.write(FLAGS.output, f'{json.dumps(result, indent=2, allow_nan=False)}\n'.encode())
+    print(selection.render(result))
+
+
+if __name__ == '__main__':
+    command.define_gin_param()
+    flags.DEFINE_list('workdirs', None, 'Folders of trained runs of the same photos.',
+                      required=True)
+    flags.DEFINE_list('steps', None, "Steps of the checkpoints, or 'all'; the latest of each run "
+                      'where not given.')
+    flags.DEFINE_integer('max_photos', 100, 'Most training photos that are looked at.',
+                         lower_bound=1)
+    flags.DEFINE_string('output', 'selection.json', 'JSON file for the scores.')
+    flags.DEFINE_bool('correlate', False, 'Compare with the scores that evaluate has written.')
+    command.run(main)

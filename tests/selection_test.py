@@ -1,0 +1,205 @@
+"""Laws of the choice among runs without labels."""
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from scops_tf import checkpoints, evaluation, selection, warp
+
+
+def _candidate(step=1, num_parts=3, workdir='a', **scores):
+    values = {'equivariance': 50.0, 'reconstruction_error': 90.0, 'dead_parts': [],
+              'largest_share': 40.0, **scores}
+    return selection.Candidate(workdir, step, num_parts, **values)
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory, trained_run):
+    """Two copies of a trained run."""
+    folder = tmp_path_factory.mktemp('chosen')
+    return [str(shutil.copytree(trained_run, folder / name)) for name in ('first', 'second')]
+
+
+@pytest.fixture(scope='module')
+def selected(runs):
+    return selection.select(runs, steps=[0, 6, 40])
+
+
+def _by_step(result, workdir):
+    return {one['step']: one for one in result['checkpoints'] if one['workdir'] == workdir}
+
+
+def _identity(batch=1):
+    return warp.Transform(tf.eye(3, batch_shape=[batch]), tf.zeros([batch, 0, 0, 2]))
+
+
+def test_labels_that_do_not_move_under_the_identity_are_equivariant():
+    labels = np.random.default_rng(0).integers(0, 4, (2, 6, 9)).astype(np.uint8)
+    same, either = selection.equivariance_counts(labels, labels, _identity(2), num_parts=3)
+    assert same == either == np.count_nonzero(labels)
+
+
+def test_equivariance_counts_parts_of_either_and_no_common_background():
+    labels = np.array([[[0, 0, 1, 2]], [[0, 0, 0, 0]]], np.uint8).reshape(1, 2, 4)
+    view = np.array([[[0, 3, 1, 1]], [[0, 0, 0, 0]]], np.uint8).reshape(1, 2, 4)
+    assert selection.equivariance_counts(labels, view, _identity(), num_parts=3) == (1, 3)
+
+
+def test_labels_moved_by_the_transform_are_equivariant_and_unmoved_ones_are_not():
+    labels = np.zeros((1, 20, 31), np.uint8)
+    labels[0, 4:10, 5:12], labels[0, 10:14, 5:12] = 1, 2
+    shift = np.eye(3, dtype=np.float32)[np.newaxis].copy()
+    shift[0, 0, 2] = -2 * 6 / 30  # The view shows what lies 6 pixels to the left: moved right.
+    transform = warp.Transform(tf.constant(shift), tf.zeros([1, 0, 0, 2]))
+    moved = np.roll(labels, 6, axis=2)
+    same, either = selection.equivariance_counts(labels, moved, transform, num_parts=2)
+    assert same == either == 10 * 7
+    same, either = selection.equivariance_counts(labels, labels, transform, num_parts=2)
+    assert same < either / 2
+
+
+def test_the_rank_is_the_mean_over_the_criteria():
+    best = _candidate(1, equivariance=70.0, reconstruction_error=80.0, agreement_nmi=60.0)
+    middle = _candidate(2, equivariance=60.0, reconstruction_error=85.0, agreement_nmi=10.0)
+    worst = _candidate(3, equivariance=50.0, reconstruction_error=95.0, agreement_nmi=20.0)
+    assert [one.step for one in selection.rank([worst, best, middle])] == [1, 2, 3]
+    assert (best.rank_score, middle.rank_score, worst.rank_score) == pytest.approx(
+        (0, (0.5 + 0.5 + 1) / 3, (1 + 1 + 0.5) / 3))
+
+
+def test_degenerate_checkpoints_come_last_whatever_their_scores():
+    dead = _candidate(1, equivariance=99.0, dead_parts=[2])
+    flooded = _candidate(2, equivariance=98.0, largest_share=81.0)
+    sound = _candidate(3, equivariance=1.0, largest_share=79.0)
+    assert [one.step for one in selection.rank([dead, flooded, sound])] == [3, 1, 2]
+
+
+def test_runs_are_ranked_among_those_with_as_many_parts():
+    few = [_candidate(step, 3, equivariance=90.0 + step) for step in (1, 2)]
+    many = [_candidate(step, 8, equivariance=10.0 + step) for step in (1, 2)]
+    ranked = selection.rank([*many, *few])
+    assert [(one.num_parts, one.step) for one in ranked] == [(3, 2), (3, 1), (8, 2), (8, 1)]
+    assert ranked[0].rank_score == ranked[2].rank_score
+
+
+def test_copies_of_a_run_have_the_same_scores_and_agree(selected, runs):
+    first, second = (_by_step(selected, workdir) for workdir in runs)
+    assert set(first) == set(second) == {0, 6, 40}
+    for step, one in first.items():
+        assert {**one, 'workdir': None} == {**second[step], 'workdir': None}
+    assert first[40]['agreement_nmi'] == first[40]['agreement_ari'] == pytest.approx(100)
+    assert first[0]['agreement_nmi'] < 100
+    assert selected['photos'] == 6
+
+
+def test_scores_repeat_and_need_no_other_run(selected, runs):
+    alone = selection.select(runs[:1], steps=[6, 40])
+    for step, one in _by_step(alone, runs[0]).items():
+        before = _by_step(selected, runs[0])[step]
+        assert one['agreement_nmi'] is None
+        for name in ('equivariance', 'reconstruction_error', 'largest_share', 'dead_parts'):
+            assert one[name] == before[name]
+
+
+def test_a_trained_run_reconstructs_better_than_at_its_start(selected, runs):
+    scores = _by_step(selected, runs[0])
+    assert scores[40]['reconstruction_error'] < scores[0]['reconstruction_error']
+
+
+def test_the_latest_is_taken_where_no_steps_are_named_and_photos_may_be_fewer(runs):
+    result = selection.select(runs[:1], max_photos=2)
+    assert [one['step'] for one in result['checkpoints']] == [40]
+    assert result['photos'] == 2
+
+
+def test_every_checkpoint_kept_can_be_taken(trained_run):
+    assert selection._steps(str(trained_run), None, True) == sorted(
+        checkpoints.kept(str(trained_run)))
+
+
+def _write_scores(workdir, step, *, image_list='a', **values):
+    workdir.joinpath('eval').mkdir(parents=True, exist_ok=True)
+    (workdir / 'eval' / f'scores_{step}.json').write_text(json.dumps(
+        {'scores': {evaluation.OURS: values}, 'image_list_sha256': image_list}))
+
+
+def test_correlations_are_plus_one_where_both_prefer_the_same(tmp_path):
+    errors, steps = [30.0, 22.0, 25.0, 10.0], [1, 2, 3, 4]
+    group = []
+    for step, error in zip(steps, errors):
+        _write_scores(tmp_path, step, **{'landmark error': error, 'NMI': 7.0 * step % 5})
+        group.append(_candidate(step, workdir=str(tmp_path), equivariance=100 - error,
+                                reconstruction_error=error, agreement_nmi=error))
+    [found] = selection.correlations(group)
+    assert (found['checkpoints'], found['runs'], found['num_parts']) == (4, 1, 3)
+    spearman = found['spearman']
+    assert spearman['equivariance']['landmark error'] == pytest.approx(1)
+    assert spearman['reconstruction_error']['landmark error'] == pytest.approx(1)
+    assert spearman['agreement_nmi']['landmark error'] == pytest.approx(-1)
+    assert spearman['agreement_nmi']['NMI'] == pytest.approx(
+        scipy.stats.spearmanr(errors, [7.0 * step % 5 for step in steps])[0])
+    assert spearman['rank_score']['landmark error'] is None  # All of them are 0.
+    assert 'FG-ARI' not in spearman['equivariance']
+
+
+def test_scores_of_different_test_photos_are_not_compared(tmp_path):
+    group = [_candidate(step, workdir=str(tmp_path)) for step in (1, 2, 3)]
+    for one in group:
+        _write_scores(tmp_path, one.step, image_list=f'list {one.step == 2}', NMI=1.0)
+    with pytest.raises(selection.SelectionError, match='same test photos.*2 lists'):
+        selection.correlations(group)
+
+
+@pytest.mark.parametrize('options, words', [
+    ({'steps': [7777]}, '`--steps` must be .* got 7777'),
+    ({'correlate': True}, '`--correlate` must have at least three .* finds 0'),
+])
+def test_what_is_not_there_is_one_sentence(runs, options, words):
+    with pytest.raises(selection.SelectionError, match=words):
+        selection.select(runs, **options)
+
+
+def test_runs_must_be_different_and_of_the_same_photos(runs, tmp_path):
+    with pytest.raises(selection.SelectionError, match='`--workdirs` must name .* each once'):
+        selection.select([runs[0], runs[0]])
+    from scops_tf.datasets import synthetic
+
+    synthetic.write(str(tmp_path / 'others'), num_train=5, num_test=1, size=(64, 96), seed=1)
+    other = shutil.copytree(runs[0], tmp_path / 'other')
+    text = (other / 'config.gin').read_text().splitlines()
+    (other / 'config.gin').write_text('\n'.join(
+        f"Data.root = {str(tmp_path / 'others')!r}" if line.startswith('Data.root') else line
+        for line in text))
+    with pytest.raises(selection.SelectionError, match='same training photos.*(5).*(6)'):
+        selection.select([runs[0], str(other)])
+    shutil.rmtree(other / 'checkpoints')
+    with pytest.raises(selection.SelectionError, match='must name runs that have saved check'):
+        selection.select([str(other)])
+
+
+def test_the_command_prints_the_table_and_writes_it(runs, tmp_path, run_command):
+    output = tmp_path / 'made' / 'selection.json'
+    done = run_command('select', f'--workdirs={",".join(runs)}', '--steps=6,40',
+                       f'--output={output}', '--max_photos=3')
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    assert len(result['checkpoints']) == 4 and result['photos'] == 3
+    for word in (*runs, 'equivariance', 'agreement NMI', result['image_list_sha256']):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize('arguments, word', [
+    (['--steps=some'], "`--steps` must be 'all' or numbers"),
+    (['--steps=12345'], '`--steps`'),
+    (['extra'], 'must be a flag'),
+])
+def test_errors_of_the_command_are_one_line(runs, tmp_path, run_command, arguments, word):
+    done = run_command('select', f'--workdirs={runs[0]}', f'--output={tmp_path / "a.json"}',
+                       *arguments)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert word in done.stderr.strip().splitlines()[-1]
