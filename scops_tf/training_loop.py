@@ -94,7 +94,6 @@ def train(config: config_lib.Config, workdir: str) -> None:
     if checkpoints.latest_step(workdir) >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return
-    files.require_writable(workdir)
     with replicas.watched(config.run.strategy):
         # A process that waits for other workers hears no signal: it must not be asked, but ended.
         strategy = replicas.strategy(config.run.strategy)
@@ -106,6 +105,8 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
            stop: StopRequest) -> None:
     with replicas.chief_first(strategy):
         dataset = datasets.load_for(config, workdir)
+    # After the photos are found: a folder is not made for what is misspelt.
+    files.require_writable(workdir)
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
     # The chief leaves a checkpoint and full caches to the others.
