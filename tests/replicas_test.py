@@ -21,7 +21,7 @@ TASK = {'cluster': {'worker': ['localhost:1', 'localhost:2']},
 WHOLE_NETWORK = ["Optimizer.name='sgd'", 'Optimizer.learning_rate=0.02',
                  'Optimizer.clip_norm=1.0', "Features.cache='none'"]
 CACHED_VIEWS = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
-                "Segmenter.trained='head'", 'Segmenter.num_views=3', 'Segmenter.dropout=0.3']
+                "Segmenter.trained='head'", 'Segmenter.num_views=3']
 
 
 # One replica.
