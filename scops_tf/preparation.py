@@ -80,27 +80,23 @@ def prepare(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, workdir: s
         arrays['reference_features'] = features
         read = features.__getitem__
     if fresh:
-        _measure(trainer, store, read)
+        # Once: without a cache each reading is a pass of the network.
+        chosen = collection.spread(len(store))
+        raw = np.concatenate([read(part) for part in tqdm.tqdm(
+            _chunks(chosen), desc='Measuring features', unit='batch')])
+        trainer.reference_features.measure_scales(_chunks(raw))
+        logging.info('RMS of the taps of the reference features: %s.',
+                     trainer.reference_features.tap_scales.numpy())
     if config.data.saliency_agreement:
         arrays['agreed_saliency'] = _agreed_saliency(trainer, store, arrays['reference_features'])
     maps = functools.partial(_maps, config, store, arrays.get('agreed_saliency'))
     if fresh:
-        _start(trainer, store, read, maps)
+        _start(trainer, raw, maps(chosen, raw.shape[1:3]))
     if int(trainer.step.numpy()) < config.run.warmup_steps:
         arrays['warmup_target'] = warmup_targets(trainer, store, read, maps)
     if config.segmenter.num_views:
         arrays.update(cached_views.views(trainer, store, caches))
     return Prepared(store, config, arrays)
-
-
-def _measure(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, read: collection.Read
-             ) -> None:
-    """Assigns tap scales, measured over the photos."""
-    network = trainer.reference_features
-    chunks = tqdm.tqdm(_chunks(collection.spread(len(store))), desc='Measuring features',
-                       unit='batch')
-    network.measure_scales(map(read, chunks))
-    logging.info('RMS of the taps of the reference features: %s.', network.tap_scales.numpy())
 
 
 def _agreed_saliency(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, raw: np.ndarray
@@ -120,16 +116,12 @@ def _maps(config: config_lib.Config, store: pipeline.PhotoStore, agreed: Optiona
     return agreed[indices].astype(np.float32)
 
 
-def _start(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, read: collection.Read,
-           maps: Maps) -> None:
-    """Assigns the basis that training starts from."""
-    config, network = trainer.config, trainer.reference_features
-    chosen = collection.spread(len(store))
-    raw = np.concatenate([read(part) for part in _chunks(chosen)])
-    scaled = collection.ScaledFeatures(network, raw)
+def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: Optional[np.ndarray]) -> None:
+    """Assigns the basis that training starts from, of raw features and saliency maps."""
+    run = trainer.config.run
     trainer.part_basis.raw.assign(part_basis.initial_basis(
-        scaled, maps(chosen, scaled.shape[1:3]),
-        config.run.num_parts, method=config.part_basis.init, seed=config.run.seed))
+        collection.ScaledFeatures(trainer.reference_features, raw), maps, run.num_parts,
+        method=trainer.config.part_basis.init, seed=run.seed))
 
 
 def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
