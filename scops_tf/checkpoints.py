@@ -11,11 +11,10 @@ from typing import Dict, List, NamedTuple, Optional
 import tensorflow as tf
 
 from scops_tf import (
+    collection,
     config as config_lib,
     feature_segmenter,
-    features,
     folded_segmenter,
-    pretrained,
     segmenter,
     serving,
 )
@@ -163,11 +162,7 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
                               f'checkpoint; there is none in {workdir!r}.')
     step = tf.Variable(0, dtype=tf.int64)
     if config.segmenter.backbone == 'features':
-        settings = config.features
-        with pretrained.precision(precision):
-            reference_features = features.ReferenceFeatures(
-                settings.network, weights=None, layers=settings.layers,
-                layer_weights=settings.layer_weights, normalisation=settings.normalisation)
+        reference_features = collection.build_reference_network(config.features, None, precision)
         network = feature_segmenter.FeatureSegmenter(config.run.num_parts, reference_features)
         tap_scales = reference_features.tap_scales
     else:

@@ -73,9 +73,15 @@ def reference_network(config: config_lib.Config) -> features_lib.ReferenceFeatur
     settings = config.features
     if settings.network == 'vgg19' and settings.weights is None:
         logging.warning('vgg19 starts from random weights, since `Features.weights` is None.')
-    with pretrained.precision(config.run.precision):
+    return build_reference_network(settings, settings.weights, config.run.precision)
+
+
+def build_reference_network(settings: config_lib.Features, weights: Optional[str], precision: str
+                            ) -> features_lib.ReferenceFeatures:
+    """The network of the reference features with other weights, None where they are restored."""
+    with pretrained.precision(precision):
         return features_lib.ReferenceFeatures(
-            settings.network, weights=settings.weights, layers=settings.layers,
+            settings.network, weights=weights, layers=settings.layers,
             layer_weights=settings.layer_weights, normalisation=settings.normalisation)
 
 
