@@ -110,7 +110,8 @@ class Run(_Checked):
       steps: Length of the training, of the poly schedule too.
       batch_size: B photos per step; the segmenter sees 2B, each photo and its transformed view.
       seed: Of every random draw.
-      precision: Arithmetic of the networks; losses, responses and variables stay float32.
+      precision: Arithmetic of the networks; losses, responses and variables stay float32. With
+        'float16', for GPUs, comes a dynamic loss scale; see `scops_tf.loss_scale`.
       warmup_steps: First steps, in which the responses are fitted to the reference features'
         projection on the starting basis, so that training does not start from diffuse responses.
       init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
@@ -125,7 +126,7 @@ class Run(_Checked):
     steps: int = _at_least(1000, 1)
     batch_size: int = _at_least(6, 1)
     seed: int = _within(0, 0, 2**31 - 1)
-    precision: str = _one_of('float32', 'float32', 'bfloat16')
+    precision: str = _one_of('float32', 'float32', 'bfloat16', 'float16')
     warmup_steps: int = _at_least(0, 0)
     init_from: Optional[str] = None
     strategy: str = _one_of('none', 'none', 'mirrored', 'multi_worker')

@@ -22,9 +22,9 @@ class WeightsError(OSError):
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Networks built inside compute in 'float32' or 'bfloat16', with float32 variables."""
+    """Networks built inside compute in 'float32', 'bfloat16' or 'float16'; variables in float32."""
     before = tf.keras.mixed_precision.global_policy()
-    policies = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16'}
+    policies = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
     tf.keras.mixed_precision.set_global_policy(policies[name])
     try:
         yield

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
 
 from absl import logging
 import tensorflow as tf
@@ -15,6 +15,7 @@ from scops_tf import (
     features as features_lib,
     geometry,
     images as images_lib,
+    loss_scale,
     losses,
     optimization,
     part_basis,
@@ -77,12 +78,13 @@ class Trainer:
         if config.segmenter.trained == 'all':
             groups['backbone'] = self.segmenter.backbone_variables
         self._optimization = optimization.Optimization(
-            groups, run.steps, **dataclasses.asdict(config.optimizer))
+            groups, run.steps, **dataclasses.asdict(config.optimizer),
+            loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
         self._model = tf.train.Checkpoint(
             segmenter=self.segmenter, part_basis=self.part_basis,
             tap_scales=self.reference_features.tap_scales)
         self._checkpoint = tf.train.Checkpoint(
-            step=self.step, model=self._model, **self._optimization.optimizers)
+            step=self.step, model=self._model, **self._optimization.state)
 
     # Checkpoints.
 
@@ -186,19 +188,24 @@ class Trainer:
                 ) -> Dict[str, tf.Tensor]:
         """Updates groups of variables and the step; returns scalars over the whole batch."""
 
-        def of_replica(part: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        def of_replica(part: Dict[str, tf.Tensor]) -> Any:
             with tf.GradientTape() as tape:
                 scalars = objective(part)
-            norms = self._optimization.update(tape, scalars['loss/total'], groups=groups)
-            return {**replicas.mean(scalars), **norms}
+            gradients, norms = self._optimization.gradients(
+                tape, scalars['loss/total'], groups=groups)
+            return gradients, norms, replicas.mean(scalars)
+
+        def one_of_all(scalars: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+            return {name: self.strategy.experimental_local_results(value)[0]
+                    for name, value in scalars.items()}
 
         rates = self._optimization.schedule(self.step, groups=groups)
-        found = self.strategy.run(of_replica, (batch,))
-        self.step.assign_add(1)
+        gradients, norms, scalars = self.strategy.run(of_replica, (batch,))
         # The same on each replica.
-        scalars = {name: self.strategy.experimental_local_results(value)[0]
-                   for name, value in found.items()}
-        return {**scalars, **rates}
+        norms, scalars = one_of_all(norms), one_of_all(scalars)
+        scale = self._optimization.update(gradients, norms)
+        self.step.assign_add(1)
+        return {**scalars, **norms, **rates, **scale}
 
     def _weighted_terms(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
         """The loss of `train_step` with its terms and figures, of a replica's part of the batch."""

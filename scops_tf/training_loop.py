@@ -19,6 +19,7 @@ from scops_tf import (
     config as config_lib,
     datasets,
     files,
+    loss_scale,
     preparation,
     replicas,
     report,
@@ -212,16 +213,23 @@ def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start
 def require_finite(scalars: Mapping[str, Any], step: int) -> None:
     """Refuses a step whose loss or gradients are not finite, before anything of it is saved.
 
+    Gradients that a loss scale made overflow are no failure: the step has updated nothing, and the
+    next one is scaled less. At the least scale there is nothing left to blame it on.
+
     Raises:
       TrainingError: With the step and the value of each term.
     """
+    scale = float(scalars.get('loss_scale', loss_scale.LEAST))
+    kinds = ('loss/',) if scale > loss_scale.LEAST else ('loss/', 'gradient_norm/')
     watched = {name: float(value) for name, value in sorted(scalars.items())
-               if name.startswith(('loss/', 'gradient_norm/'))}
+               if name.startswith(kinds)}
     if not np.all(np.isfinite(list(watched.values()))):
         terms = ', '.join(f'{name} {value:.4g}' for name, value in watched.items())
+        precision = ', or another `Run.precision`' if 'loss_scale' in scalars else ''
         raise TrainingError(
             f'Loss and gradients must be finite, but are not at step {step} ({terms}); lower '
-            f'`Optimizer.learning_rate` or the weight of the term at fault, and {_WAY_ON}.')
+            f'`Optimizer.learning_rate` or the weight of the term at fault{precision}, and '
+            f'{_WAY_ON}.')
 
 
 def write_pictures(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,

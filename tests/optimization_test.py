@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import optimization
+from scops_tf import loss_scale, optimization
 
 SETTINGS = {'name': 'sgd', 'learning_rate': 0.1, 'head_multiplier': 10.0,
             'basis_learning_rate': 0.5, 'power': 0.9, 'momentum': 0.0, 'weight_decay': 0.0,
@@ -20,11 +20,18 @@ def _groups() -> dict:
 def _update(groups, step=0, *, names=('backbone', 'head', 'basis'), factor=1.0, **settings):
     """One update by the gradient `factor` of the sum of all variables."""
     updates = optimization.Optimization(groups, 100, **{**SETTINGS, **settings})
+    return _step(updates, step, names=names, factor=factor)
+
+
+def _step(updates, step=0, *, names=('backbone', 'head', 'basis'), factor=1.0):
+    """One more update; the backbone's part of the loss is computed in float16."""
     with tf.GradientTape() as tape:
-        loss = factor * tf.add_n([tf.reduce_sum(variable) for group in groups.values()
-                                  for variable in group])
+        sums = [tf.reduce_sum(tf.cast(variable, tf.float16 if group == 'backbone' else tf.float32))
+                for group, variables in updates.groups.items() for variable in variables]
+        loss = factor * tf.add_n([tf.cast(value, tf.float32) for value in sums])
     rates = updates.schedule(tf.constant(step, tf.int64), groups=names)
-    return {**updates.update(tape, loss, groups=names), **rates}
+    gradients, norms = updates.gradients(tape, loss, groups=names)
+    return {**updates.update(gradients, norms), **norms, **rates}
 
 
 @pytest.mark.parametrize('step', [0, 25, 99])
@@ -79,6 +86,59 @@ def test_slots_are_there_before_the_first_update():
     updates = optimization.Optimization(_groups(), 100, **{**SETTINGS, 'name': 'adam'})
     # The number of updates, and two moments per variable.
     assert len(updates.optimizers['head'].variables) == 1 + 2 * 2
+
+
+# Gradients in float16.
+
+
+@pytest.mark.parametrize('name', optimization.NAMES)
+def test_a_scaled_loss_gives_the_updates_and_norms_of_the_plain_one(name):
+    plain, scaled = _groups(), _groups()
+    settings = {'name': name, 'weight_decay': 0.2, 'clip_norm': 1.5}
+    expected = _update(plain, factor=3.0, **settings)
+    found = _update(scaled, factor=3.0, loss_scale=loss_scale.LossScale(start=64.0), **settings)
+    assert float(found.pop('loss_scale')) == 64
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value)
+    for group, variables in plain.items():
+        for one, other in zip(variables, scaled[group]):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize('traced', [False, True])
+@pytest.mark.parametrize('name', optimization.NAMES)
+def test_an_overflow_of_one_group_leaves_all_variables_and_slots_alone(name, traced):
+    groups, scale = _groups(), loss_scale.LossScale(start=2.0 ** 16, growth_steps=2)
+    updates = optimization.Optimization(groups, 100, loss_scale=scale, **{
+        **SETTINGS, 'name': name, 'weight_decay': 0.2, 'momentum': 0.5, 'clip_norm': 1.0})
+    step = tf.function(lambda: _step(updates)) if traced else lambda: _step(updates)
+    variables = [variable for group in groups.values() for variable in group] + [
+        variable for optimizer in updates.optimizers.values() for variable in optimizer.variables
+        if 'learning_rate' not in variable.name]
+    before = [variable.numpy() for variable in variables]
+    scalars = step()
+    assert not np.isfinite(scalars['gradient_norm/backbone'])
+    np.testing.assert_allclose(scalars['gradient_norm/head'], np.sqrt(2))
+    assert float(scalars['loss_scale']) == 2 ** 16 and float(scale.value) == 2 ** 15
+    for old, variable in zip(before, variables):
+        np.testing.assert_array_equal(old, variable)
+    # The next one, scaled less, is an update.
+    scalars = step()
+    assert float(scalars['loss_scale']) == 2 ** 15 and float(scale.value) == 2 ** 15
+    np.testing.assert_allclose(scalars['gradient_norm/backbone'], np.sqrt(2))
+    moved = [np.any(old != variable.numpy()) for old, variable in zip(before, variables)]
+    assert all(moved)
+    step()
+    assert float(scale.value) == 2 ** 16
+
+
+def test_only_what_has_a_loss_scale_keeps_one():
+    plain = optimization.Optimization(_groups(), 100, **SETTINGS)
+    assert plain.state.keys() == {'backbone', 'head', 'basis'}
+    scale = loss_scale.LossScale()
+    scaled = optimization.Optimization(_groups(), 100, **SETTINGS, loss_scale=scale)
+    assert scaled.state == {**scaled.optimizers, 'loss_scale': scale}
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():

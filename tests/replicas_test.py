@@ -129,6 +129,18 @@ def test_two_replicas_with_half_of_the_batch_each_do_the_steps_of_one(compared, 
     assert np.abs(one['weights/head'] - one['start/head']).max() > 1e-3
 
 
+def test_an_overflow_on_one_replica_leaves_out_the_step_on_both(compared):
+    found = compared['whole network']
+    # Scaled by 2^15 the gradient of the second replica alone is too large for float16.
+    np.testing.assert_array_equal(found['overflow/scales'], [2.0 ** 15, 2.0 ** 14, 2.0 ** 14])
+    values = found['overflow/values']  # [step, replica]
+    np.testing.assert_array_equal(values[0], [1, 1])
+    np.testing.assert_array_equal(found['overflow/updates'], [0, 1, 2])
+    np.testing.assert_array_equal(values[:, 0], values[:, 1])
+    # By the mean of the gradients 1 and 3.
+    np.testing.assert_allclose(values[1:, 0], [1 - 0.1 * 2, 1 - 0.1 * 4], rtol=1e-6)
+
+
 # Two workers.
 
 

@@ -238,12 +238,13 @@ def test_no_operation_of_addons_is_exported(exported):
     assert not [node.op for node in nodes if '>' in node.op]
 
 
-def test_a_run_in_bfloat16_is_served_in_float32(trained_run, small):
-    config = config_lib.load([], [*small, "Run.precision='bfloat16'"])
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_a_run_in_half_precision_is_served_in_float32(trained_run, small, precision):
+    config = config_lib.load([], [*small, f'Run.precision={precision!r}'])
     model = checkpoints.load_part_model(config, str(trained_run)).part_model
     graph = model.predict.get_concrete_function().graph
     types = {output.dtype for operation in graph.get_operations() for output in operation.outputs}
-    assert tf.float32 in types and tf.bfloat16 not in types
+    assert tf.float32 in types and not types & {tf.bfloat16, tf.float16}
 
 
 def test_encoded_photos_of_all_formats_are_decoded(by_color):

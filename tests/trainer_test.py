@@ -186,29 +186,85 @@ def test_all_kinds_of_transforms_train(build, eager, kind):
     assert all(np.isfinite(value) for value in scalars.values())
 
 
-def test_in_bfloat16_networks_compute_and_losses_and_variables_stay_float32(build, eager):
-    trainer = build("Run.precision='bfloat16'")
-    assert trainer.segmenter.backbone.output.dtype == tf.bfloat16
+def _scale_loss(trainer, scale: float) -> None:
+    """Sets the loss scale of the next step in float16; these photos' gradients bear about 2^13."""
+    trainer._optimization.state['loss_scale'].value.assign(scale)
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_in_half_precision_networks_compute_and_losses_and_variables_stay_float32(
+        build, eager, precision):
+    trainer = build(f'Run.precision={precision!r}')
+    assert trainer.segmenter.backbone.output.dtype == precision
     images = tf.zeros((1, *SIZE, 3))
     assert trainer.segmenter(images).dtype == tf.float32
     assert trainer.reference_features(images).dtype == tf.float32
     before = _values(trainer.segmenter.head_variables)
+    if precision == 'float16':
+        _scale_loss(trainer, 2.0 ** 8)
     scalars = trainer.train_step(_batch())
     assert all(value.dtype == tf.float32 for value in scalars.values())
     assert all(np.isfinite(value) for value in scalars.values())
     assert all(variable.dtype == tf.float32 for variable in trainer.segmenter.variables)
     assert all(_moved(before, trainer.segmenter.head_variables))
+    assert ('loss_scale' in scalars) == (precision == 'float16')
     assert tf.keras.mixed_precision.global_policy().name == 'float32'
 
 
-def test_a_restored_trainer_goes_on_to_the_same_bits(build, eager, tmp_path):
-    first = build("Optimizer.name='sgd'")
+def test_a_step_in_float16_has_the_gradients_of_float32_but_for_its_rounding(build, eager):
+    half, single = (build(f'Run.precision={name!r}') for name in ('float16', 'float32'))
+    _scale_loss(half, 2.0 ** 8)
+    found, expected = half.train_step(_batch()), single.train_step(_batch())
+    assert float(found['loss_scale']) == 2 ** 8
+    for name, value in expected.items():
+        if name.startswith(('gradient_norm/', 'loss/')):
+            np.testing.assert_allclose(found[name], value, rtol=0.02, err_msg=name)
+
+
+def _state(trainer, folder) -> dict:
+    """All that a checkpoint holds, by name."""
+    reader = tf.train.load_checkpoint(trainer.save(trainer.manager(str(folder))))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name.endswith('VARIABLE_VALUE') and not name.startswith('save_counter')
+            and 'learning_rate' not in name}
+
+
+def test_a_step_in_float16_that_overflows_changes_nothing_but_the_scale_and_the_step(
+        build, tmp_path):
+    trainer = build("Run.precision='float16'")
+    _scale_loss(trainer, 2.0 ** 8)
+    trainer.train_step(_batch())
+    value, finite_steps = (f'loss_scale/{name}/.ATTRIBUTES/VARIABLE_VALUE'
+                           for name in ('value', 'finite_steps'))
+    before = _state(trainer, tmp_path / 'before')
+    assert before[value] == 2 ** 8 and before[finite_steps] == 1
+    _scale_loss(trainer, 2.0 ** 24)
+    scalars = trainer.train_step(_batch())
+    assert np.isfinite(scalars['loss/total'])
+    assert not np.isfinite(scalars['gradient_norm/backbone'])
+    after = _state(trainer, tmp_path / 'after')
+    assert before.keys() == after.keys() and len(before) > 30
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert set(changed) == {value, finite_steps, 'step/.ATTRIBUTES/VARIABLE_VALUE'}
+    assert after[value] == 2 ** 23 and after[finite_steps] == 0
+    assert trainer.train_step.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize('precision', ['float32', 'float16'])
+def test_a_restored_trainer_goes_on_to_the_same_bits(build, eager, tmp_path, precision):
+    bindings = "Optimizer.name='sgd'", f'Run.precision={precision!r}'
+    first = build(*bindings)
+    if precision == 'float16':
+        _scale_loss(first, 2.0 ** 8)
     first.train_step(_batch(0))
     first.save(first.manager(str(tmp_path)))
-    first.train_step(_batch(1))
-    second = build("Optimizer.name='sgd'")
+    expected = first.train_step(_batch(1))
+    second = build(*bindings)
     assert second.restore(str(tmp_path)) and int(second.step) == 1
-    second.train_step(_batch(1))
+    found = second.train_step(_batch(1))
+    assert ('loss_scale' in found) == (precision == 'float16')
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
     for one, other in zip(first.segmenter.variables, second.segmenter.variables):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(first.part_basis.raw, second.part_basis.raw)

@@ -68,6 +68,37 @@ def test_a_loss_or_a_gradient_that_is_not_finite_is_refused(name, value):
         training_loop.require_finite({**scalars, name: value}, 5)
 
 
+def test_gradients_that_overflow_are_refused_only_where_nothing_scales_them():
+    scalars = {'loss/total': 1.0, 'gradient_norm/head': float('inf')}
+    training_loop.require_finite({**scalars, 'loss_scale': 2.0}, 5)
+    with pytest.raises(training_loop.TrainingError, match='head inf.* or another `Run.precision`'):
+        training_loop.require_finite({**scalars, 'loss_scale': 1.0}, 5)
+    with pytest.raises(training_loop.TrainingError, match='total nan.*another `Run.precision`'):
+        training_loop.require_finite(
+            {'loss/total': float('nan'), 'gradient_norm/head': 1.0, 'loss_scale': 2.0}, 5)
+
+
+def test_a_training_in_float16_goes_through_overflows_and_logs_its_scale(
+        load, tmp_path, monkeypatch):
+    class Overflowing(trainer_lib.Trainer):
+        def __init__(self, config):
+            super().__init__(config)
+            self._optimization.state['loss_scale'].value.assign(2.0 ** 24)
+
+    monkeypatch.setattr(training_loop.trainer_lib, 'Trainer', Overflowing)
+    config = load("Run.precision='float16'", 'Run.steps=3', 'Logging.scalars_every=1')
+    training_loop.train(config, str(tmp_path))
+    events = event_accumulator.EventAccumulator(
+        str(tmp_path / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
+    events.Reload()
+    scales = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors('loss_scale')]
+    assert scales == [2.0 ** 24, 2.0 ** 23, 2.0 ** 22]
+    # And what it has left is there to be used, in float32.
+    trained = checkpoints.load_part_model(config, str(tmp_path))
+    assert trained.step == 3
+    assert {variable.dtype for variable in trained.part_model.variables} == {tf.float32}
+
+
 def test_parts_that_have_vanished_stop_the_training(load, tmp_path, monkeypatch):
 
     class Vanished(trainer_lib.Trainer):

@@ -16,6 +16,8 @@ from scops_tf import (
     collection,
     config as config_lib,
     datasets,
+    loss_scale,
+    optimization,
     preparation,
     pretrained,
     replicas,
@@ -55,6 +57,39 @@ def _train(config: config_lib.Config, strategy: tf.distribute.Strategy) -> dict:
             for name, value in found.items()}
 
 
+def _overflow(strategy: tf.distribute.Strategy) -> dict:
+    """Three steps of two replicas, the second of which has the larger gradient in float16."""
+    with strategy.scope():
+        variable = tf.Variable([1.0])
+        scale = loss_scale.LossScale()
+        updates = optimization.Optimization(
+            {'head': [variable]}, 100, name='sgd', learning_rate=0.1, head_multiplier=1.0,
+            basis_learning_rate=0.0, power=0.0, momentum=0.0, weight_decay=0.0, clip_norm=None,
+            loss_scale=scale)
+
+    def of_replica():
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        with tf.GradientTape() as tape:
+            factor = 1 + 2 * tf.cast(index, tf.float16)
+            loss = tf.cast(tf.reduce_sum(factor * tf.cast(variable, tf.float16)), tf.float32)
+        return updates.gradients(tape, loss, groups=['head'])
+
+    @tf.function(autograph=False)
+    def step():
+        updates.schedule(tf.constant(0), groups=['head'])
+        gradients, norms = strategy.run(of_replica)
+        return updates.update(gradients, {
+            name: strategy.experimental_local_results(norm)[0] for name, norm in norms.items()})
+
+    found = {'scales': [], 'values': [], 'updates': []}
+    for _ in range(3):
+        found['scales'].append(step()['loss_scale'].numpy())
+        found['values'].append([float(value[0]) for value in strategy.experimental_local_results(
+            variable)])
+        found['updates'].append(updates.optimizers['head'].iterations.numpy())
+    return {f'overflow/{name}': values for name, values in found.items()}
+
+
 def main(path: str, *bindings: str) -> None:
     """Trains twice."""
     tf.config.set_logical_device_configuration(
@@ -63,8 +98,10 @@ def main(path: str, *bindings: str) -> None:
     config = config_lib.load([], bindings)
     found = {}
     for name in ('none', 'mirrored'):
-        found.update((f'{name}/{key}', value)
-                     for key, value in _train(config, replicas.strategy(name)).items())
+        strategy = replicas.strategy(name)
+        found.update((f'{name}/{key}', value) for key, value in _train(config, strategy).items())
+    # By the same replicas: of two strategies in a process the collective operations would mix.
+    found.update(_overflow(strategy))
     np.savez(path, **found)
 
 
