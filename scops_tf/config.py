@@ -214,6 +214,8 @@ class Segmenter(_Checked):
       trained: All weights, or the head on a frozen backbone.
       dropout: Share of the backbone's channels that the head does without, others at each step and
         photo.
+      recompute: With `trained = 'all'`: activations are computed again in the backward pass, block
+        by block, instead of being kept; for large photos and batches.
       num_views: With `trained = 'head'`: transformed views per photo, drawn once, their backbone
         features cached; 0 draws a new view each step.
     """
@@ -222,6 +224,7 @@ class Segmenter(_Checked):
     weights: Optional[str] = 'imagenet'
     trained: str = _one_of('all', 'all', 'head')
     dropout: float = _within(0.0, 0, 0.9)
+    recompute: bool = False
     num_views: int = _at_least(0, 0)
 
 
@@ -412,6 +415,9 @@ class Config:
             raise ConfigError(
                 "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
                 f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
+        if self.segmenter.recompute and self.segmenter.trained != 'all':
+            raise ConfigError("`Segmenter.recompute` must be False unless `Segmenter.trained` is "
+                              "'all', since a frozen backbone has no backward pass; got True.")
         if self.segmenter.backbone == 'features':
             if self.segmenter.trained != 'head':
                 raise ConfigError("`Segmenter.trained` must be 'head' for the backbone 'features', "
@@ -460,7 +466,8 @@ _SECTIONS = (
 
 # Bindings that may change when a run is continued, since they do not touch what is learned.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
-                   'Run.collapse_after', 'Run.strategy', 'Data.memory_limit_gib')
+                   'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute',
+                   'Data.memory_limit_gib')
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import images as images_lib, pretrained
+from scops_tf import images as images_lib, pretrained, recomputation
 
 # Of the head's four convolutions, in cells of the feature map (DeepLab-v2's large field of view).
 DILATIONS = (6, 12, 18, 24)
@@ -112,6 +112,8 @@ class Segmenter(tf.keras.Model):
       weights: Of a ResNet: 'imagenet', the path of an .h5 file, or None; see
         `pretrained.find_weights`. 'tiny' has none and does not read it.
       seed: Of the variables that start at random.
+      recompute: Whether the backbone computes its activations again in the backward pass, block by
+        block, instead of keeping them.
 
     Attributes:
       backbone_name: As given as `backbone`.
@@ -125,7 +127,8 @@ class Segmenter(tf.keras.Model):
     """
 
     def __init__(self, num_parts: int, *, backbone: str = 'resnet50',
-                 weights: Optional[Union[str, os.PathLike]] = 'imagenet', seed: int = 0) -> None:
+                 weights: Optional[Union[str, os.PathLike]] = 'imagenet', seed: int = 0,
+                 recompute: bool = False) -> None:
         # Photos are not to be rounded to half precision before their preprocessing.
         super().__init__(name='segmenter', autocast=False)
         if num_parts < 1:
@@ -138,6 +141,8 @@ class Segmenter(tf.keras.Model):
         seeds = [int(number) for number in np.random.default_rng(seed).integers(2**31 - 1, size=2)]
         network = (tiny(seed=seeds[0]) if backbone == 'tiny' else
                    pretrained.build(backbone, weights=weights, seed=seeds[0], rewrite=_atrous))
+        if recompute:
+            network = recomputation.Recomputed(network)
         photos = tf.keras.Input((None, None, 3), dtype='float32')
         self.backbone = tf.keras.Model(
             photos, network(Preprocessing(backbone)(photos)), name='backbone')
@@ -197,15 +202,16 @@ def tiny(*, seed: int, channels: Tuple[int, int, int] = (32, 64, 64)) -> tf.kera
       Keras model from f32[B,H,W,3] to features [B,h,w,C] at stride 4. Photos do not mix.
     """
     layers = tf.keras.layers
-    seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=5))
+    seeds = enumerate(np.random.default_rng(seed).integers(2**31 - 1, size=5))
 
     def convolution(maps: Any, filters: int, *, stride: int = 1, dilation: int = 1) -> Any:
+        number, own_seed = next(seeds)
         # Padding of one's own: Keras' puts the first cell on the second pixel where sides are even.
         maps = layers.Conv2D(
             filters, 3, strides=stride, dilation_rate=dilation, use_bias=False,
-            kernel_initializer=tf.keras.initializers.HeNormal(seed=int(next(seeds)))
+            kernel_initializer=tf.keras.initializers.HeNormal(seed=int(own_seed))
         )(layers.ZeroPadding2D(dilation)(maps))
-        return layers.ReLU()(layers.GroupNormalization(8)(maps))
+        return layers.ReLU(name=f'block{number}_out')(layers.GroupNormalization(8)(maps))
 
     photos = tf.keras.Input((None, None, 3))
     maps = convolution(photos, channels[0], stride=2)

@@ -339,7 +339,8 @@ def _segmenter(config: config_lib.Config, reference_features: features_lib.Refer
                         settings.backbone)
     with pretrained.precision(run.precision):
         return segmenter.Segmenter(
-            run.num_parts, backbone=settings.backbone, weights=settings.weights, seed=run.seed)
+            run.num_parts, backbone=settings.backbone, weights=settings.weights, seed=run.seed,
+            recompute=settings.recompute)
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:

@@ -258,12 +258,20 @@ def _register_steps(setting: Setting, precision: str) -> None:
 
         return lambda: step(images).numpy()
 
-    @item(f'train_step/cached_features/{precision}/{size}', reference=floor,
-          examples=setting.batch)
-    def whole_step():
-        from scops_tf import trainer as trainer_lib
-        trainer = trainer_lib.Trainer(_config(setting, f'Run.precision = {precision!r}'))
-        return _training(trainer, _train_batch(trainer, setting))
+    def register_whole_step(kind: str, reference: str, *bindings: str) -> str:
+        name = f'train_step/{kind}/{precision}/{size}'
+
+        @item(name, reference=reference, examples=setting.batch)
+        def whole_step():
+            from scops_tf import trainer as trainer_lib
+            trainer = trainer_lib.Trainer(
+                _config(setting, f'Run.precision = {precision!r}', *bindings))
+            return _training(trainer, _train_batch(trainer, setting))
+
+        return name
+
+    plain = register_whole_step('cached_features', floor)
+    register_whole_step('recompute', plain, 'Segmenter.recompute = True')
 
 
 def _register_head_only(setting: Setting) -> None:

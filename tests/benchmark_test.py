@@ -85,7 +85,7 @@ def test_items_of_other_sizes_are_left_out(benchmark, capsys):
 def test_every_part_of_a_step_is_measured_at_every_size_and_precision(benchmark):
     for setting in benchmark.SETTINGS:
         for precision in benchmark.PRECISIONS:
-            for kind in ('floor', 'cached_features'):
+            for kind in ('floor', 'cached_features', 'recompute'):
                 assert f'train_step/{kind}/{precision}/{setting.size}' in benchmark.ITEMS
 
 
@@ -103,6 +103,8 @@ def test_steps_are_compared_with_their_floor_and_inference_with_the_bare_network
     items = {item['name']: item for item in on_tiny[0]['items']}
     step = items['train_step/cached_features/float32/128']
     assert step['reference'] == 'train_step/floor/float32/128' and step['times_faster'] > 0
+    recomputing = items['train_step/recompute/float32/128']
+    assert recomputing['reference'] == step['name'] and recomputing['times_smaller'] > 0
     assert step['per_example_ms'] == pytest.approx(step['median_ms'] / 4)
     assert items['inference/export/float32/128/1']['reference'] == 'inference/keras/float32/128/1'
 

@@ -44,6 +44,7 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ('eval/Run.steps=3', ('`eval/Run.steps`', 'unused', 'scope')),
     ('x=3', ('`x`',)),
     ('Segmenter.num_views=4', ('`Segmenter.num_views`', "'head'")),
+    ("Segmenter.recompute=True\nSegmenter.trained='head'", ('`Segmenter.recompute`', "'all'")),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
     ("Segmenter.backbone='features'", ('`Segmenter.trained`', "'head'")),
     ('Segmenter.dropout=1.0', ('`Segmenter.dropout`', '[0, 0.9]', 'got 1.0')),

@@ -171,6 +171,74 @@ def test_a_resnet101_is_atrous_and_of_the_precision_that_is_set(bfloat16):
     assert layers.get_layer('conv5_block1_2_conv').dilation_rate == (4, 4)
 
 
+# Activations that are computed again.
+
+
+@pytest.fixture(scope='module')
+def recomputing():
+    return segmenter.Segmenter(3, backbone='resnet50', weights=None, seed=1, recompute=True)
+
+
+def _step(network, pixels):
+    """Logits and gradients as a graph, and how many convolutions it has."""
+
+    @tf.function
+    def step(pixels):
+        with tf.GradientTape() as tape:
+            logits = network(pixels)
+            loss = tf.reduce_mean(logits**2)
+        return logits, tape.gradient(loss, network.trainable_variables)
+
+    operations = step.get_concrete_function(pixels).graph.get_operations()
+    return (*step(pixels), sum(operation.type == 'Conv2D' for operation in operations))
+
+
+def test_logits_and_gradients_are_those_of_a_network_that_keeps_its_activations(
+        resnet, recomputing):
+    pixels = tf.constant(photos(1, 33, 49))
+    expected, expected_gradients, convolutions = _step(resnet, pixels)
+    found, gradients, recomputed = _step(recomputing, pixels)
+    # Every one once more, in the backward pass.
+    assert (convolutions, recomputed) == (53, 2 * 53)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    assert len(gradients) == 53 * 2 + 2
+    for gradient, plain in zip(gradients, expected_gradients):
+        assert np.any(plain)
+        np.testing.assert_allclose(gradient, plain, rtol=1e-5, atol=1e-5 * np.abs(plain).max())
+    np.testing.assert_allclose(recomputing(pixels), expected, rtol=1e-5,
+                               atol=1e-5 * np.abs(expected).max())
+
+
+def test_variables_and_their_places_in_a_checkpoint_stay_the_same(resnet, recomputing, tmp_path):
+    paths = [tf.train.Checkpoint(segmenter=network).write(str(tmp_path / str(number)))
+             for number, network in enumerate((resnet, recomputing))]
+    names, others = (tf.train.load_checkpoint(path).get_variable_to_shape_map() for path in paths)
+    assert names == others
+    assert [v.name for v in resnet.variables] == [v.name for v in recomputing.variables]
+    for one, other in ((resnet, paths[1]), (recomputing, paths[0])):
+        tf.train.Checkpoint(segmenter=one).read(
+            other).assert_consumed().assert_existing_objects_matched()
+    assert recomputing.feature_shape((33, 49)) == resnet.feature_shape((33, 49))
+
+
+@pytest.mark.parametrize('precision', ['float32', 'mixed_bfloat16', 'mixed_float16'])
+def test_the_tiny_network_computes_again_in_any_precision(precision):
+    tf.keras.mixed_precision.set_global_policy(precision)
+    try:
+        plain, again = (segmenter.Segmenter(3, backbone='tiny', seed=1, recompute=recompute)
+                        for recompute in (False, True))
+    finally:
+        tf.keras.mixed_precision.set_global_policy('float32')
+    pixels = tf.constant(photos(2, 33, 49))
+    expected, expected_gradients, convolutions = _step(plain, pixels)
+    found, gradients, recomputed = _step(again, pixels)
+    assert again.backbone.compute_dtype == precision.replace('mixed_', '')
+    assert (convolutions, recomputed) == (5, 10)
+    tolerance = 1e-5 if precision == 'float32' else 0.02
+    for value, other in zip((found, *gradients), (expected, *expected_gradients)):
+        np.testing.assert_allclose(value, other, atol=tolerance * np.abs(other).max())
+
+
 def test_a_checkpoint_restores_every_variable(tiny, tmp_path):
     path = tf.train.Checkpoint(segmenter=tiny).write(str(tmp_path / 'checkpoint'))
     other = segmenter.Segmenter(3, backbone='tiny', seed=2)

@@ -316,6 +316,19 @@ def test_random_weights_are_warned_of_where_they_are_trained_on(build, small_res
     assert 'random weights' not in caplog.text
 
 
+def test_steps_that_compute_activations_again_are_the_same_steps(build, tmp_path):
+    again, plain = build('Segmenter.recompute=True'), build()
+    found, expected = again.train_step(_batch()), plain.train_step(_batch())
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+    # A run goes on either way.
+    plain.save(plain.manager(str(tmp_path)))
+    assert again.restore(str(tmp_path))
+    np.testing.assert_allclose(again.train_step(_batch(1))['loss/total'],
+                               plain.train_step(_batch(1))['loss/total'], rtol=1e-5)
+
+
 # The head on fewer channels.
 
 
