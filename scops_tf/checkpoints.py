@@ -163,7 +163,8 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     step = tf.Variable(0, dtype=tf.int64)
     if config.segmenter.backbone == 'features':
         reference_features = collection.build_reference_network(config.features, None, precision)
-        network = feature_segmenter.FeatureSegmenter(config.run.num_parts, reference_features)
+        network = feature_segmenter.FeatureSegmenter(
+            config.run.num_parts, reference_features, context=config.segmenter.context)
         tap_scales = reference_features.tap_scales
     else:
         network = segmenter.Segmenter(

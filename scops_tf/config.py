@@ -210,6 +210,8 @@ class Segmenter(_Checked):
     Attributes:
       backbone: Atrous ResNet at output stride 8; 'features', the reference features themselves,
         with a linear head; or 'tiny', a small network to be learned from scratch.
+      context: Of 'features': side, in cells of the features, of the window around each cell whose
+        mean the head sees beside the cell; 1 for the cell alone.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
       trained: All weights, or the head on a frozen backbone.
       dropout: Share of the backbone's channels that the head does without, others at each step and
@@ -222,6 +224,8 @@ class Segmenter(_Checked):
 
     backbone: str = _one_of('resnet50', 'resnet50', 'resnet101', 'features', 'tiny')
     weights: Optional[str] = 'imagenet'
+    context: int = _field(1, 'must be odd and at least 1',
+                          lambda value: value >= 1 and value % 2 == 1)
     trained: str = _one_of('all', 'all', 'head')
     dropout: float = _within(0.0, 0, 0.9)
     recompute: bool = False
@@ -261,9 +265,17 @@ class Features(_Checked):
 
 @_bound
 class PartBasis(_Checked):
-    """The part basis W: how it starts, from features masked by saliency."""
+    """The part basis W: how it starts, from features masked by saliency.
+
+    Attributes:
+      init: Non-negative factors, k-means centroids, or |N(0, 1)|.
+      position: Of 'kmeans': what a place's position on the object weighs in the clusters beside its
+        features; 0 for nothing. It tells apart what looks alike, such as a left and a right eye, of
+        objects that stand alike in their photos.
+    """
 
     init: str = _one_of('nmf', 'nmf', 'kmeans', 'random')
+    position: float = _at_least(0.0, 0.0)
 
 
 @_bound
@@ -411,6 +423,14 @@ class Config:
     operative: str = ''
 
     def __post_init__(self) -> None:
+        if self.segmenter.context > 1 and self.segmenter.backbone != 'features':
+            raise ConfigError(
+                "`Segmenter.context` must be 1 unless `Segmenter.backbone` is 'features', since "
+                f'the other heads have dilated kernels; got {self.segmenter.context}.')
+        if self.part_basis.position and self.part_basis.init != 'kmeans':
+            raise ConfigError(
+                "`PartBasis.position` must be 0 unless `PartBasis.init` is 'kmeans', whose "
+                f'clusters it is for; got {self.part_basis.position}.')
         if self.segmenter.num_views and self.segmenter.trained != 'head':
             raise ConfigError(
                 "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "

@@ -1,4 +1,4 @@
-"""The part segmenter that reads the reference features: one linear map of them (§3.1, §3.4)."""
+"""The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
 from __future__ import annotations
 
 from typing import List, Optional, Tuple
@@ -6,6 +6,49 @@ from typing import List, Optional, Tuple
 import tensorflow as tf
 
 from scops_tf import features as features_lib
+
+
+class LinearHead(tf.keras.layers.Layer):
+    """Linear map of each cell's features and, if asked for, of the mean over a window around it.
+
+    The mean, over what of the window lies within the map, tells places apart that look alike but
+    are surrounded differently: a left eye has the nose to its right. As ParseNet's global context
+    (Liu et al., 2015), within a window. Both are linear, so the window's mean is taken of the
+    logits, K + 1 channels instead of C.
+
+    Args:
+      num_outputs: K + 1.
+      context: Side of the window in cells, odd; 1 for no window.
+      seed: Of the kernels, N(0, 0.01).
+    """
+
+    def __init__(self, num_outputs: int, *, context: int = 1, seed: int = 0) -> None:
+        super().__init__(name='head', dtype='float32')
+        self.num_outputs, self.context = num_outputs, context
+        self._seed = seed
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Makes `kernel` f32[1,1,C,K+1], `bias` f32[K+1] and the window's `context_kernel`."""
+
+        def kernel(name: str, seed: int) -> tf.Variable:
+            return self.add_weight(
+                name, (1, 1, input_shape[-1], self.num_outputs),
+                initializer=tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed))
+
+        self.kernel = kernel('kernel', self._seed)
+        self.bias = self.add_weight('bias', (self.num_outputs,), initializer='zeros')
+        if self.context > 1:
+            self.context_kernel = kernel('context_kernel', self._seed + 1)
+        super().build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """float[B,h,w,C] -> f32[B,h,w,K+1]."""
+        if self.context == 1:
+            return tf.nn.conv2d(features, self.kernel, 1, 'VALID') + self.bias
+        kernels = tf.concat([self.kernel, self.context_kernel], axis=-1)
+        own, around = tf.split(tf.nn.conv2d(features, kernels, 1, 'VALID'), 2, axis=-1)
+        # Cells beyond the border do not count in the mean.
+        return own + tf.nn.avg_pool2d(around, self.context, 1, 'SAME') + self.bias
 
 
 class FeatureSegmenter(tf.Module):
@@ -17,24 +60,23 @@ class FeatureSegmenter(tf.Module):
     Args:
       num_parts: K.
       reference_features: V, frozen.
-      seed: Of the head's kernel, N(0, 0.01).
+      context: As of `LinearHead`.
+      seed: Of the head.
 
     Attributes:
-      head: 1x1 convolution from V to part logits f32[B,h,w,K+1]; channel 0 is background.
+      head: From V to part logits f32[B,h,w,K+1]; channel 0 is background.
 
     Raises:
       ValueError: If `num_parts` is below 1.
     """
 
     def __init__(self, num_parts: int, reference_features: features_lib.ReferenceFeatures, *,
-                 seed: int = 0) -> None:
+                 context: int = 1, seed: int = 0) -> None:
         super().__init__(name='feature_segmenter')
         if num_parts < 1:
             raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
         self.reference_features = reference_features
-        self.head = tf.keras.layers.Conv2D(
-            num_parts + 1, 1, dtype='float32', name='head',
-            kernel_initializer=tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed))
+        self.head = LinearHead(num_parts + 1, context=context, seed=seed)
         self.head.build((None, None, None, reference_features.num_channels))
 
     def backbone(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:

@@ -69,6 +69,11 @@ class ReferenceFeatures(tf.Module):
         """C, of all taps together."""
         return sum(self._channels)
 
+    @property
+    def usual_length(self) -> float:
+        """Norm of a cell's vector V whose taps have the RMS that is set."""
+        return float(np.sqrt(np.dot(np.square(self._layer_weights), self._channels)))
+
     @tf.function  # One trace per size: losses need to know the features' when they are traced.
     def raw(self, images: Any) -> tf.Tensor:
         """Features before scaling, as they are cached.
@@ -102,9 +107,9 @@ class ReferenceFeatures(tf.Module):
         scaled = tf.cast(raw, tf.float32) * tf.repeat(factors, self._channels)
         if self._normalisation == 0:
             return scaled
-        usual = np.sqrt(np.dot(np.square(self._layer_weights), self._channels))
         length = tf.norm(scaled, axis=-1, keepdims=True)
-        return scaled * tf.math.divide_no_nan(np.float32(usual), length) ** self._normalisation
+        usual = np.float32(self.usual_length)
+        return scaled * tf.math.divide_no_nan(usual, length) ** self._normalisation
 
     def __call__(self, images: Any) -> tf.Tensor:
         """V.

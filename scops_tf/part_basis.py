@@ -27,26 +27,52 @@ class PartBasis(tf.Module):
       num_parts: K.
       num_channels: C of the reference features.
       seed: Of |N(0, 1)|, which `raw` starts from.
+      with_positions: Whether `start_positions` is kept.
 
     Attributes:
       raw: f32[K,C]. The trained variable.
+      start_positions: f32[K,2] or None. Of the clusters that `raw` started from, as of
+        `object_positions` and their weight; zeros until they are known. Not trained.
     """
 
-    def __init__(self, num_parts: int, num_channels: int, *, seed: int = 0) -> None:
+    def __init__(self, num_parts: int, num_channels: int, *, seed: int = 0,
+                 with_positions: bool = False) -> None:
         super().__init__(name='part_basis')
         if num_parts < 1 or num_channels < 1:
             raise ValueError('`num_parts` and `num_channels` must be at least 1; got '
                              f'{num_parts} and {num_channels}.')
         start = tf.abs(tf.random.stateless_normal([num_parts, num_channels], [seed, 0]))
         self.raw = tf.Variable(start, name='part_basis')
+        self.start_positions = (tf.Variable(
+            tf.zeros([num_parts, 2]), trainable=False, name='start_positions')
+            if with_positions else None)
 
     def __call__(self) -> tf.Tensor:
         """W: f32[K,C], at least 0."""
         return tf.nn.relu(self.raw)
 
 
+def object_positions(saliency: np.ndarray) -> np.ndarray:
+    """Where cells lie on the object: from the saliency's centre, in units of its spread.
+
+    Args:
+      saliency: f32[N,h,w] in [0, 1].
+
+    Returns:
+      f32[N,h,w,2]. (x, y); the spread is the root of the mean variance of both axes. Zeros for a
+      photo without saliency.
+    """
+    grid = np.stack(np.meshgrid(*map(np.arange, saliency.shape[:0:-1])), axis=-1).astype(np.float32)
+    mass = np.maximum(saliency.sum(axis=(1, 2)), np.finfo(np.float32).tiny)[:, None, None, None]
+    weights = saliency[..., np.newaxis] / mass
+    offsets = grid - (weights * grid).sum(axis=(1, 2), keepdims=True)
+    variance = (weights * offsets ** 2).sum(axis=(1, 2, 3), keepdims=True) / 2
+    return np.divide(offsets, np.sqrt(variance), out=np.zeros_like(offsets), where=variance > 0)
+
+
 def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int, *,
-                  method: str = 'nmf', seed: int = 0) -> np.ndarray:
+                  method: str = 'nmf', positions: Optional[np.ndarray] = None, seed: int = 0
+                  ) -> np.ndarray:
     """A basis that explains the features of objects.
 
     * 'nmf': non-negative factors of the features times saliency (Collins et al., ECCV 2018), so
@@ -62,10 +88,12 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
       saliency: f32[N,h,w] in [0, 1], or None for ones.
       num_parts: K.
       method: One of `METHODS`.
+      positions: f32[N,h,w,P]. More channels for 'kmeans' to cluster by, of any sign.
       seed: Of the draw and of the method.
 
     Returns:
-      f32[K,C], positive. In the order of what parts explain (NMF) or cover (k-means), most first.
+      f32[K,C], positive; with `positions` f32[K,C+P], those of the centroids behind. In the order
+      of what parts explain (NMF) or cover (k-means), most first.
 
     Raises:
       ValueError: If `method` is unknown, shapes differ, or features or saliency hold too little for
@@ -73,6 +101,8 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     """
     if method not in METHODS:
         raise ValueError(f'`method` must be one of {", ".join(METHODS)}; got {method!r}.')
+    if positions is not None and method != 'kmeans':
+        raise ValueError(f"`positions` must be None unless `method` is 'kmeans'; got {method!r}.")
     channels = features.shape[-1]
     generator = np.random.default_rng([seed, num_parts])
     if method == 'random':
@@ -90,8 +120,13 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
             f'pixels, {salient}; got {num_parts}: look at the saliency maps, or take fewer.')
     rows = feature_rows.sample(features, generator, max_rows=_MAX_ROWS, eligible=eligible)
     if method == 'kmeans':
-        centers = clustering.cluster(rows.features, num_parts, num_starts=4, seed=seed).centers
-        basis = np.maximum(centers, 0)
+        vectors = rows.features
+        if positions is not None:
+            of_rows = positions.reshape(len(weights), -1, positions.shape[-1])[
+                rows.photo, rows.cell]
+            vectors = np.concatenate([vectors, of_rows], axis=-1)
+        centers = clustering.cluster(vectors, num_parts, num_starts=4, seed=seed).centers
+        basis, of_centers = np.maximum(centers[:, :channels], 0), centers[:, channels:]
     else:
         saliency_of_rows = weights.reshape(len(weights), -1)[rows.photo, rows.cell]
         masked = rows.features * saliency_of_rows[:, np.newaxis]
@@ -103,4 +138,7 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     if not np.all(basis.any(axis=1)):
         raise ValueError(f'`features` must hold {num_parts} different patterns, one per part; they '
                          'hold fewer: take fewer parts or more photos.')
-    return np.maximum(basis, _FLOOR * basis.mean()).astype(np.float32)
+    basis = np.maximum(basis, _FLOOR * basis.mean())
+    if positions is not None:
+        basis = np.concatenate([basis, of_centers], axis=-1)
+    return basis.astype(np.float32)

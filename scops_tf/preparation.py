@@ -118,10 +118,25 @@ def _maps(config: config_lib.Config, store: pipeline.PhotoStore, agreed: Optiona
 
 def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: Optional[np.ndarray]) -> None:
     """Assigns the basis that training starts from, of raw features and saliency maps."""
-    run = trainer.config.run
-    trainer.part_basis.raw.assign(part_basis.initial_basis(
+    run, basis = trainer.config.run, trainer.part_basis
+    positions = None
+    if basis.start_positions is not None:
+        if maps is None:
+            maps = np.ones(raw.shape[:3], np.float32)
+        positions = _weighted_positions(trainer, maps)
+    start = part_basis.initial_basis(
         collection.ScaledFeatures(trainer.reference_features, raw), maps, run.num_parts,
-        method=trainer.config.part_basis.init, seed=run.seed))
+        method=trainer.config.part_basis.init, positions=positions, seed=run.seed)
+    channels = basis.raw.shape[1]
+    basis.raw.assign(start[:, :channels])
+    if positions is not None:
+        basis.start_positions.assign(start[:, channels:])
+
+
+def _weighted_positions(trainer: trainer_lib.Trainer, maps: np.ndarray) -> np.ndarray:
+    """f32[n,h,w,2]. Positions on the object; a weight of 1 makes a spread as long as a feature."""
+    weight = trainer.config.part_basis.position * trainer.reference_features.usual_length
+    return np.float32(weight) * part_basis.object_positions(maps)
 
 
 def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
@@ -132,15 +147,16 @@ def warmup_targets(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,
                    read: collection.Read, maps: Maps) -> np.ndarray:
     """f16[N,h,w,K+1]. Responses, summing to 1, to the basis that training starts from.
 
-    Where it is of centroids, the share that each has in a cell, times the cell's saliency; else the
-    masked features' projection on it.
+    Where it is of centroids, the share that each has in a cell, times the cell's saliency, by their
+    positions too if they have some; else the masked features' projection on it.
     """
     config, network = trainer.config, trainer.reference_features
-    basis = trainer.part_basis()
+    basis, positions = trainer.part_basis(), trainer.part_basis.start_positions
+    centers = basis if positions is None else tf.concat([basis, positions], axis=-1)
     size = network.shape(collection.reference_size(config))[:2]
     if config.part_basis.init == 'kmeans':
         respond = tf.function(lambda features, saliency: saliency[..., tf.newaxis]
-                              * clustering.shares(features, basis))
+                              * clustering.shares(features, centers))
     else:
         respond = tf.function(lambda features, saliency: factorization.project(
             features * saliency[..., tf.newaxis], basis))
@@ -150,6 +166,8 @@ def warmup_targets(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,
         saliency = maps(chosen, size)
         if saliency is None:
             saliency = np.ones((len(chosen), *size), np.float32)
+        if positions is not None:
+            scaled = tf.concat([scaled, _weighted_positions(trainer, saliency)], axis=-1)
         parts = respond(scaled, tf.constant(saliency)).numpy()
         parts /= np.maximum(parts.sum(axis=-1, keepdims=True), 1)
         targets[chosen, ..., :1] = np.maximum(1 - parts.sum(axis=-1, keepdims=True), 0)

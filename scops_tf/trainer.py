@@ -69,7 +69,8 @@ class Trainer:
         self.reference_features = collection.reference_network(config)
         self.segmenter = _segmenter(config, self.reference_features)
         self.part_basis = part_basis.PartBasis(
-            run.num_parts, self.reference_features.num_channels, seed=run.seed)
+            run.num_parts, self.reference_features.num_channels, seed=run.seed,
+            with_positions=config.part_basis.position > 0)
         self.random_warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
         self.color_jitter = images_lib.ColorJitter(**dataclasses.asdict(config.color_jitter))
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
@@ -333,7 +334,7 @@ def _segmenter(config: config_lib.Config, reference_features: features_lib.Refer
     settings, run = config.segmenter, config.run
     if settings.backbone == 'features':
         return feature_segmenter.FeatureSegmenter(
-            run.num_parts, reference_features, seed=run.seed)
+            run.num_parts, reference_features, context=settings.context, seed=run.seed)
     if settings.weights is None and settings.backbone != 'tiny':
         logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
                         settings.backbone)

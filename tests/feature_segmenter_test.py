@@ -45,6 +45,19 @@ def test_part_logits_are_one_linear_map_of_the_scaled_features(network):
     np.testing.assert_array_equal(network(photos, training=True), found)
 
 
+def test_context_adds_the_mean_over_the_cells_of_a_window_that_lie_within_the_map():
+    head = feature_segmenter.LinearHead(2, context=5)
+    head.build((None, None, None, 3))
+    head.bias.assign([0.5, -1.0])
+    features = np.random.default_rng(0).normal(size=(1, 6, 9, 3)).astype(np.float32)
+    expected = features @ head.kernel[0, 0].numpy() + [0.5, -1.0]
+    for y, x in np.ndindex(6, 9):
+        window = features[0, max(y - 2, 0):y + 3, max(x - 2, 0):x + 3]
+        expected[0, y, x] += window.mean(axis=(0, 1)) @ head.context_kernel[0, 0].numpy()
+    np.testing.assert_allclose(head(features), expected, rtol=1e-4, atol=1e-5)
+    assert (head.kernel.numpy() != head.context_kernel.numpy()).all()
+
+
 def test_only_the_head_is_trained(network):
     assert network.backbone_variables == []
     assert [variable.shape for variable in network.head_variables] == [
@@ -79,7 +92,8 @@ def test_no_parts_are_refused(network):
 
 @pytest.fixture(scope='module')
 def config(small, linear) -> config_lib.Config:
-    return config_lib.load([], [*small, *linear])
+    return config_lib.load(
+        [], [*small, *linear, 'Segmenter.context=3', 'PartBasis.position=0.5'])
 
 
 @pytest.fixture(scope='module')

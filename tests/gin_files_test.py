@@ -12,7 +12,7 @@ from scops_tf.datasets import pascal
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 # Included by others or given after them; no experiments in themselves.
-BASES = ('preset_fast', 'preset_resnet50', 'preset_paper', 'pascal')
+BASES = ('preset_fast', 'preset_plus', 'preset_resnet50', 'preset_paper', 'pascal')
 EXPERIMENTS = sorted(path.stem for path in FOLDER.glob('*.gin') if path.stem not in BASES)
 CATEGORIES = {'horse': 'horse', 'cow': 'cow', 'sheep': 'sheep', 'aero': 'aeroplane', 'bus': 'bus',
               'car': 'car', 'motor': 'motorbike'}

@@ -136,3 +136,34 @@ def test_a_start_beyond_the_laws_is_named(arguments, law):
 def test_a_basis_of_nothing_is_an_error():
     with pytest.raises(ValueError, match='must be at least 1; got 0 and 5'):
         part_basis.PartBasis(0, 5)
+
+
+def test_positions_are_seen_from_the_centre_of_the_saliency_in_its_spread():
+    saliency = np.zeros((2, 5, 9), np.float32)
+    saliency[0, 1:4, 2:5] = 0.5
+    found = part_basis.object_positions(saliency)
+    assert found.shape == (2, 5, 9, 2) and found.dtype == np.float32
+    np.testing.assert_allclose(found[0, 2, 3], 0, atol=1e-6)
+    np.testing.assert_allclose(found[0, 2, 5], [2 / np.sqrt(2 / 3), 0], atol=1e-5)
+    np.testing.assert_allclose(found[0, 0, 3], [0, -2 / np.sqrt(2 / 3)], atol=1e-5)
+    np.testing.assert_array_equal(found[1], 0)
+    # Moved and twice as large, it is the same object.
+    moved = np.zeros((1, 8, 12), np.float32)
+    moved[0, 0:6, 6:12] = 1
+    corners = part_basis.object_positions(moved)[0, [0, 5], [6, 11]]
+    np.testing.assert_allclose(corners[0], -corners[1], atol=1e-5)
+
+
+def test_positions_part_what_looks_alike():
+    labels = np.tile(np.repeat([0, 1, 0], 4), (6, 8, 1))  # Pattern 0 to the left and to the right.
+    features = features_of(labels)
+    positions = part_basis.object_positions(np.ones(labels.shape, np.float32))
+    alike = part_basis.initial_basis(features, None, 2, method='kmeans')
+    assert cosines(alike, PATTERNS)[:, :2].max(axis=1).min() > 0.95
+    start = part_basis.initial_basis(features, None, 3, method='kmeans', positions=4 * positions)
+    assert start.shape == (3, 7 + 2)
+    by_x = start[np.argsort(start[:, 7])]
+    np.testing.assert_array_equal(cosines(by_x[:, :7], PATTERNS).argmax(axis=1), [0, 1, 0])
+    assert by_x[0, 7] < -2 and abs(by_x[1, 7]) < 0.5 and by_x[2, 7] > 2
+    with pytest.raises(ValueError, match="`positions` must be None unless .* got 'nmf'"):
+        part_basis.initial_basis(features, None, 3, positions=positions)

@@ -132,6 +132,34 @@ def test_warm_up_targets_of_centroids_are_their_shares_of_the_agreed_saliency(ag
                                   distances[clear].argmin(axis=-1))
 
 
+def test_positions_tell_centroids_apart_and_a_resumed_warm_up_has_the_same_targets(
+        load, store, linear, agreeing, tmp_path):
+    config = load(*linear, 'PartBasis.position=2.0')
+    trainer = trainer_lib.Trainer(config)
+    prepared = preparation.prepare(trainer, store, str(tmp_path), fresh=True)
+    targets = prepared.arrays['warmup_target'].astype(np.float32)
+    parts = targets[..., 1:].sum(axis=0)
+
+    def spread(parts: np.ndarray) -> float:
+        """Mean variance of the parts over the photos together."""
+        y, x = np.indices(parts.shape[:2])[..., np.newaxis]
+        mass = parts.sum(axis=(0, 1))
+        return float(np.mean([
+            (parts * grid ** 2).sum(axis=(0, 1)) / mass
+            - ((parts * grid).sum(axis=(0, 1)) / mass) ** 2 for grid in (x, y)]))
+
+    without = agreeing[1].arrays['warmup_target'][..., 1:].astype(np.float32).sum(axis=0)
+    assert spread(parts) < 0.8 * spread(without)
+    manager = trainer.manager(str(tmp_path))
+    trainer.save(manager)
+    resumed = trainer_lib.Trainer(config)
+    assert resumed.restore(str(tmp_path))
+    np.testing.assert_array_equal(
+        resumed.part_basis.start_positions, trainer.part_basis.start_positions)
+    again = preparation.prepare(resumed, store, str(tmp_path), fresh=False)
+    np.testing.assert_array_equal(again.arrays['warmup_target'], prepared.arrays['warmup_target'])
+
+
 def test_without_saliency_the_shares_of_centroids_are_everywhere(load, store, tmp_path):
     trainer = trainer_lib.Trainer(load('Data.saliency=None', "PartBasis.init='kmeans'"))
     prepared = preparation.prepare(trainer, store, str(tmp_path), fresh=True)
