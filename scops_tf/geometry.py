@@ -172,7 +172,32 @@ def upsample(maps: Any, size: Size) -> tf.Tensor:
     maps = as_float(maps)
     if maps.dtype != tf.float64:
         return tf.raw_ops.ResizeBilinear(images=maps, size=size, align_corners=True)
-    # The op computes in float32 whatever it is given.
+    return upsample_by_products(maps, size)  # The op computes in float32 whatever it is given.
+
+
+def upsample_by_products(maps: Any, size: Size) -> tf.Tensor:
+    """As `upsample`, of maps of known size, as two matrix products.
+
+    About as fast as the operation, and its gradient several times as fast, for few channels.
+    """
+    maps = as_float(maps)
     height, width = static_size('maps', maps)
-    rows, columns = interpolation_matrix(height, size[0]), interpolation_matrix(width, size[1])
-    return tf.einsum('Yy,bywc,Xw->bYXc', rows, maps, columns)
+    return _resample(
+        maps, interpolation_matrix(height, size[0]), interpolation_matrix(width, size[1]))
+
+
+def _resample(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tensor:
+    """float[B,H,W,C] of maps [B,h,w,C] by matrices [H,h] and [W,w]; linear in the maps alone."""
+
+    @tf.custom_gradient
+    def resample(maps: tf.Tensor) -> Tuple[tf.Tensor, Any]:
+        height, width, channels = maps.shape[1:]
+        taller = tf.matmul(tf.constant(rows, maps.dtype),
+                           tf.reshape(maps, [-1, height, width * channels]))
+        wider = tf.matmul(tf.constant(columns, maps.dtype),
+                          tf.reshape(taller, [-1, width, channels]))
+        # The matrices' own gradients would be of the size of all maps.
+        return (tf.reshape(wider, [-1, len(rows), len(columns), channels]),
+                lambda upstream: _resample(upstream, rows.T, columns.T))
+
+    return resample(maps)

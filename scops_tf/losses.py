@@ -148,7 +148,8 @@ def semantic_consistency_terms(
                            [responses.shape[0], None, None, None])
     geometry.require_shape('part_basis', basis, '[K, C]', [responses.shape[3], features.shape[3]])
 
-    projections = geometry.upsample(tf.tensordot(features, basis, [[3], [1]]), size)
+    projections = geometry.upsample_by_products(
+        tf.tensordot(features, -2 * basis, [[3], [1]]), size)
     energy = _upsampled_energy(features, size)
     if saliency_map is not None:
         saliency = tf.stop_gradient(tf.cast(saliency_map, responses.dtype))
@@ -156,8 +157,9 @@ def semantic_consistency_terms(
         projections *= saliency[..., None]
         energy *= tf.square(saliency)
     gram = tf.matmul(basis, basis, transpose_b=True)
-    mixed = tf.tensordot(responses, gram, 1) - 2 * projections
-    explained = tf.reduce_sum(responses * mixed, axis=-1)
+    mixed = tf.tensordot(responses, gram, 1) + projections
+    # A product with ones sums short rows in half the time of a reduction.
+    explained = tf.linalg.matvec(responses * mixed, tf.ones([responses.shape[3]], responses.dtype))
     num_channels = features.shape[3]
     return SemanticConsistency(loss=tf.reduce_mean(energy + explained) / num_channels,
                                all_background=tf.reduce_mean(energy) / num_channels)
@@ -173,21 +175,24 @@ def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
     rows = geometry.interpolation_matrix(height, size[0])
     columns = geometry.interpolation_matrix(width, size[1])
 
-    def inner(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(first * second, axis=-1)
-
     def spread(row_weights: Any, products: tf.Tensor, column_weights: Any) -> tf.Tensor:
         return tf.matmul(tf.matmul(tf.constant(row_weights, features.dtype), products),
                          tf.constant(column_weights, features.dtype), transpose_b=True)
 
-    # An axis of one pixel has no pairs: its sums are over nothing, 0.
+    # Inner products of all cells of a row, and of those of the next row: far more than are needed,
+    # but matrix products, which read the features twice instead of ten times.
+    same = tf.matmul(features, features, transpose_b=True)
+    below = tf.matmul(features[:, :-1], features[:, 1:], transpose_b=True)
     row_pairs, column_pairs = 2 * rows[:, :-1] * rows[:, 1:], 2 * columns[:, :-1] * columns[:, 1:]
-    diagonals = (inner(features[:, :-1, :-1], features[:, 1:, 1:])
-                 + inner(features[:, :-1, 1:], features[:, 1:, :-1]))
-    return (spread(rows ** 2, inner(features, features), columns ** 2)
-            + spread(rows ** 2, inner(features[:, :, :-1], features[:, :, 1:]), column_pairs)
-            + spread(row_pairs, inner(features[:, :-1], features[:, 1:]), columns ** 2)
-            + spread(row_pairs, diagonals, column_pairs / 2))
+    energy = spread(rows ** 2, tf.linalg.diag_part(same), columns ** 2)
+    if height > 1:
+        energy += spread(row_pairs, tf.linalg.diag_part(below), columns ** 2)
+    if width > 1:
+        energy += spread(rows ** 2, tf.linalg.diag_part(same, k=1), column_pairs)
+    if height > 1 and width > 1:
+        diagonals = tf.linalg.diag_part(below, k=1) + tf.linalg.diag_part(below, k=-1)
+        energy += spread(row_pairs, diagonals, column_pairs / 2)
+    return energy
 
 
 def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
