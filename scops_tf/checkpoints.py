@@ -145,30 +145,33 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     Args:
       config: Of the run. Its `Run.precision` makes no difference.
       workdir: Folder of the run.
-      precision: Of the networks, as of `folded_segmenter.FoldedSegmenter`; 'float32' for the
-        backbone 'tiny'.
+      precision: As of `folded_segmenter.FoldedSegmenter`; 'float32' for segmenters that it does not
+        take.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
       ValueError: If `precision` breaks its law.
     """
-    foldable = config.segmenter.backbone in segmenter.RESNETS
-    if precision != 'float32' and config.segmenter.backbone == 'tiny':
-        raise ValueError("`--precision`, or `Evaluation.precision`, must be float32 for the "
-                         f"backbone 'tiny'; got {precision!r}.")
+    settings = config.segmenter
+    on_features = settings.backbone == 'features'
+    foldable = (config.features.network == 'vgg19' if on_features
+                else settings.backbone in segmenter.RESNETS)
+    if precision != 'float32' and not foldable:
+        raise ValueError('`--precision`, or `Evaluation.precision`, must be float32 for a '
+                         f'segmenter that is on neither a ResNet nor VGG19; got {precision!r}.')
     path = find(workdir, config.evaluation.step)
     if path is None:
         raise CheckpointError('`--workdir` must be the folder of a run that has saved a '
                               f'checkpoint; there is none in {workdir!r}.')
     step = tf.Variable(0, dtype=tf.int64)
-    if config.segmenter.backbone == 'features':
-        reference_features = collection.build_reference_network(config.features, None, precision)
+    if on_features:
+        reference_features = collection.build_reference_network(config.features, None, 'float32')
         network = feature_segmenter.FeatureSegmenter(
-            config.run.num_parts, reference_features, context=config.segmenter.context)
+            config.run.num_parts, reference_features, context=settings.context)
         tap_scales = reference_features.tap_scales
     else:
         network = segmenter.Segmenter(
-            config.run.num_parts, backbone=config.segmenter.backbone, weights=None)
+            config.run.num_parts, backbone=settings.backbone, weights=None)
         tap_scales = tf.Variable([], shape=[None], dtype=tf.float32)
     model = tf.train.Checkpoint(segmenter=network, tap_scales=tap_scales)
     restore(tf.train.Checkpoint(step=step, model=model), path)

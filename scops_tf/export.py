@@ -31,7 +31,8 @@ if __name__ == '__main__':
     command.define_run_flags()
     flags.DEFINE_string('export_dir', None, 'Folder of the SavedModel, which is replaced; `export` '
                         'in the run\'s folder where not given.')
-    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Arithmetic of the last '
-                      'stage of a ResNet: bfloat16 is for processors that multiply in it, such as '
-                      'CPUs with AMX and GPUs, and labels stay the same on 99.9 % of the pixels.')
+    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Arithmetic of the '
+                      'network: bfloat16 is for processors that multiply in it, such as CPUs with '
+                      'AMX and GPUs; labels stay the same on 99.9 % of the pixels. It rounds '
+                      'the last stage of a ResNet, all but the first one of VGG19.')
     command.run(main)

@@ -1,7 +1,7 @@
 """The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -95,6 +95,15 @@ class FeatureSegmenter(tf.Module):
           with the corners aligned.
         """
         return self.head(self.backbone(images))
+
+    @property
+    def network(self) -> Optional[tf.keras.Model]:
+        """As of the reference features."""
+        return self.reference_features.network
+
+    def logits_of(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Part logits of the outputs of `network`."""
+        return self.head(self.reference_features.of_taps(taps))
 
     @property
     def backbone_variables(self) -> List[tf.Variable]:

@@ -53,16 +53,21 @@ class ReferenceFeatures(tf.Module):
         if not 0 <= normalisation <= 1:
             raise ValueError(f'`normalisation` must lie in [0, 1]; got {normalisation}.')
         if network == 'filters':
-            self._taps = filters.taps
+            self._model, self._taps = None, filters.taps
             self._channels = filters.NUM_CHANNELS
         else:
             self._model = _tapped(weights, names)
             self._taps = lambda images: self._model(
-                images_lib.preprocess(images, 'vgg19'), training=False)
+                images_lib.preprocess(images, self._model.name), training=False)
             self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
         self._layer_weights = tuple(float(weight) for weight in layer_weights)
         self._normalisation = float(normalisation)
         self.tap_scales = tf.Variable(tf.ones(len(names)), trainable=False, name='tap_scales')
+
+    @property
+    def network(self) -> Optional[tf.keras.Model]:
+        """From photos, as of `images.preprocess`, to the taps; None for 'filters'."""
+        return self._model
 
     @property
     def num_channels(self) -> int:
@@ -85,14 +90,7 @@ class ReferenceFeatures(tf.Module):
           f32[B,h,w,C]. At least 0; the taps side by side, coarser ones up-sampled to the finest,
           corners aligned. No gradient flows.
         """
-        taps = [tf.cast(tap, tf.float32) for tap in tf.nest.flatten(self._taps(images))]
-        if any(not tap.shape[1:3].is_fully_defined() for tap in taps):
-            size = tf.reduce_max([tf.shape(tap)[1:3] for tap in taps], axis=0)
-        else:
-            size = np.max([tap.shape[1:3] for tap in taps], axis=0)
-        resized = [tf.raw_ops.ResizeBilinear(images=tap, size=size, align_corners=True)
-                   for tap in taps]
-        return tf.stop_gradient(tf.concat(resized, axis=-1))
+        return tf.stop_gradient(_side_by_side(self._taps(images)))
 
     def scale(self, raw: Any) -> tf.Tensor:
         """V of raw features [...,C]: each tap over its RMS and times its weight, then normalised.
@@ -122,6 +120,10 @@ class ReferenceFeatures(tf.Module):
         """
         return tf.stop_gradient(self.scale(self.raw(images)))
 
+    def of_taps(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
+        """V of the outputs of `network`."""
+        return self.scale(_side_by_side(taps))
+
     def shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the features of photos of `size` (height, width), found by trying."""
         return tuple(self.raw(tf.zeros((1, *size, 3))).shape[1:])
@@ -149,6 +151,17 @@ class ReferenceFeatures(tf.Module):
         self.tap_scales.assign(rms)
 
 
+def _side_by_side(taps: Union[tf.Tensor, Sequence[tf.Tensor]]) -> tf.Tensor:
+    """f32[B,h,w,C] of taps float[B,?,?,?], coarser ones up-sampled to the finest."""
+    taps = [tf.cast(tap, tf.float32) for tap in tf.nest.flatten(taps)]
+    if any(not tap.shape[1:3].is_fully_defined() for tap in taps):
+        size = tf.reduce_max([tf.shape(tap)[1:3] for tap in taps], axis=0)
+    else:
+        size = np.max([tap.shape[1:3] for tap in taps], axis=0)
+    return tf.concat([tf.raw_ops.ResizeBilinear(images=tap, size=size, align_corners=True)
+                      for tap in taps], axis=-1)
+
+
 def _tapped(weights: Optional[Union[str, os.PathLike]], layers: Sequence[str]) -> tf.keras.Model:
     """VGG19 up to the deepest of the layers, with all of them as outputs, frozen."""
     network = pretrained.build('vgg19', weights=weights, seed=0)
@@ -157,6 +170,7 @@ def _tapped(weights: Optional[Union[str, os.PathLike]], layers: Sequence[str]) -
         if name not in known or layers.count(name) > 1:
             raise ValueError(f'`layers` must name different layers of VGG19 ({", ".join(known)}); '
                              f'got {tuple(layers)}.')
-    model = tf.keras.Model(network.input, [network.get_layer(name).output for name in layers])
+    model = tf.keras.Model(network.input, [network.get_layer(name).output for name in layers],
+                           name='vgg19')
     model.trainable = False
     return model

@@ -164,6 +164,15 @@ class Segmenter(tf.keras.Model):
         return self.head(self.backbone(images, training=training))
 
     @property
+    def network(self) -> tf.keras.Model:
+        """The backbone without its preprocessing, by the name of which it is preprocessed for."""
+        return self.backbone.get_layer(self.backbone_name)
+
+    def logits_of(self, features: tf.Tensor) -> tf.Tensor:
+        """Part logits of the output of `network`."""
+        return self.head(features)
+
+    @property
     def backbone_variables(self) -> List[tf.Variable]:
         """Trained variables of the backbone."""
         return self.backbone.trainable_variables

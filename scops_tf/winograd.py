@@ -7,6 +7,8 @@ dilation² interleaved maps.
 """
 from __future__ import annotations
 
+from typing import Tuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,22 +16,30 @@ from scops_tf import geometry
 
 _TILE, _WINDOW = 4, 6
 
-_B_TRANSPOSED = np.array([[4, 0, -5, 0, 1, 0],
-                          [0, -4, -4, 1, 1, 0],
-                          [0, 4, -4, -1, 1, 0],
-                          [0, -2, -1, 2, 1, 0],
-                          [0, 2, -1, -2, 1, 0],
-                          [0, 4, 0, -5, 0, 1]], np.float64)
-_G = np.array([[1 / 4, 0, 0],
-               [-1 / 6, -1 / 6, -1 / 6],
-               [-1 / 6, 1 / 6, -1 / 6],
-               [1 / 24, 1 / 12, 1 / 6],
-               [1 / 24, -1 / 12, 1 / 6],
-               [0, 0, 1]], np.float64)
-_A_TRANSPOSED = np.array([[1, 1, 1, 1, 1, 0],
-                          [0, 1, -1, 2, -2, 0],
-                          [0, 1, 1, 4, 4, 0],
-                          [0, 1, -1, 8, -8, 1]], np.float64)
+# Where the polynomials of the algorithm are multiplied, beside infinity. The customary 0, ±1, ±2
+# have matrices of whole numbers, and four times the largest rounding error of these.
+_POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
+
+# Stays below 0 with the index of any cell added, and within 32 bits with another such number.
+_OUTSIDE = -2**30
+
+
+def _matrices() -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Aᵀ, G and Bᵀ of F(4, 3), by Cook and Toom's construction."""
+    powers = np.vander(_POINTS, _TILE, increasing=True)
+    infinity = np.eye(_TILE)[-1:]
+    a = np.concatenate([powers, infinity])
+    g = np.concatenate([powers[:, :3], infinity[:, 1:]])
+    b = np.zeros((_WINDOW, _WINDOW))
+    for index, point in enumerate(_POINTS):
+        others = np.delete(_POINTS, index)
+        b[index, :-1] = np.poly(others)[::-1]
+        g[index] /= np.prod(point - others)
+    b[-1] = np.poly(_POINTS)[::-1]
+    return a.T, g, b
+
+
+_A_TRANSPOSED, _G, _B_TRANSPOSED = _matrices()
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
@@ -43,8 +53,8 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
 def convolve(maps: tf.Tensor, transformed_kernel: tf.Tensor, *, dilation: int = 1) -> tf.Tensor:
     """3x3 convolution of stride 1, zeros beyond the border.
 
-    Within 1e-5 of `tf.nn.conv2d` in float32, relative to the largest result: the transforms weigh
-    cells by up to 8, and sums are in another order.
+    Within 1e-5 of `tf.nn.conv2d` in float32, relative to the largest result: sums are in another
+    order.
 
     Args:
       maps: f32[B,H,W,C]. H, W and C must be known in advance.
@@ -56,24 +66,36 @@ def convolve(maps: tf.Tensor, transformed_kernel: tf.Tensor, *, dilation: int = 
     """
     height, width = geometry.static_size('maps', maps)
     num_in, num_out = transformed_kernel.shape[1:]
-    block = _TILE * dilation
-    rows, columns = -(-height // block), -(-width // block)
-    # One block more than there are tiles, as the last tile sees two cells beyond itself.
-    padded = tf.pad(maps, [[0, 0], [dilation, (rows + 1) * block - height - dilation],
-                           [dilation, (columns + 1) * block - width - dilation], [0, 0]])
-    cells = tf.reshape(
-        padded, [-1, rows + 1, _TILE, dilation, columns + 1, _TILE, dilation, num_in])
-    windows = []
-    for y, x in np.ndindex(_WINDOW, _WINDOW):
-        (down, row), (right, column) = divmod(y, _TILE), divmod(x, _TILE)
-        windows.append(cells[:, down:down + rows, row, :, right:right + columns, column])
-    spectra = _transform(_B_TRANSPOSED, tf.stack(windows))
+    size = tf.shape(maps)[0]
+    photo = tf.range(size)[:, None, None]
+    rows, columns = _windows(height, dilation, width), _windows(width, dilation, 1)
+    tiles = rows.shape[1], columns.shape[1]
+
+    # Gathering is several times as fast as slicing. Cell 0 is for all that lie beyond the border.
+    cells = tf.concat([tf.zeros([1, num_in]), tf.reshape(maps, [-1, num_in])], axis=0)
+    seen = 1 + photo * (height * width) + rows[:, None, None, :, None] + columns[:, None, None, :]
+    spectra = _transform(_B_TRANSPOSED, tf.gather(cells, tf.maximum(seen, 0)))
     products = tf.matmul(tf.reshape(spectra, [_WINDOW**2, -1, num_in]), transformed_kernel)
-    tiles = tf.reshape(_transform(_A_TRANSPOSED, products),
-                       [_TILE, _TILE, -1, rows, dilation, columns, dilation, num_out])
-    results = tf.reshape(tf.transpose(tiles, [2, 3, 0, 4, 5, 1, 6, 7]),
-                         [-1, rows * block, columns * block, num_out])
-    return results[:, :height, :width]
+    results = tf.reshape(_transform(_A_TRANSPOSED, products), [-1, num_out])
+
+    (row, down), (column, right) = _places(height, dilation), _places(width, dilation)
+    tile = (photo * tiles[0] + row[:, None]) * tiles[1] + column
+    place = down[:, None] * _TILE + right
+    return tf.gather(results, place * (size * tiles[0] * tiles[1]) + tile)
+
+
+def _windows(length: int, dilation: int, stride: int) -> np.ndarray:
+    """i32[6,tiles]. What each tile sees along an axis: cells times `stride`, or `_OUTSIDE`."""
+    tiles = np.arange(-(-length // (_TILE * dilation)) * dilation)
+    first = tiles // dilation * (_TILE * dilation) + tiles % dilation
+    cells = first + dilation * (np.arange(_WINDOW)[:, None] - 1)
+    return np.where((cells >= 0) & (cells < length), cells * stride, _OUTSIDE).astype(np.int32)
+
+
+def _places(length: int, dilation: int) -> Tuple[np.ndarray, np.ndarray]:
+    """i32[length] each. The tile of each result along an axis, and its place within the tile."""
+    cells = np.arange(length, dtype=np.int32)
+    return cells // (_TILE * dilation) * dilation + cells % dilation, cells // dilation % _TILE
 
 
 def _transform(matrix: np.ndarray, values: tf.Tensor) -> tf.Tensor:

@@ -371,31 +371,40 @@ def _register_pipeline(setting: Setting) -> None:
         return run
 
 
-def _register_inference(setting: Setting, batch: int) -> None:
-    size = setting.size
-    plain = f'inference/keras/float32/{size}/{batch}'
+def _segmenter(setting: Setting) -> Any:
+    from scops_tf import segmenter
+    return segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
 
-    def network():
-        from scops_tf import segmenter
-        return segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
+
+def _feature_segmenter(setting: Setting) -> Any:
+    from scops_tf import feature_segmenter, features
+    return feature_segmenter.FeatureSegmenter(
+        setting.parts, features.ReferenceFeatures(weights=None, normalisation=0.75))
+
+
+def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Setting, batch: int
+                        ) -> None:
+    size = setting.size
+    plain = f'{kind}/keras/float32/{size}/{batch}'
 
     @item(plain, examples=batch)
     def bare_forward():
         import tensorflow as tf
-        run = tf.function(network())
+        network = build(setting)
+        run = tf.function(lambda images: network(images))
         images = _uniform(batch, size, size, 3, seed=0)
         return lambda: run(images).numpy()
 
     def register_export(precision: str) -> None:
-        @item(f'inference/export/{precision}/{size}/{batch}', reference=plain, examples=batch)
+        @item(f'{kind}/export/{precision}/{size}/{batch}', reference=plain, examples=batch)
         def exported():
             import tempfile
 
             import tensorflow as tf
 
             from scops_tf import folded_segmenter, serving
-            served = network()
-            if BACKBONE != 'tiny':
+            served = build(setting)
+            if served.network.name != 'tiny':
                 served = folded_segmenter.FoldedSegmenter(served, precision=precision)
             model = serving.PartModel(serving.SegmenterResponses(served), num_parts=setting.parts,
                                       input_size=(size, size))
@@ -454,7 +463,8 @@ for _setting in SETTINGS:
     _register_pipeline(_setting)
     _register_maps(_setting)
     for _batch in (1, 8):
-        _register_inference(_setting, _batch)
+        _register_inference('inference', _segmenter, _setting, _batch)
+        _register_inference('inference_features', _feature_segmenter, _setting, _batch)
 
 # The cost of the semantic consistency loss along one axis, the others as in the middle setting.
 _MIDDLE = SETTINGS[1]

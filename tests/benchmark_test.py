@@ -79,6 +79,7 @@ def test_items_of_other_sizes_are_left_out(benchmark, capsys):
     assert benchmark.main(['--list', '--sizes', '512']) == 0
     names = capsys.readouterr().out.split()
     assert 'train_step/floor/float32/512' in names and 'inference/keras/float32/512/8' in names
+    assert 'inference_features/export/float32/512/1' in names
     assert not [name for name in names if '128' in name or '256' in name]
 
 

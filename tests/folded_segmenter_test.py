@@ -1,11 +1,18 @@
-"""The folded segmenter gives the segmenter's logits, and holds nothing but folded weights."""
+"""The folded segmenters give the segmenters' logits, and hold nothing but folded weights."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import folded_segmenter, segmenter, serving
+from scops_tf import (
+    feature_segmenter,
+    features,
+    folded_network,
+    folded_segmenter,
+    segmenter,
+    serving,
+)
 
 
 @pytest.fixture(scope='module')
@@ -13,7 +20,7 @@ def resnet() -> segmenter.Segmenter:
     """With batch norm that does something, as after ImageNet."""
     network = segmenter.Segmenter(3, backbone='resnet50', weights=None, seed=1)
     generator = np.random.default_rng(0)
-    for layer in network.backbone.get_layer('resnet50').layers:
+    for layer in network.network.layers:
         if layer.name.endswith('_bn'):
             size = layer.gamma.shape[0]
             layer.set_weights([
@@ -23,8 +30,25 @@ def resnet() -> segmenter.Segmenter:
 
 
 @pytest.fixture(scope='module')
-def folded(resnet) -> folded_segmenter.FoldedSegmenter:
-    return folded_segmenter.FoldedSegmenter(resnet)
+def vgg() -> feature_segmenter.FeatureSegmenter:
+    """With scales that bring the features of random weights to a usual size."""
+    reference = features.ReferenceFeatures(weights=None, normalisation=0.75)
+    photos = tf.random.stateless_uniform((2, 64, 96, 3), [0, 1])
+    reference.measure_scales([reference.raw(photos)])
+    network = feature_segmenter.FeatureSegmenter(3, reference, seed=1)
+    network.head.bias.assign([0.1, 0.0, -0.1, 0.2])
+    return network
+
+
+@pytest.fixture(scope='module', params=['resnet', 'vgg'])
+def plain(request) -> tf.Module:
+    """Each kind of segmenter."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope='module')
+def folded(plain) -> folded_segmenter.FoldedSegmenter:
+    return folded_segmenter.FoldedSegmenter(plain)
 
 
 def _photos(*size: int, count: int = 2) -> tf.Tensor:
@@ -32,34 +56,37 @@ def _photos(*size: int, count: int = 2) -> tf.Tensor:
 
 
 @pytest.mark.parametrize('size', [(64, 96), (49, 33)])
-def test_logits_are_those_of_the_segmenter(resnet, folded, size):
-    expected = resnet(_photos(*size)).numpy()
+def test_logits_are_those_of_the_segmenter(plain, folded, size):
+    expected = plain(_photos(*size)).numpy()
     found = folded(_photos(*size)).numpy()
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_nothing_is_held_but_a_kernel_and_a_bias_for_each_convolution(resnet, folded):
-    convolutions = [layer for layer in resnet.backbone.get_layer('resnet50').layers
+def test_nothing_is_held_but_folded_convolutions_and_what_follows_the_network(plain, folded):
+    convolutions = [layer for layer in plain.network.layers
                     if isinstance(layer, tf.keras.layers.Conv2D)]
-    assert len(folded.variables) == 2 * len(convolutions) + 2
-    assert not folded.trainable_variables
+    scales = [plain.reference_features.tap_scales] if plain.network.name == 'vgg19' else []
+    others = [*plain.head_variables, *scales]
+    assert len(folded.variables) == 2 * len(convolutions) + len(others)
+    assert {variable.ref() for variable in others} <= {
+        variable.ref() for variable in folded.variables}
     assert {variable.dtype for variable in folded.variables} == {tf.float32}
 
 
-def test_bfloat16_is_kept_to_the_last_stage_and_near_the_logits(resnet):
-    rounded = folded_segmenter.FoldedSegmenter(resnet, precision='bfloat16')
+def test_bfloat16_is_kept_to_the_stages_that_bear_it_and_near_the_logits(plain):
+    rounded = folded_segmenter.FoldedSegmenter(plain, precision='bfloat16')
     halves = [variable for variable in rounded.variables if variable.dtype == tf.bfloat16]
-    assert len(halves) == 2 * (3 * 3 + 1)
-    expected, found = resnet(_photos(64, 96)).numpy(), rounded(_photos(64, 96))
+    assert len(halves) == 2 * {'resnet50': 3 * 3 + 1, 'vgg19': 16 - 2}[plain.network.name]
+    expected, found = plain(_photos(64, 96)).numpy(), rounded(_photos(64, 96))
     assert found.dtype == tf.float32
     error = np.sqrt(np.mean((found.numpy() - expected) ** 2))
     assert 0 < error < 0.02 * np.std(expected)
 
 
-@pytest.mark.parametrize('precision', folded_segmenter.PRECISIONS)
-def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(resnet, precision):
-    network = folded_segmenter.FoldedSegmenter(resnet, precision=precision)
+@pytest.mark.parametrize('precision', folded_network.PRECISIONS)
+def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(plain, precision):
+    network = folded_segmenter.FoldedSegmenter(plain, precision=precision)
     model = serving.PartModel(
         serving.SegmenterResponses(network), num_parts=3, input_size=(64, 96))
     photos = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
@@ -68,7 +95,7 @@ def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(resnet, precision
     assert (together['labels'][2:].numpy() == alone['labels'].numpy()).mean() > 0.99
 
 
-def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(resnet, folded, tmp_path):
+def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(plain, folded, tmp_path):
     model = serving.PartModel(
         serving.SegmenterResponses(folded), num_parts=3, input_size=(64, 96))
     serving.export(model, str(tmp_path / 'export'), metadata={})
@@ -76,16 +103,19 @@ def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(resnet, folded,
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     found = loaded.signatures['serving_default'](images=tf.constant(photos))
     expected = serving.part_responses_from_logits(
-        resnet(tf.constant(photos / np.float32(255))), (64, 96))
+        plain(tf.constant(photos / np.float32(255))), (64, 96))
     np.testing.assert_allclose(found['part_responses'], expected, atol=1e-4)
     graph = loaded.signatures['serving_default'].graph.as_graph_def()
     operations = {node.op for function in graph.library.function for node in function.node_def}
     assert 'Conv2D' in operations and not [name for name in operations if 'BatchNorm' in name]
 
 
-def test_a_network_without_batch_norm_is_refused():
-    with pytest.raises(ValueError, match="must be on a ResNet.*'tiny'"):
-        folded_segmenter.FoldedSegmenter(segmenter.Segmenter(3, backbone='tiny'))
+@pytest.mark.parametrize('backbone', ['tiny', 'filters'])
+def test_another_network_is_refused(backbone):
+    plain = (segmenter.Segmenter(3, backbone='tiny') if backbone == 'tiny' else
+             feature_segmenter.FeatureSegmenter(3, features.ReferenceFeatures('filters')))
+    with pytest.raises(ValueError, match='`segmenter` must be on one of resnet50, .*vgg19'):
+        folded_segmenter.FoldedSegmenter(plain)
 
 
 def test_an_unknown_precision_is_refused(resnet):
