@@ -186,7 +186,7 @@ def test_a_failed_change_leaves_no_stamp_of_the_time_before(clone):
 
 
 def test_an_interrupted_installation_is_done_again(clone):
-    process = clone.start(*_SET_UP, INSTALL='touch "$0.started"; sleep 30')
+    process = clone.start(*_SET_UP, INSTALL=': > "$0.started"; sleep 30')
     deadline = time.monotonic() + 20
     while not (clone.venv / 'bin' / 'python.started').exists():
         assert time.monotonic() < deadline and process.poll() is None
