@@ -299,14 +299,11 @@ def _register_features(setting: Setting) -> None:
     def register_forward(precision: str) -> None:
         @item(f'reference_features/vgg19/{precision}/{size}', examples=setting.batch)
         def vgg19():
-            import tensorflow as tf
-
             from scops_tf import features, pretrained
             with pretrained.precision(precision):
                 network = features.ReferenceFeatures('vgg19', weights=None)
             images = setting.uniform(size, size, 3)
-            run = tf.function(network.raw)
-            return lambda: run(images).numpy()
+            return lambda: network.raw(images).numpy()
 
     for precision in PRECISIONS:
         register_forward(precision)
