@@ -94,7 +94,7 @@ def images_at(images: tf.Tensor, config: config_lib.Config) -> tf.Tensor:
     """Photos u8[B,H,W,3] as the reference network sees them: f32 in [0, 1], at its size."""
     pixels = tf.cast(images, tf.float32) / 255.0
     size = reference_size(config)
-    if size == config.data.image_size:
+    if size == tuple(images.shape[1:3]):
         return pixels
     return tf.image.resize(pixels, size, antialias=True)
 

@@ -27,7 +27,7 @@ from scops_tf.datasets import pipeline
 _CHUNK = 16
 
 # From indices i64[n] of photos and a size (height, width) to their saliency maps f32[n,h,w].
-Maps = Callable[[np.ndarray, Tuple[int, int]], Optional[np.ndarray]]
+Maps = Callable[[np.ndarray, Tuple[int, int]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,20 +109,19 @@ def _agreed_saliency(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, r
 
 
 def _maps(config: config_lib.Config, store: pipeline.PhotoStore, agreed: Optional[np.ndarray],
-          indices: np.ndarray, size: Tuple[int, int]) -> Optional[np.ndarray]:
-    """f32[n,h,w]. Saliency maps at the features' size; None without saliency constraint."""
-    if agreed is None:
-        return collection.saliency_at(config, store, indices, size)
-    return agreed[indices].astype(np.float32)
+          indices: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """f32[n,h,w]. Saliency maps at the features' size; ones without saliency constraint."""
+    if agreed is not None:
+        return agreed[indices].astype(np.float32)
+    found = collection.saliency_at(config, store, indices, size)
+    return np.ones((len(indices), *size), np.float32) if found is None else found
 
 
-def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: Optional[np.ndarray]) -> None:
+def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: np.ndarray) -> None:
     """Assigns the basis that training starts from, of raw features and saliency maps."""
     run, basis = trainer.config.run, trainer.part_basis
     positions = None
     if basis.start_positions is not None:
-        if maps is None:
-            maps = np.ones(raw.shape[:3], np.float32)
         positions = _weighted_positions(trainer, maps)
     start = part_basis.initial_basis(
         collection.ScaledFeatures(trainer.reference_features, raw), maps, run.num_parts,
@@ -164,8 +163,6 @@ def warmup_targets(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore,
     for chosen in tqdm.tqdm(_chunks(np.arange(len(store))), desc='Warm-up targets', unit='batch'):
         scaled = network.scale(read(chosen))
         saliency = maps(chosen, size)
-        if saliency is None:
-            saliency = np.ones((len(chosen), *size), np.float32)
         if positions is not None:
             scaled = tf.concat([scaled, _weighted_positions(trainer, saliency)], axis=-1)
         parts = respond(scaled, tf.constant(saliency)).numpy()

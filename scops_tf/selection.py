@@ -238,13 +238,10 @@ class _Features:
             self._networks[key] = collection.reference_network(config)
         network = self._networks[key]
         if key not in self._raw:
-            size = collection.reference_size(config)
-            parts = []
-            for image in tqdm.tqdm(self._images, desc='Reference features', unit='photo'):
-                pixels = tf.constant(image[np.newaxis], tf.float32) / 255.0
-                pixels = tf.image.resize(pixels, size, antialias=True)
-                parts.append(network.raw(pixels).numpy().astype(np.float16))
-            self._raw[key] = np.concatenate(parts)
+            self._raw[key] = np.concatenate([
+                network.raw(collection.images_at(tf.constant(image[np.newaxis]), config))
+                .numpy().astype(np.float16)
+                for image in tqdm.tqdm(self._images, desc='Reference features', unit='photo')])
         return network, self._raw[key]
 
 
