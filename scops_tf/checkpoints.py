@@ -1,6 +1,7 @@
 """Checkpoints of a run: found, written, restored, and the trained model out of one."""
 from __future__ import annotations
 
+import dataclasses
 import glob
 import logging
 import os
@@ -179,5 +180,5 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
               else network)
     part_model = serving.PartModel(
         serving.SegmenterResponses(served), num_parts=config.run.num_parts,
-        input_size=config.data.image_size, background=config.decode.background)
+        input_size=config.data.image_size, **dataclasses.asdict(config.decode))
     return TrainedModel(part_model, int(step.numpy()), tap_scales.numpy().tolist())

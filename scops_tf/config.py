@@ -365,9 +365,16 @@ class Optimizer(_Checked):
 
 @_bound
 class Decode(_Checked):
-    """From responses to labels: background of constant value among max-normalised parts."""
+    """From responses to labels and part centres.
+
+    Attributes:
+      background: Constant value of the background among the max-normalised parts.
+      center_window: Size of the window on the main object that part centres are taken under, see
+        `scops_tf.main_object`; None for the whole photo, as in the paper.
+    """
 
     background: float = _within(0.1, 0, 1)
+    center_window: Optional[float] = _positive(None)
 
 
 @_bound

@@ -1,6 +1,7 @@
 """Scores of a run beside baselines: computed, printed, and written as JSON, CSV and a page."""
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
 import glob
@@ -87,6 +88,10 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         methods[_REFINED] = protocol.scores(num_parts, maps[OURS][0], _part_maps(
             lambda images: _refined(predict, images, config), test_store, config, _REFINED))
     rows = {name: scores.values for name, scores in methods.items()}
+    for name in systems:
+        errors = protocol.whole_photo(*maps[name])
+        if errors:
+            rows[f'{name}, centres over the whole photo'] = errors
     if config.evaluation.baselines:
         constant = protocols.position_maps(
             num_parts, (len(fit_store or ()), len(test_store)), config.data.image_size, seed=seed)
@@ -132,10 +137,14 @@ def _predictor(config: config_lib.Config, workdir: str) -> Tuple[Predict, int, L
 
 
 def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
-    """Predictions of an export with labels by the `Decode` of the configuration."""
+    """Predictions of an export, decoded by the `Decode` of the configuration."""
     size = outputs['labels'].shape[1:]
-    return {**outputs, 'labels': serving.decode(
-        outputs['part_responses'], size, background=config.decode.background).numpy()}
+    responses = outputs['part_responses']
+    centers = serving.part_centers(tf.constant(responses), window=config.decode.center_window)
+    return {**outputs,
+            'labels': serving.decode(
+                responses, size, background=config.decode.background).numpy(),
+            'part_centers': serving.photo_points(centers, responses.shape[1:3], size).numpy()}
 
 
 def _refined(predict: Predict, images: np.ndarray, config: config_lib.Config) -> Dict[str, Any]:
@@ -169,7 +178,7 @@ def _part_maps(predict: Predict, store: Optional[pipeline.PhotoStore],
                config: config_lib.Config, description: str) -> Optional[protocols.PartMaps]:
     if store is None:
         return None
-    found: Dict[str, List[np.ndarray]] = {name: [] for name in protocols.PartMaps._fields}
+    found: Dict[str, List[np.ndarray]] = collections.defaultdict(list)
     size = config.evaluation.batch_size
     for start in tqdm.tqdm(range(0, len(store), size), desc=description, unit='batch'):
         images = np.stack([store.image(index)
@@ -180,6 +189,10 @@ def _part_maps(predict: Predict, store: Optional[pipeline.PhotoStore],
         found['best_parts'].append(parts.argmax(-1).astype(np.uint8) + 1)
         found['centers'].append(outputs['part_centers'])
         found['presence'].append(outputs['presence'])
+        if config.decode.center_window is not None:
+            whole = serving.part_centers(tf.constant(outputs['part_responses']))
+            found['whole_centers'].append(serving.photo_points(
+                whole, parts.shape[1:3], images.shape[1:3]).numpy())
     return protocols.PartMaps(**{name: np.concatenate(values) for name, values in found.items()})
 
 

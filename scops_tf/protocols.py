@@ -30,12 +30,15 @@ class PartMaps(NamedTuple):
       best_parts: u8[N,H,W]. The strongest part of each pixel, 1..K, background left out of account.
       centers: f32[N,K,2]. (x, y) in pixels of the squashed photo.
       presence: f32[N,K]. Largest response of each part.
+      whole_centers: f32[N,K,2]. As `centers`, of the whole photo, where those are of the main
+        object alone; else None.
     """
 
     labels: np.ndarray
     best_parts: np.ndarray
     centers: np.ndarray
     presence: np.ndarray
+    whole_centers: Optional[np.ndarray] = None
 
 
 class Split(NamedTuple):
@@ -164,6 +167,20 @@ class Protocol:
         found.append(('foreground', statistics['foreground'], ''))
         return Scores({name: value for name, value, _ in found},
                       {name: direction for name, _, direction in found}, intervals, tuple(notes))
+
+    def whole_photo(self, fit: PartMaps, test: PartMaps) -> Dict[str, float]:
+        """Landmark errors of one system by its `whole_centers`; none without these or landmarks.
+
+        Args:
+          fit: As of `scores`.
+          test: As of `scores`.
+        """
+        if not self._has_landmarks or test.whole_centers is None:
+            return {}
+        errors = regression.regress(
+            self._regression_split(self.fit, fit.whole_centers),
+            self._regression_split(self.test, test.whole_centers), **self._regression())
+        return {title: value for title, value, _ in self._landmark_values(errors)}
 
     def trivial(self, fit: PartMaps, test: PartMaps, *, seed: int = 0
                 ) -> Dict[str, Dict[str, float]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import tensorflow as tf
 
-from scops_tf import files, geometry
+from scops_tf import files, geometry, main_object
 
 METADATA_FILE = 'scops_tf.json'
 
@@ -64,6 +64,26 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
     return tf.cast(tf.where(is_part, winner, 0), tf.uint8)
 
 
+def part_centers(part_responses: tf.Tensor, *, window: Optional[float] = None) -> tf.Tensor:
+    """Where the parts are.
+
+    Args:
+      part_responses: f32[B,H,W,K+1]. Channel 0, the network's own background, is not used.
+      window: Size of the window on the main object, see `main_object.part_centers`; None for the
+        mean positions over the whole map (Eq. 1).
+
+    Returns:
+      f32[B,K,2]. (x, y) in pixels of the map, its middle for a part whose response is 0 everywhere.
+    """
+    parts = part_responses[..., 1:]
+    if window is None:
+        # Small against any response that can be seen; it only gives the empty map a centre.
+        centers = geometry.part_centers(parts, epsilon=1e-12)
+    else:
+        centers = main_object.part_centers(parts, window=window)
+    return geometry.frame_to_pixels(centers, parts.shape[1:3])
+
+
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
     """Points on the network's input, squashed from a photo, as points on the photo.
 
@@ -111,15 +131,17 @@ class PartModel(tf.Module):
       num_parts: K.
       input_size: (height, width) that photos are squashed to for the network.
       background: As of `decode`.
+      center_window: `window` of `part_centers`.
     """
 
     def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
-                 background: float = 0.1) -> None:
+                 background: float = 0.1, center_window: Optional[float] = None) -> None:
         super().__init__()
         self.network = network
         self.num_parts = num_parts
         self.input_size = tuple(input_size)
         self.background = background
+        self.center_window = center_window
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
     def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
@@ -144,15 +166,12 @@ class PartModel(tf.Module):
         responses = tf.cast(self.network.part_responses(pixels), tf.float32)
         responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
-        parts = responses[..., 1:]
-        # Small against any response that can be seen; it only gives the empty map a centre.
-        centers = geometry.frame_to_pixels(
-            geometry.part_centers(parts, epsilon=1e-12), self.input_size)
+        centers = part_centers(responses, window=self.center_window)
         return {
             'labels': decode(responses, size, background=self.background),
             'part_responses': responses,
             'part_centers': photo_points(centers, self.input_size, size),
-            'presence': tf.reduce_max(parts, axis=(1, 2)),
+            'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='encoded')])
@@ -192,8 +211,8 @@ def export(model: PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
     Args:
       model: To be written.
       folder: Of the SavedModel. Empty, absent, or an older export, which is replaced.
-      metadata: JSON values for `scops_tf.json`; the number of parts, the input size and the
-        background are added.
+      metadata: JSON values for `scops_tf.json`; the number of parts, the input size, the
+        background and the window of the centres are added.
 
     Raises:
       ExportError: If the folder holds something else.
@@ -205,7 +224,7 @@ def export(model: PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
                           'holds something else: give another one.')
     temporary, replaced = f'{folder}.{os.getpid()}.tmp', f'{folder}.{os.getpid()}.old'
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
-                 'background': model.background}
+                 'background': model.background, 'center_window': model.center_window}
     try:
         os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures={

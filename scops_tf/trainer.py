@@ -321,9 +321,9 @@ class Trainer:
         found = {'view': view}
         for name, inputs in (('', pixels), ('view_', view)):
             responses = network.part_responses(inputs)
-            centers = geometry.part_centers(responses[..., 1:], epsilon=1e-12)
             found[f'{name}part_responses'] = responses
-            found[f'{name}part_centers'] = geometry.frame_to_pixels(centers, size)
+            found[f'{name}part_centers'] = serving.part_centers(
+                responses, window=self.config.decode.center_window)
             found[f'{name}labels'] = serving.decode(
                 responses, size, background=self.config.decode.background)
         return found

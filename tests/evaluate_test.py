@@ -46,7 +46,7 @@ def evaluated(workdir, tmp_path_factory, run_command):
     write_faces(faces)
     done = run_command('evaluate', f'--workdir={workdir}', f'--other_workdir={workdir}', '--crf',
                        bindings=["Data.dataset='celeba'", f'Data.root={str(faces)!r}',
-                                 'Data.saliency=None'])
+                                 'Data.saliency=None', 'Decode.center_window=0.5'])
     assert done.returncode == 0, done.stderr
     return done.stdout, (workdir / 'eval' / 'scores.json').read_text(encoding='utf-8')
 
@@ -96,6 +96,12 @@ def test_labels_after_the_crf_have_a_row_of_their_own(evaluated, workdir):
     assert refined['landmark error'] == ours['landmark error'] and refined.keys() == ours.keys()
     with open(workdir / 'eval' / 'scores.csv', encoding='utf-8', newline='') as file:
         assert {row['method'] for row in csv.DictReader(file)} == set(rows)
+
+
+def test_centers_over_the_whole_photo_are_scored_beside_those_of_the_main_object(evaluated):
+    rows = json.loads(evaluated[1])['scores']
+    for name in ('this run', 'k-means on the same features'):
+        assert set(rows[f'{name}, centres over the whole photo']) == {'landmark error'}
 
 
 def test_scores_are_json_that_any_reader_takes(evaluated):

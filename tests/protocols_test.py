@@ -195,6 +195,18 @@ def test_an_error_of_faces_is_measured_between_the_eyes_of_the_squashed_photo():
 
 
 @pytest.mark.parametrize('protocol', ['cub', 'celeba'])
+def test_centers_over_the_whole_photo_are_scored_as_any_others(protocol):
+    built, maps = _landmarked(protocol)
+    whole = maps.centers + np.random.default_rng(2).normal(0, 3, maps.centers.shape)
+    both = maps._replace(whole_centers=whole)
+    alone = built.scores(5, *[maps._replace(centers=whole)] * 2).values
+    errors = built.whole_photo(both, both)
+    assert errors == {name: alone[name] for name in alone if name.startswith('landmark error')}
+    assert errors['landmark error'] > 0.1
+    assert built.whole_photo(maps, maps) == {}
+
+
+@pytest.mark.parametrize('protocol', ['cub', 'celeba'])
 def test_trivial_baselines_stand_beside_the_landmark_error(protocol):
     built, maps = _landmarked(protocol)
     rows = built.trivial(maps, maps, seed=1)

@@ -151,6 +151,20 @@ def test_a_blob_comes_out_at_its_place_in_photos_of_any_size(by_color, size):
                                atol=1e-3)
 
 
+def test_centers_of_the_main_object_leave_out_what_lies_far_from_it():
+    photo = np.zeros((1, *INPUT_SIZE, 3), np.uint8)
+    photo[0, 10:40, 10:40] = [200, 100, 0]
+    photo[0, 30:40, 80:90, 0] = 200  # Of the first part, away from the object.
+    centers = {}
+    for window in (None, 0.5):
+        model = serving.PartModel(ColorNetwork(), num_parts=3, input_size=INPUT_SIZE,
+                                  center_window=window)
+        centers[window] = model.predict(photo)['part_centers'].numpy()[0, :2]
+    np.testing.assert_allclose(centers[0.5], [[24.5, 24.5]] * 2, atol=0.5)
+    assert centers[None][0, 0] > 29
+    np.testing.assert_allclose(centers[None][1], [24.5, 24.5], atol=1e-3)
+
+
 def test_photos_of_the_network_s_size_reach_it_as_they_are(by_color):
     photos = _photos(INPUT_SIZE)
     responses = by_color.predict(photos)['part_responses'].numpy()
@@ -273,7 +287,8 @@ def test_bytes_that_are_no_image_are_an_error(by_color):
 def test_the_metadata_says_what_was_exported(exported):
     with open(os.path.join(exported, serving.METADATA_FILE), encoding='utf-8') as file:
         assert json.load(file) == {
-            'step': 40, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1}
+            'step': 40, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1,
+            'center_window': None}
 
 
 def test_an_older_export_is_replaced_and_nothing_else_is_left(by_color, tmp_path):

@@ -1,6 +1,7 @@
 """A baseline as a run: fitted to the training photos, served and scored as a trained run is."""
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import NamedTuple, Optional, Sequence
 
@@ -83,7 +84,7 @@ def part_model(config: config_lib.Config, network: tf.Module) -> serving.PartMod
     """A baseline with the photos' resizing and the decoding."""
     return serving.PartModel(
         network, num_parts=config.run.num_parts, input_size=collection.reference_size(config),
-        background=config.decode.background)
+        **dataclasses.asdict(config.decode))
 
 
 def make(config: config_lib.Config, workdir: str) -> None:

@@ -1,0 +1,63 @@
+"""The object that part centres are of, where a photo shows several or parts spill beside it."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from scops_tf import geometry
+
+# Of the mean shift; on photos of faces the window has stopped moving by then.
+_STEPS = 20
+# Added to every response, for an empty map to have a centre; small against any that can be seen.
+_EPSILON = 1e-12
+
+
+def part_centers(part_responses: Any, *, window: float) -> tf.Tensor:
+    """Part centres of the main object: Eq. 1 under a window that a mean shift puts on it.
+
+    SCOPS takes each photo for one of one object. Where a second face looks over a shoulder, the
+    mean position under a part's response lies between both. So responses are weighed by a Gaussian
+    that starts in the middle of all parts together and moves to their mean position under itself
+    until it stands still (mean shift; Comaniciu & Meer, PAMI 2002): it ends on the larger object.
+
+    The window is round in pixels of the map; its standard deviation is a share of the radius of a
+    disc as large as the foreground.
+
+    Args:
+      part_responses: float[B,H,W,K]. At least 0; background removed.
+      window: That share, above 0.
+
+    Returns:
+      float[B,K,2]. (x, y) in the frame; (0, 0) for a photo without any response, and the middle of
+      the window for a part that is nowhere near it.
+
+    Raises:
+      ValueError: If `part_responses` is not of rank 4 or of unknown size, or `window` is not above
+        0.
+    """
+    part_responses = geometry.as_float(part_responses) + _EPSILON
+    size = geometry.static_size('part_responses', part_responses)
+    if window <= 0:
+        raise ValueError(f'`window` must be above 0; got {window}.')
+    foreground = tf.reduce_sum(part_responses, axis=-1, keepdims=True)
+    # Of 1 pixel at least, or a window on next to nothing would hold none.
+    deviation = tf.maximum(
+        window * tf.sqrt(tf.reduce_sum(foreground, axis=(1, 2, 3)) / math.pi), 1.0)
+
+    def under_window(maps: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
+        """Maps [B,H,W,C] times the window about a point [B,1,2]."""
+        middle = geometry.frame_to_pixels(center, size)[:, 0] / deviation[:, tf.newaxis]
+
+        def along(axis: int, length: int) -> tf.Tensor:
+            places = tf.range(length, dtype=maps.dtype) / deviation[:, tf.newaxis]
+            return tf.exp(-tf.square(places - middle[:, axis, tf.newaxis]) / 2)
+
+        return (maps * along(1, size[0])[:, :, tf.newaxis, tf.newaxis]
+                * along(0, size[1])[:, tf.newaxis, :, tf.newaxis])
+
+    center = geometry.part_centers(foreground)
+    for _ in range(_STEPS):
+        center = geometry.part_centers(under_window(foreground, center))
+    return geometry.part_centers(under_window(part_responses, center))
