@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Tuple
 
 import tensorflow as tf
 
@@ -41,23 +41,27 @@ def part_centers(part_responses: Any, *, window: float) -> tf.Tensor:
     size = geometry.static_size('part_responses', part_responses)
     if window <= 0:
         raise ValueError(f'`window` must be above 0; got {window}.')
-    foreground = tf.reduce_sum(part_responses, axis=-1, keepdims=True)
+    foreground = tf.reduce_sum(part_responses, axis=-1)
+    mass = tf.reduce_sum(foreground, axis=(1, 2))
     # Of 1 pixel at least, or a window on next to nothing would hold none.
-    deviation = tf.maximum(
-        window * tf.sqrt(tf.reduce_sum(foreground, axis=(1, 2, 3)) / math.pi), 1.0)
+    deviation = tf.maximum(window * tf.sqrt(mass / math.pi), 1.0)[:, tf.newaxis]
+    x, y = (tf.range(length, dtype=mass.dtype)[tf.newaxis] for length in size[::-1])
 
-    def under_window(maps: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        """Maps [B,H,W,C] times the window about a point [B,1,2]."""
-        middle = geometry.frame_to_pixels(center, size)[:, 0] / deviation[:, tf.newaxis]
+    def moved(along_x: tf.Tensor, along_y: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+        """The window [B,W], [B,H], a factor per axis, on the mean of the one given times the map.
 
-        def along(axis: int, length: int) -> tf.Tensor:
-            places = tf.range(length, dtype=maps.dtype) / deviation[:, tf.newaxis]
-            return tf.exp(-tf.square(places - middle[:, axis, tf.newaxis]) / 2)
+        As products of the map and vectors: nothing of the map's size is made.
+        """
+        masses = (along_x * tf.linalg.matvec(foreground, along_y, transpose_a=True),
+                  along_y * tf.linalg.matvec(foreground, along_x))
+        means = (tf.reduce_sum(of_axis * places, axis=1, keepdims=True)
+                 / tf.reduce_sum(of_axis, axis=1, keepdims=True)
+                 for of_axis, places in zip(masses, (x, y)))
+        return tuple(tf.exp(-tf.square((places - mean) / deviation) / 2)
+                     for places, mean in zip((x, y), means))
 
-        return (maps * along(1, size[0])[:, :, tf.newaxis, tf.newaxis]
-                * along(0, size[1])[:, tf.newaxis, :, tf.newaxis])
-
-    center = geometry.part_centers(foreground)
-    for _ in range(_STEPS):
-        center = geometry.part_centers(under_window(foreground, center))
-    return geometry.part_centers(under_window(part_responses, center))
+    along_x, along_y = tf.ones_like(x), tf.ones_like(y)
+    for _ in range(_STEPS + 1):
+        along_x, along_y = moved(along_x, along_y)
+    return geometry.part_centers(part_responses * along_y[:, :, tf.newaxis, tf.newaxis]
+                                 * along_x[:, tf.newaxis, :, tf.newaxis])
