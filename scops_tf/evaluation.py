@@ -140,11 +140,11 @@ def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, An
     """Predictions of an export, decoded by the `Decode` of the configuration."""
     size = outputs['labels'].shape[1:]
     responses = outputs['part_responses']
-    centers = serving.part_centers(tf.constant(responses), window=config.decode.center_window)
     return {**outputs,
             'labels': serving.decode(
                 responses, size, background=config.decode.background).numpy(),
-            'part_centers': serving.photo_points(centers, responses.shape[1:3], size).numpy()}
+            'part_centers': serving.part_centers(
+                tf.constant(responses), size, window=config.decode.center_window).numpy()}
 
 
 def _refined(predict: Predict, images: np.ndarray, config: config_lib.Config) -> Dict[str, Any]:
@@ -190,9 +190,8 @@ def _part_maps(predict: Predict, store: Optional[pipeline.PhotoStore],
         found['centers'].append(outputs['part_centers'])
         found['presence'].append(outputs['presence'])
         if config.decode.center_window is not None:
-            whole = serving.part_centers(tf.constant(outputs['part_responses']))
-            found['whole_centers'].append(serving.photo_points(
-                whole, parts.shape[1:3], images.shape[1:3]).numpy())
+            found['whole_centers'].append(serving.part_centers(
+                tf.constant(outputs['part_responses']), images.shape[1:3]).numpy())
     return protocols.PartMaps(**{name: np.concatenate(values) for name, values in found.items()})
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from scops_tf import geometry
 
-# Of the mean shift; on photos of faces the window has stopped moving by then.
+# Of the mean shift. Of 200 photos of faces three then still have a centre more than a pixel of 384
+# from where 200 steps take it, and of 88 birds none.
 _STEPS = 20
 # Added to every response, for an empty map to have a centre; small against any that can be seen.
 _EPSILON = 1e-12

@@ -127,9 +127,7 @@ class Protocol:
         intervals: Dict[str, Tuple[float, float]] = {}
         notes: List[str] = []
         if self._has_landmarks:
-            errors = regression.regress(
-                self._regression_split(self.fit, fit.centers),
-                self._regression_split(self.test, test.centers), **self._regression())
+            errors = self._regressed(fit.centers, test.centers)
             found += self._landmark_values(errors)
             intervals['landmark error'] = errors.interval()
             notes += errors.notes
@@ -177,9 +175,7 @@ class Protocol:
         """
         if not self._has_landmarks or test.whole_centers is None:
             return {}
-        errors = regression.regress(
-            self._regression_split(self.fit, fit.whole_centers),
-            self._regression_split(self.test, test.whole_centers), **self._regression())
+        errors = self._regressed(fit.whole_centers, test.whole_centers)
         return {title: value for title, value, _ in self._landmark_values(errors)}
 
     def trivial(self, fit: PartMaps, test: PartMaps, *, seed: int = 0
@@ -216,6 +212,13 @@ class Protocol:
         if self._in_boxes:
             return {'protocol': 'cub'}
         return {'protocol': 'scops', 'eyes': _EYES[self.dataset.protocol]}
+
+    def _regressed(self, fit_centers: np.ndarray, test_centers: np.ndarray
+                   ) -> regression.RegressionScores:
+        """Errors of landmarks fitted to part centres f32[N,K,2] of the squashed photos."""
+        return regression.regress(
+            self._regression_split(self.fit, fit_centers),
+            self._regression_split(self.test, test_centers), **self._regression())
 
     def _landmark_values(self, errors: regression.RegressionScores
                          ) -> List[Tuple[str, float, str]]:

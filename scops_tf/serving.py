@@ -64,16 +64,19 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
     return tf.cast(tf.where(is_part, winner, 0), tf.uint8)
 
 
-def part_centers(part_responses: tf.Tensor, *, window: Optional[float] = None) -> tf.Tensor:
-    """Where the parts are.
+def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
+                 window: Optional[float] = None) -> tf.Tensor:
+    """Where the parts are on photos that were squashed to the size of the responses.
 
     Args:
-      part_responses: f32[B,H,W,K+1]. Channel 0, the network's own background, is not used.
+      part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
+      size: (height, width) of the photos.
       window: Size of the window on the main object, see `main_object.part_centers`; None for the
         mean positions over the whole map (Eq. 1).
 
     Returns:
-      f32[B,K,2]. (x, y) in pixels of the map, its middle for a part whose response is 0 everywhere.
+      f32[B,K,2]. (x, y) in pixels of the photo, its middle for a part whose response is 0
+      everywhere.
     """
     parts = part_responses[..., 1:]
     if window is None:
@@ -81,7 +84,8 @@ def part_centers(part_responses: tf.Tensor, *, window: Optional[float] = None) -
         centers = geometry.part_centers(parts, epsilon=1e-12)
     else:
         centers = main_object.part_centers(parts, window=window)
-    return geometry.frame_to_pixels(centers, parts.shape[1:3])
+    input_size = parts.shape[1:3]
+    return photo_points(geometry.frame_to_pixels(centers, input_size), input_size, size)
 
 
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
@@ -166,11 +170,10 @@ class PartModel(tf.Module):
         responses = tf.cast(self.network.part_responses(pixels), tf.float32)
         responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
-        centers = part_centers(responses, window=self.center_window)
         return {
             'labels': decode(responses, size, background=self.background),
             'part_responses': responses,
-            'part_centers': photo_points(centers, self.input_size, size),
+            'part_centers': part_centers(responses, size, window=self.center_window),
             'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
 

@@ -323,7 +323,7 @@ class Trainer:
             responses = network.part_responses(inputs)
             found[f'{name}part_responses'] = responses
             found[f'{name}part_centers'] = serving.part_centers(
-                responses, window=self.config.decode.center_window)
+                responses, size, window=self.config.decode.center_window)
             found[f'{name}labels'] = serving.decode(
                 responses, size, background=self.config.decode.background)
         return found
