@@ -371,10 +371,13 @@ class Decode(_Checked):
       background: Constant value of the background among the max-normalised parts.
       center_window: Size of the window on the main object that part centres are taken under, see
         `scops_tf.main_object`; None for the whole photo, as in the paper.
+      center_power: That responses are raised to for part centres: 1 as in the paper, more for
+        centres of what is a part for certain.
     """
 
     background: float = _within(0.1, 0, 1)
     center_window: Optional[float] = _positive(None)
+    center_power: float = _positive(1.0)
 
 
 @_bound

@@ -144,7 +144,8 @@ def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, An
             'labels': serving.decode(
                 responses, size, background=config.decode.background).numpy(),
             'part_centers': serving.part_centers(
-                tf.constant(responses), size, window=config.decode.center_window).numpy()}
+                tf.constant(responses), size, window=config.decode.center_window,
+                power=config.decode.center_power).numpy()}
 
 
 def _refined(predict: Predict, images: np.ndarray, config: config_lib.Config) -> Dict[str, Any]:
@@ -189,7 +190,7 @@ def _part_maps(predict: Predict, store: Optional[pipeline.PhotoStore],
         found['best_parts'].append(parts.argmax(-1).astype(np.uint8) + 1)
         found['centers'].append(outputs['part_centers'])
         found['presence'].append(outputs['presence'])
-        if config.decode.center_window is not None:
+        if config.decode.center_window is not None or config.decode.center_power != 1:
             found['whole_centers'].append(serving.part_centers(
                 tf.constant(outputs['part_responses']), images.shape[1:3]).numpy())
     return protocols.PartMaps(**{name: np.concatenate(values) for name, values in found.items()})

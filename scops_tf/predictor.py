@@ -39,8 +39,8 @@ class Predictor:
       export_dir: Folder written by `scops_tf.serving.export`.
 
     Attributes:
-      metadata: What was exported: 'num_parts', 'input_size', 'background', 'center_window' and, of
-        a trained run, 'step', 'precision', 'tap_scales' and 'config'.
+      metadata: What was exported: 'num_parts', 'input_size', 'background', 'center_window',
+        'center_power' and, of a trained run, 'step', 'precision', 'tap_scales' and 'config'.
 
     Raises:
       PredictorError: If the folder holds no export or a damaged one.

@@ -30,8 +30,8 @@ class PartMaps(NamedTuple):
       best_parts: u8[N,H,W]. The strongest part of each pixel, 1..K, background left out of account.
       centers: f32[N,K,2]. (x, y) in pixels of the squashed photo.
       presence: f32[N,K]. Largest response of each part.
-      whole_centers: f32[N,K,2]. As `centers`, of the whole photo, where those are of the main
-        object alone; else None.
+      whole_centers: f32[N,K,2]. As `centers`, by Eq. 1 over the whole photo, where those are not;
+        else None.
     """
 
     labels: np.ndarray

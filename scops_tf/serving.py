@@ -41,9 +41,12 @@ def normalised_responses(part_responses: tf.Tensor, size: Tuple[int, int]) -> tf
     Returns:
       f32[B,H,W,K]. In [0, 1]; 0 everywhere for a part whose response is 0 everywhere.
     """
-    parts = part_responses[..., 1:]
-    largest = tf.reduce_max(parts, axis=(1, 2), keepdims=True)
-    return tf.image.resize(tf.math.divide_no_nan(parts, largest), size)
+    return tf.image.resize(_normalised(part_responses[..., 1:]), size)
+
+
+def _normalised(parts: tf.Tensor) -> tf.Tensor:
+    """Parts f32[B,h,w,K], each divided by its largest response."""
+    return tf.math.divide_no_nan(parts, tf.reduce_max(parts, axis=(1, 2), keepdims=True))
 
 
 def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1
@@ -65,27 +68,30 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
 
 
 def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
-                 window: Optional[float] = None) -> tf.Tensor:
+                 window: Optional[float] = None, power: float = 1.0) -> tf.Tensor:
     """Where the parts are on photos that were squashed to the size of the responses.
+
+    Without the options Eq. 1, the mean position under a part's response. Powers move it from the
+    middle of all that a part might be to the middle of what it is for certain.
 
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
       size: (height, width) of the photos.
-      window: Size of the window on the main object, see `main_object.part_centers`; None for the
-        mean positions over the whole map (Eq. 1).
+      window: `size` of `main_object.window`, which weighs the responses; None for none.
+      power: That responses are raised to, above 0.
 
     Returns:
-      f32[B,K,2]. (x, y) in pixels of the photo, its middle for a part whose response is 0
-      everywhere.
+      f32[B,K,2]. (x, y) in pixels of the photo; its middle, or the window's, for a part whose
+      response is 0 everywhere.
     """
     parts = part_responses[..., 1:]
-    if window is None:
-        # Small against any response that can be seen; it only gives the empty map a centre.
-        centers = geometry.part_centers(parts, epsilon=1e-12)
-    else:
-        centers = main_object.part_centers(parts, window=window)
+    # Small against any response that can be seen; it only gives the empty map a centre.
+    weights = _normalised(parts) ** power + 1e-12
+    if window is not None:
+        weights *= main_object.window(parts, size=window)
     input_size = parts.shape[1:3]
-    return photo_points(geometry.frame_to_pixels(centers, input_size), input_size, size)
+    centers = geometry.frame_to_pixels(geometry.part_centers(weights), input_size)
+    return photo_points(centers, input_size, size)
 
 
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
@@ -136,16 +142,19 @@ class PartModel(tf.Module):
       input_size: (height, width) that photos are squashed to for the network.
       background: As of `decode`.
       center_window: `window` of `part_centers`.
+      center_power: Its `power`.
     """
 
     def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
-                 background: float = 0.1, center_window: Optional[float] = None) -> None:
+                 background: float = 0.1, center_window: Optional[float] = None,
+                 center_power: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.num_parts = num_parts
         self.input_size = tuple(input_size)
         self.background = background
         self.center_window = center_window
+        self.center_power = center_power
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
     def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
@@ -158,8 +167,7 @@ class PartModel(tf.Module):
           labels: u8[B,H,W]. 0 is background, 1..K parts.
           part_responses: f32[B,h,w,K+1]. At the network's input size (h, w), in [0, 1], summing to
             1; channel 0 is background.
-          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; the photo's middle for a part
-            whose response is 0 everywhere.
+          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; as of `part_centers`.
           presence: f32[B,K]. Largest response of the part, in [0, 1].
         """
         shape = tf.shape(images)
@@ -173,7 +181,8 @@ class PartModel(tf.Module):
         return {
             'labels': decode(responses, size, background=self.background),
             'part_responses': responses,
-            'part_centers': part_centers(responses, size, window=self.center_window),
+            'part_centers': part_centers(
+                responses, size, window=self.center_window, power=self.center_power),
             'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
 
@@ -215,7 +224,7 @@ def export(model: PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
       model: To be written.
       folder: Of the SavedModel. Empty, absent, or an older export, which is replaced.
       metadata: JSON values for `scops_tf.json`; the number of parts, the input size, the
-        background and the window of the centres are added.
+        background and the window and power of the centres are added.
 
     Raises:
       ExportError: If the folder holds something else.
@@ -227,7 +236,8 @@ def export(model: PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
                           'holds something else: give another one.')
     temporary, replaced = f'{folder}.{os.getpid()}.tmp', f'{folder}.{os.getpid()}.old'
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
-                 'background': model.background, 'center_window': model.center_window}
+                 'background': model.background, 'center_window': model.center_window,
+                 'center_power': model.center_power}
     try:
         os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures={

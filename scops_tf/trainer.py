@@ -323,7 +323,8 @@ class Trainer:
             responses = network.part_responses(inputs)
             found[f'{name}part_responses'] = responses
             found[f'{name}part_centers'] = serving.part_centers(
-                responses, size, window=self.config.decode.center_window)
+                responses, size, window=self.config.decode.center_window,
+                power=self.config.decode.center_power)
             found[f'{name}labels'] = serving.decode(
                 responses, size, background=self.config.decode.background)
         return found

@@ -1,4 +1,4 @@
-"""Laws of the main object's part centres."""
+"""Laws of the main object's window and of part centres under it."""
 from __future__ import annotations
 
 import numpy as np
@@ -23,8 +23,8 @@ def _blobs(*blobs, size=SIZE, num_parts=2) -> np.ndarray:
 
 def _centers(maps, window=WINDOW, size=SIZE) -> np.ndarray:
     """f64[B,K,2]. In pixels."""
-    return geometry.frame_to_pixels(
-        main_object.part_centers(maps, window=window).numpy(), size)
+    weights = (maps + 1e-12) * main_object.window(maps, size=window).numpy()
+    return geometry.frame_to_pixels(geometry.part_centers(weights).numpy(), size)
 
 
 def _object(x, y, scale=1.0):
@@ -41,10 +41,18 @@ def test_a_second_smaller_object_hardly_moves_the_centers():
     assert np.all(plain[..., 0] - alone[..., 0] > 5)
 
 
-def test_a_wide_window_gives_the_plain_centers():
+def test_a_wide_window_is_one_everywhere():
     maps = _blobs(*_object(20, 12), (1, 50, 30, 2))
-    np.testing.assert_allclose(
-        main_object.part_centers(maps, window=1e4), geometry.part_centers(maps), atol=1e-5)
+    np.testing.assert_allclose(main_object.window(maps, size=1e4), np.ones((1, *SIZE, 1)), atol=1e-5)
+
+
+def test_the_window_is_round_and_a_share_of_the_foreground_s_radius():
+    maps = np.zeros((1, *SIZE, 2))
+    rows, columns = np.mgrid[:SIZE[0], :SIZE[1]]
+    squares = (columns - 30) ** 2 + (rows - 20) ** 2
+    maps[0, ..., 1] = squares <= 10 ** 2
+    window = main_object.window(maps, size=WINDOW).numpy()[0, ..., 0]
+    np.testing.assert_allclose(window, np.exp(-squares / (2 * (WINDOW * 10) ** 2)), atol=0.01)
 
 
 def test_one_symmetric_object_keeps_its_middle():
@@ -73,8 +81,9 @@ def test_photos_do_not_see_each_other():
 
 
 def test_an_empty_photo_has_its_centers_in_the_middle():
-    np.testing.assert_allclose(
-        main_object.part_centers(np.zeros((1, *SIZE, 3), np.float32), window=WINDOW), 0, atol=1e-5)
+    maps = np.zeros((1, *SIZE, 3), np.float32)
+    middle = (np.array(SIZE[::-1]) - 1) / 2
+    np.testing.assert_allclose(_centers(maps), np.tile(middle, (1, 3, 1)), atol=1e-3)
 
 
 def test_a_part_far_from_the_object_gets_the_middle_of_the_window():
@@ -84,10 +93,10 @@ def test_a_part_far_from_the_object_gets_the_middle_of_the_window():
 
 @pytest.mark.parametrize('window', [0, -1.0])
 def test_a_window_must_be_above_zero(window):
-    with pytest.raises(ValueError, match='`window` must be above 0'):
-        main_object.part_centers(tf.zeros((1, 4, 6, 2)), window=window)
+    with pytest.raises(ValueError, match='`size` must be above 0'):
+        main_object.window(tf.zeros((1, 4, 6, 2)), size=window)
 
 
 def test_maps_must_be_of_rank_4():
     with pytest.raises(ValueError, match='`part_responses`'):
-        main_object.part_centers(tf.zeros((4, 6, 2)), window=WINDOW)
+        main_object.window(tf.zeros((4, 6, 2)), size=WINDOW)

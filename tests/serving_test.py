@@ -165,6 +165,32 @@ def test_centers_of_the_main_object_leave_out_what_lies_far_from_it():
     np.testing.assert_allclose(centers[None][1], [24.5, 24.5], atol=1e-3)
 
 
+def test_powers_of_responses_leave_out_what_may_be_a_part():
+    responses = np.zeros((1, *INPUT_SIZE, 3), np.float32)
+    responses[0, 10:20, 10:20, 1] = 0.08
+    responses[0, 10:20, 20:60, 1] = 0.02
+    centers = [serving.part_centers(tf.constant(responses), INPUT_SIZE, power=power).numpy()[0]
+               for power in (1.0, 4.0)]
+    # Eq. 1: as much response lies in the large, weak area as in the small one.
+    np.testing.assert_allclose(centers[0][0], [(14.5 + 39.5) / 2, 14.5], atol=1e-3)
+    weak = 40 * 0.25 ** 4
+    np.testing.assert_allclose(
+        centers[1][0], [(10 * 14.5 + weak * 39.5) / (10 + weak), 14.5], atol=1e-3)
+    # Parts that are nowhere have a centre still.
+    middle = (np.array(INPUT_SIZE[::-1]) - 1) / 2
+    np.testing.assert_allclose(centers[1][1], middle, atol=1e-3)
+
+
+@pytest.mark.parametrize('power', [1.0, 8.0])
+def test_a_part_beside_the_window_and_a_weak_one_have_finite_centers(power):
+    responses = np.zeros((1, *INPUT_SIZE, 3), np.float32)
+    responses[0, 8:24, 8:24, 1] = 1.0
+    responses[0, 60:61, 90:91, 2] = 1e-30
+    centers = serving.part_centers(
+        tf.constant(responses), INPUT_SIZE, window=0.2, power=power).numpy()[0]
+    np.testing.assert_allclose(centers, [[15.5, 15.5]] * 2, atol=0.5)
+
+
 def test_photos_of_the_network_s_size_reach_it_as_they_are(by_color):
     photos = _photos(INPUT_SIZE)
     responses = by_color.predict(photos)['part_responses'].numpy()
@@ -288,7 +314,7 @@ def test_the_metadata_says_what_was_exported(exported):
     with open(os.path.join(exported, serving.METADATA_FILE), encoding='utf-8') as file:
         assert json.load(file) == {
             'step': 40, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1,
-            'center_window': None}
+            'center_window': None, 'center_power': 1.0}
 
 
 def test_an_older_export_is_replaced_and_nothing_else_is_left(by_color, tmp_path):
