@@ -2,8 +2,9 @@
 
     python -m scops_tf.baselines.dff --gin_file=gin/cub.gin
 
-It is fitted to the training photos of the gin file and exported; evaluate and predict take its
-folder as they take that of a trained run.
+It is fitted to the training photos of the gin file, to features of their own lengths unless
+`--gin_param` says otherwise, and exported; evaluate and predict take its folder as they take that
+of a trained run.
 """
 from __future__ import annotations
 
@@ -15,11 +16,16 @@ from scops_tf import command, config as config_lib
 
 FLAGS = flags.FLAGS
 
+# As published. Features divided by their lengths give background the weight of objects: on birds at
+# 512x512 with the quick preset's exponent one factor then wins nearly everywhere.
+_LENGTHS_KEPT = 'Features.normalisation = 0.0'
+
 
 def main(argv: List[str]) -> None:
     """Reads the configuration, fits and exports."""
     command.require_no_arguments(argv)
-    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed, system='dff')
+    config = config_lib.load(FLAGS.gin_file, [_LENGTHS_KEPT, *FLAGS.gin_param], seed=FLAGS.seed,
+                             system='dff')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, 'dff')
     from scops_tf.baselines import system  # TensorFlow's start takes seconds.
 
