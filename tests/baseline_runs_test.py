@@ -113,6 +113,17 @@ def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
     np.testing.assert_array_equal(first.factors, again.factors)
 
 
+@pytest.mark.parametrize('name, bindings, exponent', [
+    ('dff', [], 0.0), ('dff', ['Features.normalisation=0.5'], 0.5), ('kmeans', [], 0.75)])
+def test_factors_are_of_features_with_their_lengths_unless_bound(
+        name, bindings, exponent, small, run_command, tmp_path):
+    (tmp_path / 'file.gin').write_text('Features.normalisation = 0.75', encoding='utf-8')
+    done = run_command(f'baselines.{name}', f'--gin_file={tmp_path / "file.gin"}',
+                       f'--workdir={tmp_path / "run"}', bindings=[*small, *bindings])
+    assert done.returncode == 0, done.stderr
+    assert config_lib.load_run(str(tmp_path / 'run')).features.normalisation == exponent
+
+
 # What goes wrong is one sentence, and the folder stays as it was.
 
 
