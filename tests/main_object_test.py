@@ -43,7 +43,8 @@ def test_a_second_smaller_object_hardly_moves_the_centers():
 
 def test_a_wide_window_is_one_everywhere():
     maps = _blobs(*_object(20, 12), (1, 50, 30, 2))
-    np.testing.assert_allclose(main_object.window(maps, size=1e4), np.ones((1, *SIZE, 1)), atol=1e-5)
+    window = main_object.window(maps, size=1e4)
+    np.testing.assert_allclose(window, np.ones((1, *SIZE, 1)), atol=1e-5)
 
 
 def test_the_window_is_round_and_a_share_of_the_foreground_s_radius():
