@@ -85,8 +85,12 @@ def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
       response is 0 everywhere.
     """
     parts = part_responses[..., 1:]
+    weights = _normalised(parts)
+    if power != 1:
+        # TensorFlow's own power takes four to five times as long on a CPU.
+        weights = tf.exp(power * tf.math.log(weights))
     # Small against any response that can be seen; it only gives the empty map a centre.
-    weights = _normalised(parts) ** power + 1e-12
+    weights += 1e-12
     if window is not None:
         weights *= main_object.window(parts, size=window)
     input_size = parts.shape[1:3]

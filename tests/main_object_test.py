@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry, main_object
+from scops_tf import geometry, main_object, serving
 
 SIZE = (40, 60)
 WINDOW = 0.5
@@ -22,9 +22,9 @@ def _blobs(*blobs, size=SIZE, num_parts=2) -> np.ndarray:
 
 
 def _centers(maps, window=WINDOW, size=SIZE) -> np.ndarray:
-    """f64[B,K,2]. In pixels."""
-    weights = (maps + 1e-12) * main_object.window(maps, size=window).numpy()
-    return geometry.frame_to_pixels(geometry.part_centers(weights).numpy(), size)
+    """float[B,K,2]. In pixels."""
+    responses = np.concatenate([np.zeros_like(maps[..., :1]), maps], axis=-1)
+    return serving.part_centers(responses, size, window=window).numpy()
 
 
 def _object(x, y, scale=1.0):
@@ -41,10 +41,12 @@ def test_a_second_smaller_object_hardly_moves_the_centers():
     assert np.all(plain[..., 0] - alone[..., 0] > 5)
 
 
-def test_a_wide_window_is_one_everywhere():
+def test_a_wide_window_is_one_everywhere_and_gives_the_plain_centers():
     maps = _blobs(*_object(20, 12), (1, 50, 30, 2))
     window = main_object.window(maps, size=1e4)
     np.testing.assert_allclose(window, np.ones((1, *SIZE, 1)), atol=1e-5)
+    plain = geometry.frame_to_pixels(geometry.part_centers(maps).numpy(), SIZE)
+    np.testing.assert_allclose(_centers(maps, window=1e4), plain, atol=1e-4)
 
 
 def test_the_window_is_round_and_a_share_of_the_foreground_s_radius():
