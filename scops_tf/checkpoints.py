@@ -168,7 +168,8 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     if on_features:
         reference_features = collection.build_reference_network(config.features, None, 'float32')
         network = feature_segmenter.FeatureSegmenter(
-            config.run.num_parts, reference_features, context=settings.context)
+            config.run.num_parts, reference_features, context=settings.context,
+            normalisation=settings.normalisation)
         tap_scales = reference_features.tap_scales
     else:
         network = segmenter.Segmenter(

@@ -212,6 +212,8 @@ class Segmenter(_Checked):
         with a linear head; or 'tiny', a small network to be learned from scratch.
       context: Of 'features': side, in cells of the features, of the window around each cell whose
         mean the head sees beside the cell; 1 for the cell alone.
+      normalisation: Of 'features': exponent of the norm that the vector of each cell is divided by
+        for the head, beyond `Features.normalisation`; 0 for none, 1 for unit vectors.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
       trained: All weights, or the head on a frozen backbone.
       dropout: Share of the backbone's channels that the head does without, others at each step and
@@ -226,6 +228,7 @@ class Segmenter(_Checked):
     weights: Optional[str] = 'imagenet'
     context: int = _field(1, 'must be odd and at least 1',
                           lambda value: value >= 1 and value % 2 == 1)
+    normalisation: float = _within(0.0, 0, 1)
     trained: str = _one_of('all', 'all', 'head')
     dropout: float = _within(0.0, 0, 0.9)
     recompute: bool = False
@@ -437,6 +440,10 @@ class Config:
             raise ConfigError(
                 "`Segmenter.context` must be 1 unless `Segmenter.backbone` is 'features', since "
                 f'the other heads have dilated kernels; got {self.segmenter.context}.')
+        if self.segmenter.normalisation and self.segmenter.backbone != 'features':
+            raise ConfigError(
+                "`Segmenter.normalisation` must be 0 unless `Segmenter.backbone` is 'features', "
+                f"whose vectors it divides; got {self.segmenter.normalisation}.")
         if self.part_basis.position and self.part_basis.init != 'kmeans':
             raise ConfigError(
                 "`PartBasis.position` must be 0 unless `PartBasis.init` is 'kmeans', whose "

@@ -52,7 +52,7 @@ class LinearHead(tf.keras.layers.Layer):
 
 
 class FeatureSegmenter(tf.Module):
-    """Photos to part logits, linear in the reference features V.
+    """Photos to part logits, linear in the reference features V, which may be normalised further.
 
     A few ten thousand weights instead of a network's millions: on some hundred photos a deeper or
     wider head learns the photos by heart, this one hardly.
@@ -61,27 +61,39 @@ class FeatureSegmenter(tf.Module):
       num_parts: K.
       reference_features: V, frozen.
       context: As of `LinearHead`.
+      normalisation: Exponent in [0, 1] of the norm that V's vector of a cell is divided by, as of
+        `features.ReferenceFeatures`, beyond what V is already.
       seed: Of the head.
 
     Attributes:
       head: From V to part logits f32[B,h,w,K+1]; channel 0 is background.
 
     Raises:
-      ValueError: If `num_parts` is below 1.
+      ValueError: If `num_parts` is below 1 or `normalisation` out of its range.
     """
 
     def __init__(self, num_parts: int, reference_features: features_lib.ReferenceFeatures, *,
-                 context: int = 1, seed: int = 0) -> None:
+                 context: int = 1, normalisation: float = 0.0, seed: int = 0) -> None:
         super().__init__(name='feature_segmenter')
         if num_parts < 1:
             raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
+        if not 0 <= normalisation <= 1:
+            raise ValueError(f'`normalisation` must lie in [0, 1]; got {normalisation}.')
+        self._normalisation = float(normalisation)
         self.reference_features = reference_features
         self.head = LinearHead(num_parts + 1, context=context, seed=seed)
         self.head.build((None, None, None, reference_features.num_channels))
 
     def backbone(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        """V f32[B,h,w,C] of photos f32[B,H,W,3], RGB in [0, 1]; `training` makes no difference."""
-        return self.reference_features(images)
+        """What the head reads, f32[B,h,w,C], of photos f32[B,H,W,3], RGB in [0, 1].
+
+        `training` makes no difference.
+        """
+        return self.of_features(self.reference_features(images))
+
+    def of_features(self, features: tf.Tensor) -> tf.Tensor:
+        """What the head reads, of V f32[B,h,w,C]."""
+        return self.reference_features.normalise(features, self._normalisation)
 
     def __call__(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         """Part logits.
@@ -103,7 +115,7 @@ class FeatureSegmenter(tf.Module):
 
     def logits_of(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
         """Part logits of the outputs of `network`."""
-        return self.head(self.reference_features.of_taps(taps))
+        return self.head(self.of_features(self.reference_features.of_taps(taps)))
 
     @property
     def backbone_variables(self) -> List[tf.Variable]:

@@ -103,11 +103,15 @@ class ReferenceFeatures(tf.Module):
         """
         factors = tf.constant(self._layer_weights) / self.tap_scales
         scaled = tf.cast(raw, tf.float32) * tf.repeat(factors, self._channels)
-        if self._normalisation == 0:
-            return scaled
-        length = tf.norm(scaled, axis=-1, keepdims=True)
+        return self.normalise(scaled, self._normalisation)
+
+    def normalise(self, vectors: tf.Tensor, exponent: float) -> tf.Tensor:
+        """Vectors v f32[...,C] as v (l / |v|)^p, of an exponent p in [0, 1]; see `scale`."""
+        if exponent == 0:
+            return vectors
+        length = tf.norm(vectors, axis=-1, keepdims=True)
         usual = np.float32(self.usual_length)
-        return scaled * tf.math.divide_no_nan(usual, length) ** self._normalisation
+        return vectors * tf.math.divide_no_nan(usual, length) ** exponent
 
     def __call__(self, images: Any) -> tf.Tensor:
         """V.

@@ -240,7 +240,8 @@ class Trainer:
             if 'backbone_features' in batch:
                 photo_features = tf.cast(batch['backbone_features'], tf.float32)
             else:
-                photo_features = self.reference_features.scale(batch['reference_features'])
+                photo_features = self.segmenter.of_features(
+                    self.reference_features.scale(batch['reference_features']))
             view_features = tf.cast(batch['view_features'], tf.float32)
             features = tf.concat([photo_features, view_features], axis=0)
         else:
@@ -335,7 +336,8 @@ def _segmenter(config: config_lib.Config, reference_features: features_lib.Refer
     settings, run = config.segmenter, config.run
     if settings.backbone == 'features':
         return feature_segmenter.FeatureSegmenter(
-            run.num_parts, reference_features, context=settings.context, seed=run.seed)
+            run.num_parts, reference_features, context=settings.context,
+            normalisation=settings.normalisation, seed=run.seed)
     if settings.weights is None and settings.backbone != 'tiny':
         logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
                         settings.backbone)

@@ -47,6 +47,8 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ("Segmenter.recompute=True\nSegmenter.trained='head'", ('`Segmenter.recompute`', "'all'")),
     ('Segmenter.context=3', ('`Segmenter.context`', "'features'", 'got 3')),
     ('Segmenter.context=4', ('`Segmenter.context`', 'odd', 'got 4')),
+    ('Segmenter.normalisation=0.5', ('`Segmenter.normalisation`', "'features'", 'got 0.5')),
+    ('Segmenter.normalisation=1.5', ('`Segmenter.normalisation`', '[0, 1]', 'got 1.5')),
     ('PartBasis.position=0.5', ('`PartBasis.position`', "'kmeans'", 'got 0.5')),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
     ("Segmenter.backbone='features'", ('`Segmenter.trained`', "'head'")),

@@ -1,6 +1,7 @@
 """Laws of the segmenter that is linear in the reference features, by itself and as a run."""
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ from scops_tf import (
     features,
     predictor as predictor_lib,
     serving,
+    trainer as trainer_lib,
     training_loop,
 )
 
@@ -82,9 +84,27 @@ def test_the_head_starts_small_and_by_its_seed(network):
     assert kernel(1).std() == pytest.approx(0.01, rel=0.3)
 
 
-def test_no_parts_are_refused(network):
+def test_no_parts_and_exponents_out_of_range_are_refused(network):
     with pytest.raises(ValueError, match='`num_parts` must be at least 1; got 0'):
         feature_segmenter.FeatureSegmenter(0, network.reference_features)
+    with pytest.raises(ValueError, match=r'`normalisation` must lie in \[0, 1\]; got 1.5'):
+        feature_segmenter.FeatureSegmenter(3, network.reference_features, normalisation=1.5)
+
+
+def test_what_is_left_of_lengths_is_what_both_exponents_leave(network):
+    photos = tf.constant(_photos(33, 49), tf.float32) / 255
+    plain = features.ReferenceFeatures('filters')
+    plain.tap_scales.assign(network.reference_features.tap_scales)
+    halved = feature_segmenter.FeatureSegmenter(
+        3, features.ReferenceFeatures('filters', normalisation=0.5), normalisation=0.5)
+    halved.reference_features.tap_scales.assign(plain.tap_scales)
+    further = feature_segmenter.FeatureSegmenter(3, plain, normalisation=0.75)
+    expected = network.reference_features(photos)  # Of the exponent 0.75.
+    assert np.abs(expected - plain(photos)).max() > 0.1
+    np.testing.assert_allclose(further.backbone(photos), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(halved.backbone(photos), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(further.of_features(plain(photos)), further.backbone(photos))
+    np.testing.assert_array_equal(further(photos), further.head(further.backbone(photos)))
 
 
 # A run.
@@ -93,7 +113,8 @@ def test_no_parts_are_refused(network):
 @pytest.fixture(scope='module')
 def config(small, linear) -> config_lib.Config:
     return config_lib.load(
-        [], [*small, *linear, 'Segmenter.context=3', 'PartBasis.position=0.5'])
+        [], [*small, *linear, 'Segmenter.context=3', 'Segmenter.normalisation=0.5',
+             'PartBasis.position=0.5'])
 
 
 @pytest.fixture(scope='module')
@@ -137,6 +158,25 @@ def test_a_continued_run_has_the_variables_of_one_never_stopped(
     assert whole.keys() == again.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+def test_logits_of_cached_features_are_those_that_are_served(config, workdir):
+    still = dataclasses.replace(
+        config, segmenter=dataclasses.replace(config.segmenter, dropout=0.0))
+    trained = trainer_lib.Trainer(still)
+    trained.restore(str(workdir))
+    photos = _photos(64, 96)
+    reference = trained.reference_features.raw(tf.constant(photos, tf.float32) / 255)
+    transform = trained.view_transform(2, trained.seed(0))
+    read = trained.segmenter.backbone(tf.constant(photos, tf.float32) / 255)
+    logits, view_logits, _ = trained._both_logits({
+        'reference_features': reference, 'view_features': read,
+        **{f'view_{name}': value for name, value in transform._asdict().items()}})
+    np.testing.assert_allclose(logits, view_logits, atol=1e-4)
+    served = checkpoints.load_part_model(config, str(workdir)).part_model
+    np.testing.assert_allclose(
+        served.predict(tf.constant(photos))['part_responses'],
+        serving.part_responses_from_logits(logits, (64, 96)), atol=1e-4)
 
 
 def test_an_export_predicts_as_the_trained_model(config, workdir, tmp_path):
