@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 from absl import logging
 import numpy as np
@@ -139,19 +139,20 @@ class ScaledFeatures:
     """V of photos from their raw features, scaled photo by photo as it is asked for.
 
     Args:
-      network: Its tap scales are measured.
+      scale: From raw features to V, as of `features.ReferenceFeatures` whose tap scales are
+        measured, or to what is made of V.
       raw: f[N,h,w,C]. In memory, or mapped from a file, of which nothing stays in memory.
 
     Attributes:
       shape: (N, h, w, C).
     """
 
-    def __init__(self, network: features_lib.ReferenceFeatures, raw: np.ndarray) -> None:
-        self._network, self._raw = network, raw
+    def __init__(self, scale: Callable[[Any], tf.Tensor], raw: np.ndarray) -> None:
+        self._scale, self._raw = scale, raw
         self.shape = raw.shape
 
     def __getitem__(self, index: int) -> np.ndarray:
         """f16[h,w,C]. V of a photo."""
-        scaled = self._network.scale(self._raw[index]).numpy().astype(np.float16)
+        scaled = self._scale(self._raw[index]).numpy().astype(np.float16)
         feature_cache.release(self._raw)
         return scaled

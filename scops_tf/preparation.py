@@ -101,8 +101,16 @@ def prepare(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, workdir: s
 
 def _agreed_saliency(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, raw: np.ndarray
                      ) -> np.ndarray:
-    """f16[N,h,w]. Saliency maps made to agree over the collection."""
-    scaled = collection.ScaledFeatures(trainer.reference_features, raw)
+    """f16[N,h,w]. Saliency maps made to agree over the collection.
+
+    By what the segmenter's head reads where it is the reference features: they agree as far as it
+    can learn them.
+    """
+    scale = trainer.reference_features.scale
+    if trainer.config.segmenter.backbone == 'features':
+        def scale(raw: np.ndarray) -> tf.Tensor:
+            return trainer.segmenter.of_features(trainer.reference_features.scale(raw))
+    scaled = collection.ScaledFeatures(scale, raw)
     maps = collection.saliency_at(trainer.config, store, np.arange(len(store)), raw.shape[1:3])
     return collection_saliency.agree(
         scaled, maps, num_rounds=trainer.config.data.saliency_agreement).astype(np.float16)
@@ -124,7 +132,7 @@ def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: np.ndarray) -> N
     if basis.start_positions is not None:
         positions = _weighted_positions(trainer, maps)
     start = part_basis.initial_basis(
-        collection.ScaledFeatures(trainer.reference_features, raw), maps, run.num_parts,
+        collection.ScaledFeatures(trainer.reference_features.scale, raw), maps, run.num_parts,
         method=trainer.config.part_basis.init, positions=positions, seed=run.seed)
     channels = basis.raw.shape[1]
     basis.raw.assign(start[:, :channels])

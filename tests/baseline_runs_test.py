@@ -196,13 +196,6 @@ def _peak(fit, features) -> int:
     return peak - before
 
 
-class _Unscaled:
-    """A network whose features are as they were cached."""
-
-    def scale(self, raw):
-        return tf.constant(raw, tf.float32)
-
-
 def test_memory_does_not_grow_with_the_collection(tmp_path):
     shape = (3000, 8, 12, 512)  # 281 MiB.
     generator = np.random.default_rng(0)
@@ -210,7 +203,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path):
     raw = feature_cache.filled(
         shape, lambda indices: np.repeat(photo[np.newaxis], len(indices), axis=0), key='k',
         folder=str(tmp_path), batch_size=100)
-    features = collection.ScaledFeatures(_Unscaled(), raw)
+    features = collection.ScaledFeatures(tf.constant, raw)
     factors.fit(features, 3, max_rows=100)  # Imports what takes memory once.
     clusters.fit(features, None, 3, max_rows=100)
     for fit in (lambda rows: factors.fit(rows, 3, max_rows=4000),

@@ -78,7 +78,7 @@ def test_scaled_features_are_those_of_the_network_and_leave_no_mapped_page_behin
     for name in ('memory', 'disk'):
         rows = collection.reference_features(
             load(f'Features.cache={name!r}'), network, store, str(tmp_path))
-        scaled = collection.ScaledFeatures(network, rows)
+        scaled = collection.ScaledFeatures(network.scale, rows)
         assert scaled.shape == raw.shape and scaled[1].dtype == np.float16
         for index in (3, 0):
             np.testing.assert_allclose(scaled[index], network.scale(raw)[index], rtol=2e-3,

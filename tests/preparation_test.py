@@ -94,7 +94,7 @@ def test_warm_up_targets_are_responses_inside_the_saliency_maps(trainer, store):
 @pytest.fixture(scope='module')
 def agreeing(load, store, linear, tmp_path_factory):
     """A trainer whose basis is of centroids, whose saliency agrees, and what it is given."""
-    trainer = trainer_lib.Trainer(load(*linear))
+    trainer = trainer_lib.Trainer(load(*linear, 'Segmenter.normalisation=0.5'))
     prepared = preparation.prepare(
         trainer, store, str(tmp_path_factory.mktemp('run')), fresh=True)
     return trainer, prepared
@@ -107,7 +107,8 @@ def test_agreed_saliency_is_of_the_photos_of_a_batch_at_the_size_of_the_features
     size = agreeing[0].reference_features.shape(SIZE)[:2]
     assert maps.dtype == np.float16 and maps.shape == (len(store), *size)
     own = collection.saliency_at(config, store, np.arange(len(store)), size)
-    features = agreeing[0].reference_features.scale(prepared.arrays['reference_features'])
+    features = agreeing[0].segmenter.of_features(
+        agreeing[0].reference_features.scale(prepared.arrays['reference_features']))
     expected = collection_saliency.agree(features.numpy(), own, num_rounds=2)
     np.testing.assert_allclose(maps, expected, atol=0.02)
     for batch in _first(prepared, 0, 2):

@@ -59,7 +59,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
             parts, desc='Measuring features', unit='batch'))
     else:
         network.tap_scales.assign(tap_scales)
-    scaled = collection.ScaledFeatures(network, raw)
+    scaled = collection.ScaledFeatures(network.scale, raw)
     maps = (collection.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
             if with_saliency else None)
     return Observations(network, scaled, maps)
