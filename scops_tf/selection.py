@@ -6,7 +6,8 @@ them. In per cent:
 * `equivariance`, higher is better: of the places that are a part in a photo's labels, moved as its
   view is, or in the view's own, the share with one label in both.
 * `reconstruction_error`, lower is better: semantic consistency (Eq. 4) relative to its value were
-  all pixels background. Above 100 the parts explain less than nothing.
+  all pixels background. Above 100 the parts explain less than nothing. Of runs whose reference
+  features differ, in their layers, lengths or size, errors are no measure of the parts: None.
 * `agreement_nmi` and `agreement_ari`, higher is better: agreement of the labels with those of each
   other run at the latest step chosen of it, whatever the order of the parts; mean over those runs.
 
@@ -21,6 +22,7 @@ import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from absl import logging
 import numpy as np
 import scipy.stats
 import tensorflow as tf
@@ -68,8 +70,9 @@ class Candidate:
       workdir: Of its run.
       step: At which it was saved.
       num_parts: K.
-      equivariance, reconstruction_error, agreement_nmi, agreement_ari: As of the module; agreement
-        is None where no other run has as many parts.
+      equivariance, reconstruction_error, agreement_nmi, agreement_ari: As of the module; the error
+        is None where runs differ in their reference features, agreement where no other run has as
+        many parts.
       dead_parts: Parts, from 1 on, whose largest response is below 0.3 in the mean over photos.
       largest_share: Share of the foreground that the largest part is, in per cent.
       rank_score: Mean over the criteria of the rank among the checkpoints with as many parts, from
@@ -80,7 +83,7 @@ class Candidate:
     step: int
     num_parts: int
     equivariance: float
-    reconstruction_error: float
+    reconstruction_error: Optional[float]
     dead_parts: List[int]
     largest_share: float
     agreement_nmi: Optional[float] = None
@@ -148,6 +151,11 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     for workdir, step in tqdm.tqdm(pairs, desc='Checkpoints', unit='checkpoint'):
         found, labels[workdir, step] = _score(configs[workdir], workdir, step, photos, features)
         candidates.append(found)
+    if len({_space(config) for config in configs.values()}) > 1:
+        logging.warning('The runs have different reference features: how well parts reconstruct '
+                        'them is not compared.')
+        for one in candidates:
+            one.reconstruction_error = None
     _add_agreement(candidates, labels)
     ranked = rank(candidates)
     result = {'photos': len(photos.images),
@@ -210,6 +218,14 @@ def _photos(trainer: trainer_lib.Trainer, records: Sequence[datasets.Record], wo
     return _Photos(images, saliency, views, batches, [record.name for record in store.records])
 
 
+def _space(config: config_lib.Config) -> Tuple[Any, ...]:
+    """What the reference features of a run are, the same for runs whose errors are comparable."""
+    features = dataclasses.asdict(config.features)
+    for name in ('cache', 'cache_limit_gib'):
+        del features[name]
+    return (*features.items(), collection.reference_size(config))
+
+
 class _Features:
     """Raw reference features of the photos, computed once for all runs that have the same.
 
@@ -225,10 +241,7 @@ class _Features:
 
     @staticmethod
     def _key(config: config_lib.Config) -> Tuple[Any, ...]:
-        features = dataclasses.asdict(config.features)
-        for name in ('cache', 'cache_limit_gib'):
-            del features[name]
-        return (*features.items(), collection.reference_size(config), config.run.precision)
+        return (*_space(config), config.run.precision)
 
     def of(self, config: config_lib.Config
            ) -> Tuple[features_lib.ReferenceFeatures, np.ndarray]:
@@ -338,7 +351,7 @@ def rank(candidates: Sequence[Candidate]) -> List[Candidate]:
         ranks = []
         for name, higher_is_better in CRITERIA.items():
             values = [getattr(one, name) for one in group]
-            # No other run has as many parts: none of them has an agreement.
+            # No other run has as many parts, or their features differ.
             if None not in values:
                 sign = -1 if higher_is_better else 1
                 ranks.append((scipy.stats.rankdata(sign * np.array(values)) - 1)

@@ -111,6 +111,24 @@ def test_a_trained_run_reconstructs_better_than_at_its_start(selected, runs):
     assert scores[40]['reconstruction_error'] < scores[0]['reconstruction_error']
 
 
+def test_errors_of_other_features_are_not_compared(selected, runs, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(runs[1], other)
+    with open(other / 'config.gin', 'a', encoding='utf-8') as file:
+        file.write('\nFeatures.normalisation = 0.5\n')
+    result = selection.select([runs[0], str(other)], steps=[6, 40])
+    assert len(result['checkpoints']) == 4
+    for one in result['checkpoints']:
+        assert one['reconstruction_error'] is None
+        before = _by_step(selected, runs[0])[one['step']]
+        assert one['equivariance'] == before['equivariance']
+    assert ' - ' in selection.render(result).splitlines()[3]
+    better = _candidate(1, equivariance=70.0, reconstruction_error=None)
+    worse = _candidate(2, equivariance=60.0, reconstruction_error=None)
+    selection.rank([worse, better])
+    assert (better.rank_score, worse.rank_score) == (0, 1)
+
+
 def test_the_latest_is_taken_where_no_steps_are_named_and_photos_may_be_fewer(runs):
     result = selection.select(runs[:1], max_photos=2)
     assert [one['step'] for one in result['checkpoints']] == [40]
