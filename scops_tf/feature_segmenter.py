@@ -1,7 +1,7 @@
 """The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -94,6 +94,10 @@ class FeatureSegmenter(tf.Module):
     def of_features(self, features: tf.Tensor) -> tf.Tensor:
         """What the head reads, of V f32[B,h,w,C]."""
         return self.reference_features.normalise(features, self._normalisation)
+
+    def of_raw(self, raw: Any) -> tf.Tensor:
+        """What the head reads, of raw reference features [B,h,w,C] as they are cached."""
+        return self.of_features(self.reference_features.scale(raw))
 
     def __call__(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
         """Part logits.

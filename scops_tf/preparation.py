@@ -106,11 +106,9 @@ def _agreed_saliency(trainer: trainer_lib.Trainer, store: pipeline.PhotoStore, r
     By what the segmenter's head reads where it is the reference features: they agree as far as it
     can learn them.
     """
-    scale = trainer.reference_features.scale
-    if trainer.config.segmenter.backbone == 'features':
-        def scale(raw: np.ndarray) -> tf.Tensor:
-            return trainer.segmenter.of_features(trainer.reference_features.scale(raw))
-    scaled = collection.ScaledFeatures(scale, raw)
+    on_features = trainer.config.segmenter.backbone == 'features'
+    scaled = collection.ScaledFeatures(
+        trainer.segmenter.of_raw if on_features else trainer.reference_features.scale, raw)
     maps = collection.saliency_at(trainer.config, store, np.arange(len(store)), raw.shape[1:3])
     return collection_saliency.agree(
         scaled, maps, num_rounds=trainer.config.data.saliency_agreement).astype(np.float16)

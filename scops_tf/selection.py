@@ -144,6 +144,10 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     trainer = trainer_lib.Trainer(configs[first])
     photos = _photos(trainer, records, first, max_photos)
     features = _Features(photos.images, trainer)
+    if len({_space(config) for config in configs.values()}) > 1:
+        logging.warning('The runs have different reference features: how well parts reconstruct '
+                        'them is not compared.')
+        features = None
 
     candidates: List[Candidate] = []
     labels: Dict[Tuple[str, int], np.ndarray] = {}
@@ -151,11 +155,6 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     for workdir, step in tqdm.tqdm(pairs, desc='Checkpoints', unit='checkpoint'):
         found, labels[workdir, step] = _score(configs[workdir], workdir, step, photos, features)
         candidates.append(found)
-    if len({_space(config) for config in configs.values()}) > 1:
-        logging.warning('The runs have different reference features: how well parts reconstruct '
-                        'them is not compared.')
-        for one in candidates:
-            one.reconstruction_error = None
     _add_agreement(candidates, labels)
     ranked = rank(candidates)
     result = {'photos': len(photos.images),
@@ -227,26 +226,24 @@ def _space(config: config_lib.Config) -> Tuple[Any, ...]:
 
 
 class _Features:
-    """Raw reference features of the photos, computed once for all runs that have the same.
+    """Raw reference features of the photos, computed once for all runs of the same precision.
+
+    But for it the features of the runs are the same.
 
     Args:
       images: u8[N,H,W,3]. The photos.
-      trainer: Of the first run, whose network is used if it fits.
+      trainer: Of the first run, whose network is used where the precision is its.
     """
 
     def __init__(self, images: np.ndarray, trainer: trainer_lib.Trainer) -> None:
         self._images = images
-        self._networks = {self._key(trainer.config): trainer.reference_features}
-        self._raw: Dict[Any, np.ndarray] = {}
-
-    @staticmethod
-    def _key(config: config_lib.Config) -> Tuple[Any, ...]:
-        return (*_space(config), config.run.precision)
+        self._networks = {trainer.config.run.precision: trainer.reference_features}
+        self._raw: Dict[str, np.ndarray] = {}
 
     def of(self, config: config_lib.Config
            ) -> Tuple[features_lib.ReferenceFeatures, np.ndarray]:
         """The network of a run, and its raw features f16[N,h,w,C]."""
-        key = self._key(config)
+        key = config.run.precision
         if key not in self._networks:
             self._networks[key] = collection.reference_network(config)
         network = self._networks[key]
@@ -258,22 +255,57 @@ class _Features:
         return network, self._raw[key]
 
 
+class _Reconstruction:
+    """How well the parts of a checkpoint reconstruct the features, batch by batch.
+
+    Args:
+      network: Of the reference features; takes the tap scales of the checkpoint.
+      raw: f16[N,h,w,C]. Raw features of the photos.
+      trained: The checkpoint's model.
+      num_parts: K.
+      path: Of the checkpoint.
+    """
+
+    def __init__(self, network: features_lib.ReferenceFeatures, raw: np.ndarray,
+                 trained: checkpoints.TrainedModel, num_parts: int, path: str) -> None:
+        self._network, self._raw = network, raw
+        network.tap_scales.assign(trained.tap_scales or tf.ones_like(network.tap_scales))
+        self._basis = part_basis.PartBasis(num_parts, network.num_channels)
+        checkpoints.restore(tf.train.Checkpoint(model=tf.train.Checkpoint(
+            part_basis=self._basis, tap_scales=network.tap_scales)), path)
+        self._errors = self._energies = 0.0
+
+    def add(self, photos: _Photos, batch: slice, responses: tf.Tensor) -> None:
+        """Adds photos with their part responses f32[B,H,W,K]."""
+        saliency = None
+        if photos.saliency is not None:
+            saliency = tf.image.resize(photos.saliency[batch][..., np.newaxis],
+                                       responses.shape[1:3], antialias=True)[..., 0]
+        terms = losses.semantic_consistency_terms(
+            self._network.scale(self._raw[batch]), saliency, responses, self._basis())
+        self._errors += float(terms.loss) * len(responses)
+        self._energies += float(terms.all_background) * len(responses)
+
+    @property
+    def error(self) -> float:
+        """In per cent of the value were all pixels background."""
+        return 100.0 * self._errors / self._energies if self._energies else 100.0
+
+
 def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
-           features: _Features) -> Tuple[Candidate, np.ndarray]:
-    """A checkpoint with the scores that need no other run, and its labels u8[N,H,W]."""
+           features: Optional[_Features]) -> Tuple[Candidate, np.ndarray]:
+    """A checkpoint with the scores that need no other run, and its labels u8[N,H,W].
+
+    Without `features` its error of reconstructing them is None.
+    """
     config = dataclasses.replace(
         config, evaluation=dataclasses.replace(config.evaluation, step=step))
     trained = checkpoints.load_part_model(config, workdir, precision=config.evaluation.precision)
     num_parts, predict = config.run.num_parts, trained.part_model.predict
-    network, raw = features.of(config)
-    network.tap_scales.assign(trained.tap_scales or tf.ones_like(network.tap_scales))
-    basis = part_basis.PartBasis(num_parts, network.num_channels)
-    checkpoints.restore(tf.train.Checkpoint(model=tf.train.Checkpoint(
-        part_basis=basis, tap_scales=network.tap_scales)), checkpoints.find(workdir, step))
-
+    reconstruction = None if features is None else _Reconstruction(
+        *features.of(config), trained, num_parts, checkpoints.find(workdir, step))
     labels, presence = [], []
     same = either = 0
-    errors, energies = 0.0, 0.0
     for start, transform in photos.batches:
         batch = slice(start, start + len(transform.matrix))
         found = predict(tf.constant(photos.images[batch]))
@@ -283,22 +315,15 @@ def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
             found['labels'], predict(tf.constant(photos.views[batch]))['labels'], transform,
             num_parts=num_parts)
         same, either = same + agreeing, either + parts
-        responses = found['part_responses'][..., 1:]
-        saliency = None
-        if photos.saliency is not None:
-            saliency = tf.image.resize(photos.saliency[batch][..., np.newaxis],
-                                       responses.shape[1:3], antialias=True)[..., 0]
-        terms = losses.semantic_consistency_terms(
-            network.scale(raw[batch]), saliency, responses, basis())
-        errors += float(terms.loss) * len(responses)
-        energies += float(terms.all_background) * len(responses)
+        if reconstruction is not None:
+            reconstruction.add(photos, batch, found['part_responses'][..., 1:])
     maps = np.concatenate(labels)
     area = metrics.part_statistics(maps, num_parts=num_parts)['area']
     dead = np.flatnonzero(np.concatenate(presence).mean(axis=0) < _LEAST_PRESENCE) + 1
     return Candidate(
         workdir, step, num_parts,
         equivariance=100.0 * same / either if either else 0.0,
-        reconstruction_error=100.0 * errors / energies if energies else 100.0,
+        reconstruction_error=None if reconstruction is None else reconstruction.error,
         dead_parts=dead.tolist(),
         largest_share=100.0 * float(area.max() / area.sum()) if area.sum() else 100.0), maps
 

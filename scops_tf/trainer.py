@@ -240,8 +240,7 @@ class Trainer:
             if 'backbone_features' in batch:
                 photo_features = tf.cast(batch['backbone_features'], tf.float32)
             else:
-                photo_features = self.segmenter.of_features(
-                    self.reference_features.scale(batch['reference_features']))
+                photo_features = self.segmenter.of_raw(batch['reference_features'])
             view_features = tf.cast(batch['view_features'], tf.float32)
             features = tf.concat([photo_features, view_features], axis=0)
         else:
