@@ -6,7 +6,7 @@ import setuptools
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _LINES = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-_TEST = ['pytest>=8', 'ruff>=0.9']
+_TEST = ['pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9']
 
 
 def _version() -> str:
