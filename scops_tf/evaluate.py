@@ -24,9 +24,9 @@ def main(argv: List[str]) -> None:
     """Reads the run's configuration and scores the run."""
     command.require_no_arguments(argv)
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
-    from scops_tf import evaluation  # TensorFlow's start takes seconds.
+    from scops_tf.evaluation import run_scores  # TensorFlow's start takes seconds.
 
-    evaluation.evaluate(config, FLAGS.workdir, with_crf=FLAGS.crf,
+    run_scores.evaluate(config, FLAGS.workdir, with_crf=FLAGS.crf,
                         other_workdir=FLAGS.other_workdir)
 
 

@@ -17,7 +17,8 @@ import zipfile
 from absl import app, flags
 import numpy as np
 
-from scops_tf import command, files, image_lists, regression, trivial_baselines
+from scops_tf import command, files
+from scops_tf.evaluation import image_lists, landmark_regression, trivial_baselines
 
 FLAGS = flags.FLAGS
 _SPLITS = ('train', 'test')
@@ -48,8 +49,10 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_splits(pred_path: str, truth_path: str) -> tuple[
-        list[regression.Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
+def read_splits(
+    pred_path: str, truth_path: str
+) -> tuple[list[landmark_regression.Split], list[np.ndarray] | None, list[list[str] | None],
+           list[str]]:
     """Predictions and truth of the train and test images, in the order of the truth.
 
     Returns:
@@ -79,8 +82,9 @@ def read_splits(pred_path: str, truth_path: str) -> tuple[
         visible = truth.get(f'visible_{which}')
         if visible is not None and visible.dtype.kind in 'iu' and np.isin(visible, (0, 1)).all():
             visible = visible.astype(bool)
-        splits.append(regression.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
-                                       truth.get(f'class_{which}')))
+        splits.append(
+            landmark_regression.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
+                                      truth.get(f'class_{which}')))
     shared = set(names[0] or ()) & set(names[1] or ())
     if shared:
         notes.append(f'{len(shared)} images are both train and test images, such as '
@@ -123,7 +127,7 @@ def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
         if protocol == 'cub' and split.boxes is None:
             raise ArrayFileError(f'{truth_path} must hold an array `box_{which}` for the protocol '
                                  '`cub`; it holds none.')
-    scores = {'predictions': regression.regress(*splits, protocol=protocol, eyes=eyes)}
+    scores = {'predictions': landmark_regression.regress(*splits, protocol=protocol, eyes=eyes)}
     scores.update(trivial_baselines.baselines(
         *splits, protocol=protocol, eyes=eyes, sizes=sizes, keypoint=keypoint, seed=seed))
     if sizes is None and protocol == 'cub':
@@ -131,7 +135,7 @@ def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
     notes.extend(scores['predictions'].notes)
     train, test = splits
     return {
-        'protocol': protocol, 'description': regression.PROTOCOLS[protocol], 'seed': seed,
+        'protocol': protocol, 'description': landmark_regression.PROTOCOLS[protocol], 'seed': seed,
         'counts': {'train images': len(train.centers), 'test images': len(test.centers),
                    'parts': train.centers.shape[1], 'landmarks': train.landmarks.shape[1],
                    'test landmarks scored': int(
@@ -143,7 +147,7 @@ def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
         'notes': notes}
 
 
-def _entry(score: regression.RegressionScores, seed: int, *,
+def _entry(score: landmark_regression.RegressionScores, seed: int, *,
            class_intervals: bool) -> dict[str, Any]:
     entry = {'test': score.test_error(), 'interval': score.interval(seed=seed),
              'train': score.fit_error(), 'landmarks': score.landmark_errors().tolist()}
@@ -220,7 +224,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('protocol', 'scops', f'One of {", ".join(regression.PROTOCOLS)}.')
+    flags.DEFINE_string('protocol', 'scops', f'One of {", ".join(landmark_regression.PROTOCOLS)}.')
     flags.DEFINE_string('pred', None, 'The .npz file of predicted centres.')
     flags.DEFINE_string('truth', None, 'The .npz file of annotations.')
     flags.DEFINE_string('out', None, 'JSON file for the scores, if wanted.')

@@ -115,7 +115,7 @@ def part_centers(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
 
     Args:
       part_responses: float[B,H,W,K]. At least 0; background removed.
-      epsilon: Added to every pixel before normalising. Must be at least 0.
+      epsilon: Added to every pixel before normalizing. Must be at least 0.
 
     Returns:
       float[B,K,2]. (x, y) in the frame; (0, 0) for a uniform map, and for a map of zeros.
@@ -134,7 +134,7 @@ def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
 
     Args:
       part_responses: float[B,H,W,K]. At least 0; background removed.
-      epsilon: Added to every pixel before normalising, in the centre too. Must be at least 0.
+      epsilon: Added to every pixel before normalizing, in the centre too. Must be at least 0.
 
     Returns:
       float[B,K]. Squared units of the frame, x and y summed; 0 for a map of zeros without

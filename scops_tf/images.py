@@ -6,11 +6,10 @@ network does its own `preprocess` from there. Sizes are (height, width) tuples i
 from __future__ import annotations
 
 import io
-from typing import Any, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps
-import tensorflow as tf
 
 from scops_tf import files
 
@@ -24,9 +23,6 @@ MAX_PIXELS = 108_000_000
 if Image.MAX_IMAGE_PIXELS is not None:
     # Pillow warns above its own limit, which is lower, and refuses twice that.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
-
-# Mean colour of ImageNet that Keras' 'caffe' networks are trained with: BGR, of 255.
-_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class ImageError(ValueError):
@@ -207,81 +203,3 @@ def write_png(path: str, array: np.ndarray) -> None:
 # In graphs.
 
 
-def preprocess(images: Any, network: str) -> tf.Tensor:
-    """What a network is fed.
-
-    Args:
-      images: f32[B,H,W,3]. RGB in [0, 1].
-      network: 'vgg19', 'resnet50', 'resnet101': BGR of 255 less ImageNet's mean, as
-        `tf.keras.applications` feeds them. 'tiny': RGB in [-1, 1].
-
-    Returns:
-      f32[B,H,W,3].
-    """
-    images = tf.cast(images, tf.float32)
-    if network == 'tiny':
-        return 2.0 * images - 1.0
-    if network in ('vgg19', 'resnet50', 'resnet101'):
-        return 255.0 * images[..., ::-1] - tf.constant(_CAFFE_MEAN_BGR)
-    raise ValueError(f'`network` must be vgg19, resnet50, resnet101 or tiny; got {network!r}.')
-
-
-class ColorJitter:
-    """The appearance perturbation T_a (§3.3): brightness, contrast, saturation, hue, in this order.
-
-    A call is a pure function of photos and draws, these of the seed. Each photo has its own:
-
-    * brightness: every value times U(1 - brightness, 1 + brightness);
-    * contrast: the difference to the mean of the channel times U(1 - contrast, 1 + contrast)
-      (`keras_cv.layers.RandomContrast`; torchvision takes the photo's mean grey);
-    * saturation: S of HSV times U(1 - saturation, 1 + saturation)
-      (`keras_cv.layers.RandomSaturation`; torchvision blends with the grey photo);
-    * hue: H of HSV turned by U(-hue, hue) of a full turn (`keras_cv.layers.RandomHue`).
-
-    Args:
-      brightness, contrast, saturation: In [0, 1].
-      hue: In [0, 0.5].
-    """
-
-    def __init__(self, *, brightness: float, contrast: float, saturation: float,
-                 hue: float) -> None:
-        for name, value, limit in (('brightness', brightness, 1), ('contrast', contrast, 1),
-                                   ('saturation', saturation, 1), ('hue', hue, 0.5)):
-            if not 0 <= value <= limit:
-                raise ValueError(f'`{name}` must lie in [0, {limit}]; got {value}.')
-        import keras_cv  # Here, since it takes seconds and nothing else needs it.
-
-        # Each layer makes a generator. Without a seed it would be the global one, which
-        # deterministic ops forbid. Nothing is drawn from it.
-        common = {'seed': 1, 'dtype': 'float32'}
-        self._ranges = (brightness, contrast, saturation, hue)
-        self._contrast = keras_cv.layers.RandomContrast(value_range=(0, 1), factor=0.5, **common)
-        self._saturation = keras_cv.layers.RandomSaturation(factor=0.5, **common)
-        self._hue = keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), **common)
-
-    def draw(self, seed: Any, batch_size: Any) -> tf.Tensor:
-        """f32[B,4]. The four perturbations of each photo, uniform in their ranges; seed: i32[2]."""
-        draws = tf.random.stateless_uniform([4, batch_size], seed, -1.0, 1.0)
-        return tf.transpose(draws) * tf.constant(self._ranges)
-
-    def __call__(self, images: Any, draws: tf.Tensor) -> tf.Tensor:
-        """The photos perturbed.
-
-        Args:
-          images: f32[B,H,W,3]. RGB in [0, 1].
-          draws: f32[B,4]. As of `draw`.
-
-        Returns:
-          f32[B,H,W,3]. RGB in [0, 1].
-        """
-        images = tf.convert_to_tensor(images, tf.float32)
-        brightness, contrast, saturation, hue = tf.unstack(draws, axis=1)
-        # The layers' own draws come from their generators, with which a resumed run would see other
-        # photos; their pixel work is separate from it. Their brightness adds an offset, so that one
-        # is done here.
-        images = tf.clip_by_value(images * (1.0 + brightness)[:, None, None, None], 0.0, 1.0)
-        images = self._contrast.augment_images(images, (1.0 + contrast)[:, None, None, None])
-        # RandomSaturation multiplies by t / (1 - t).
-        images = self._saturation.augment_images(images, (1.0 + saturation) / (2.0 + saturation))
-        images = self._hue.augment_images(images, hue)
-        return tf.clip_by_value(images, 0.0, 1.0)

@@ -16,7 +16,8 @@ from absl import flags, logging
 import numpy as np
 import tqdm
 
-from scops_tf import command, config as config_lib, crf, files
+from scops_tf import command, config as config_lib, files
+from scops_tf.serving import crf
 
 FLAGS = flags.FLAGS
 
@@ -68,14 +69,16 @@ def _photos_below(root: str, suffixes: Sequence[str], but: str) -> List[str]:
 
 def main(argv: List[str]) -> Optional[int]:
     """Predicts and writes; returns 1 after a list of the photos that could not be read, if any."""
-    from scops_tf import images as images_lib, predictor as predictor_lib, visualize
+    from scops_tf import images as images_lib
+    from scops_tf.pictures import parts as part_pictures
+    from scops_tf.serving import predictor as predictor_lib
     photos = list_photos(argv[1:], images_lib.IMAGE_SUFFIXES, but=FLAGS.out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
     # The constants of the run, unless others are given.
     run_config = predictor.metadata.get('config', '')
     settings = config_lib.load([], [run_config, *FLAGS.gin_param]).crf
     files.require_writable(FLAGS.out)
-    palette = visualize.palette(predictor.num_parts)
+    palette = part_pictures.palette(predictor.num_parts)
     rows: List[List[Any]] = []
     unreadable: List[str] = []
     with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
@@ -89,8 +92,9 @@ def main(argv: List[str]) -> Optional[int]:
             labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
             if FLAGS.crf:
                 labels = _refined(photo, found.part_responses, predictor.metadata, settings)
-            overlay = visualize.draw_centers(visualize.overlay(photo, labels), centers, presence)
-            visualize.write_label_png(_path('labels', f'{name}.png'), labels, palette)
+            overlay = part_pictures.draw_centers(part_pictures.overlay(photo, labels), centers,
+                                                 presence)
+            part_pictures.write_label_png(_path('labels', f'{name}.png'), labels, palette)
             images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
             files.write(_path('responses', f'{name}.npz'), _npz(
                 part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,

@@ -2,7 +2,7 @@
 
 Prints a table, the best first, and writes it to `--output`: how well parts move with the photo, how
 well they reconstruct its features, and how far runs agree, all on training photos; see
-`scops_tf.selection`. `--steps=all` compares all checkpoints that the runs have kept.
+`scops_tf.evaluation.selection`. `--steps=all` compares all checkpoints that the runs have kept.
 
 With `--correlate` the scores are compared with those that `scops_tf.evaluate` has written of the
 same checkpoints, which tells whether they can be relied on.
@@ -28,7 +28,7 @@ def main(argv: List[str]) -> None:
         raise command.CommandError("`--steps` must be 'all' or numbers such as 300,600; got "
                                    f'{",".join(FLAGS.steps)!r}.')
     files.require_writable(os.path.dirname(FLAGS.output) or '.')
-    from scops_tf import selection  # TensorFlow's start takes seconds.
+    from scops_tf.evaluation import selection  # TensorFlow's start takes seconds.
 
     result = selection.select(
         FLAGS.workdirs, steps=None if everything else list(map(int, FLAGS.steps or ())),

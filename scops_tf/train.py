@@ -20,17 +20,17 @@ def main(argv: List[str]) -> Optional[int]:
     """Reads the configuration and trains; the exit code where it is not 0."""
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed,
-                             system='segmenter')
+                             method='segmenter')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file)
     import tensorflow as tf  # Its start takes seconds; a wrong flag is told at once.
 
-    from scops_tf import replicas, training_loop
+    from scops_tf.training import loop, replicas
     if not tf.config.list_physical_devices('GPU'):
         # Threads that add in another order would round otherwise; a resumed run must not. On a GPU
         # there is no such way back through a frozen batch norm, and TensorFlow refuses it.
         tf.config.experimental.enable_op_determinism()
     try:
-        training_loop.train(config, workdir)
+        loop.train(config, workdir)
     except replicas.WorkerLostError as error:
         logging.error('%s', error)
         return os.EX_TEMPFAIL

@@ -119,7 +119,7 @@ def _config(setting: Setting, *bindings: str) -> Any:
     from scops_tf import config as config_lib
     tiny = BACKBONE == 'tiny'
     return config_lib.load([], [
-        f'Data.image_size = ({setting.size}, {setting.size})', f'Run.num_parts = {setting.parts}',
+        f'Run.image_size = ({setting.size}, {setting.size})', f'Run.num_parts = {setting.parts}',
         f'Run.batch_size = {setting.batch}', 'Data.saliency = \'rbd\'',
         f'Segmenter.backbone = {BACKBONE!r}', 'Segmenter.weights = None', 'Features.weights = None',
         f'Features.network = {"filters" if tiny else "vgg19"!r}', *bindings])
@@ -163,7 +163,7 @@ def _register_losses(setting: Setting) -> None:
 
     @item(f'semantic_consistency/fast/{size}', reference=f'semantic_consistency/plain/{size}')
     def fast_semantic_consistency():
-        from scops_tf import losses
+        from scops_tf.training import losses
         features, saliency, responses, basis = _semantic_inputs(setting)
         return _gradient_step(
             lambda responses, basis: losses.semantic_consistency_loss(
@@ -175,12 +175,12 @@ def _register_losses(setting: Setting) -> None:
 
     @item(f'concentration/{size}')
     def concentration():
-        from scops_tf import losses
+        from scops_tf.training import losses
         return _gradient_step(losses.concentration_loss, setting.responses())
 
     @item(f'equivariance/{size}')
     def equivariance():
-        from scops_tf import losses
+        from scops_tf.training import losses
         shape = size, size, setting.parts + 1
         target, valid = setting.uniform(*shape), setting.uniform(size, size) > 0.2
         return _gradient_step(lambda view: losses.equivariance_loss(view, target, valid),
@@ -188,7 +188,8 @@ def _register_losses(setting: Setting) -> None:
 
     @item(f'center_equivariance/{size}')
     def center_equivariance():
-        from scops_tf import geometry, losses, warp
+        from scops_tf import geometry
+        from scops_tf.training import losses, warp
         transform = warp.RandomWarp().draw([0, 0], setting.batch, (size, size))
 
         def loss(responses, view_responses):
@@ -200,7 +201,7 @@ def _register_losses(setting: Setting) -> None:
 
     @item(f'orthonormal/{size}')
     def orthonormal():
-        from scops_tf import losses
+        from scops_tf.training import losses
         return _gradient_step(losses.orthonormal_loss, setting.basis())
 
     for kind in ('similarity', 'projective', 'tps'):
@@ -208,7 +209,7 @@ def _register_losses(setting: Setting) -> None:
         def warp_images(kind=kind):
             import tensorflow as tf
 
-            from scops_tf import warp
+            from scops_tf.training import warp
             random_warp = warp.RandomWarp(kind)
             images = setting.uniform(size, size, 3)
 
@@ -242,7 +243,7 @@ def _register_steps(setting: Setting, precision: str) -> None:
     def bare_segmenter():
         import tensorflow as tf
 
-        from scops_tf import pretrained, segmenter
+        from scops_tf.networks import pretrained, segmenter
         with pretrained.precision(precision):
             network = segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
         images = _uniform(2 * setting.batch, size, size, 3, seed=0)
@@ -263,7 +264,7 @@ def _register_steps(setting: Setting, precision: str) -> None:
 
         @item(name, reference=reference, examples=setting.batch)
         def whole_step():
-            from scops_tf import trainer as trainer_lib
+            from scops_tf.training import trainer as trainer_lib
             trainer = trainer_lib.Trainer(
                 _config(setting, f'Run.precision = {precision!r}', *bindings))
             return _training(trainer, _train_batch(trainer, setting))
@@ -279,7 +280,7 @@ def _register_head_only(setting: Setting) -> None:
     def head_only():
         import tensorflow as tf
 
-        from scops_tf import trainer as trainer_lib
+        from scops_tf.training import trainer as trainer_lib
         trainer = trainer_lib.Trainer(_config(
             setting, "Segmenter.trained = 'head'", 'Segmenter.num_views = 4',
             'Losses.response_size = (64, 64)'))
@@ -299,9 +300,9 @@ def _register_features(setting: Setting) -> None:
     def register_forward(precision: str) -> None:
         @item(f'reference_features/vgg19/{precision}/{size}', examples=setting.batch)
         def vgg19():
-            from scops_tf import features, pretrained
+            from scops_tf.networks import pretrained, reference_features as features_lib
             with pretrained.precision(precision):
-                network = features.ReferenceFeatures('vgg19', weights=None)
+                network = features_lib.ReferenceFeatures('vgg19', weights=None)
             images = setting.uniform(size, size, 3)
             return lambda: network.raw(images).numpy()
 
@@ -314,7 +315,7 @@ def _register_features(setting: Setting) -> None:
 
         import numpy as np
 
-        from scops_tf import feature_cache
+        from scops_tf.features import cache as feature_cache
         folder = tempfile.TemporaryDirectory()
         shape = 64, setting.feature_size, setting.feature_size, setting.channels
         rows = feature_cache.filled(
@@ -333,32 +334,32 @@ def _photo_store(setting: Setting, count: int) -> Any:
     import tempfile
 
     from scops_tf import images
-    from scops_tf.datasets import pipeline, records
+    from scops_tf.datasets import photo_store, records
     with tempfile.TemporaryDirectory() as folder:
         written = []
         for index, photo in enumerate(setting.photos(count)):
             path = os.path.join(folder, f'{index}.png')
             images.write_png(path, photo)
             written.append(records.Record(name=str(index), path=path))
-        return pipeline.PhotoStore(written, image_size=(setting.size, setting.size))
+        return photo_store.PhotoStore(written, image_size=(setting.size, setting.size))
 
 
 def _register_pipeline(setting: Setting) -> None:
     @item(f'pipeline/batches/{setting.size}', examples=setting.batch)
     def batches():
-        from scops_tf.datasets import pipeline
-        stream = iter(pipeline.training_batches(
+        from scops_tf.datasets import batches
+        stream = iter(batches.training_batches(
             _photo_store(setting, 32), batch_size=setting.batch, seed=0, num_steps=10**9))
         return lambda: next(stream)
 
     @item(f'pipeline/20_epochs/{setting.size}', examples=20 * 32)
     def epochs():
-        from scops_tf.datasets import pipeline
+        from scops_tf.datasets import batches
         store, steps = _photo_store(setting, 32), -(-32 // setting.batch)
 
         def run():
             resident = []
-            for step, _ in enumerate(pipeline.training_batches(
+            for step, _ in enumerate(batches.training_batches(
                     store, batch_size=setting.batch, seed=0, num_steps=20 * steps)):
                 if step % steps == steps - 1:
                     resident.append(_resident_mebibytes())
@@ -369,14 +370,14 @@ def _register_pipeline(setting: Setting) -> None:
 
 
 def _segmenter(setting: Setting) -> Any:
-    from scops_tf import segmenter
+    from scops_tf.networks import segmenter
     return segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
 
 
 def _feature_segmenter(setting: Setting) -> Any:
-    from scops_tf import feature_segmenter, features
-    return feature_segmenter.FeatureSegmenter(
-        setting.parts, features.ReferenceFeatures(weights=None, normalisation=0.75))
+    from scops_tf.networks import linear_segmenter, reference_features as features_lib
+    return linear_segmenter.FeatureSegmenter(
+        setting.parts, features_lib.ReferenceFeatures(weights=None, normalization=0.75))
 
 
 def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Setting, batch: int
@@ -399,14 +400,14 @@ def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Set
 
             import tensorflow as tf
 
-            from scops_tf import folded_segmenter, serving
+            from scops_tf.serving import folded_segmenter, part_model as part_model_lib, saved_model
             served = build(setting)
             if served.network.name != 'tiny':
                 served = folded_segmenter.FoldedSegmenter(served, precision=precision)
-            model = serving.PartModel(serving.SegmenterResponses(served), num_parts=setting.parts,
-                                      input_size=(size, size))
+            model = part_model_lib.PartModel(part_model_lib.SegmenterResponses(served),
+                                             num_parts=setting.parts, input_size=(size, size))
             with tempfile.TemporaryDirectory() as folder:
-                serving.export(model, folder, metadata={})
+                saved_model.export(model, folder, metadata={})
                 loaded = tf.saved_model.load(folder)
             predict = loaded.signatures['serving_default']
             images = tf.constant(setting.photos(batch))
@@ -432,7 +433,7 @@ def _register_maps(setting: Setting) -> None:
     def dense_crf():
         import numpy as np
 
-        from scops_tf import crf
+        from scops_tf.serving import crf
         (photo,) = setting.photos(1)
         responses = np.random.default_rng(0).dirichlet(
             np.ones(setting.parts + 1), (setting.size, setting.size)).astype(np.float32)
@@ -444,7 +445,7 @@ def _register_curve(axis: str, setting: Setting) -> None:
 
     @item(f'curve/{axis}/{value}')
     def point():
-        from scops_tf import losses
+        from scops_tf.training import losses
         features, saliency, responses, basis = _semantic_inputs(setting)
         return _gradient_step(
             lambda responses, basis: losses.semantic_consistency_loss(
@@ -549,7 +550,7 @@ def _measure(name: str, seconds: float) -> Dict[str, Any]:
     peak = _peak_mebibytes()  # Before TensorFlow is imported to ask for the device.
     return {
         'figures': {key: value for key, value in result.items() if isinstance(value, float)}
-                   if isinstance(result, dict) else {},
+        if isinstance(result, dict) else {},
         'device': _device(),
         'device_peak': _device_mebibytes(),
         'first': first,

@@ -24,7 +24,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 import tqdm
 
-from scops_tf import images, metrics, saliency, sheets
+from scops_tf import images, saliency
+from scops_tf.evaluation import label_scores
+from scops_tf.pictures import sheets
 
 _TIMED_SIZE = (375, 500)
 _TIMED_PHOTOS = 40
@@ -166,11 +168,11 @@ def measure(root: Path) -> Tuple[Dict, np.ndarray]:
     for label, compute in methods().items():
         with threadpool_limits(1):
             maps = [compute(photo.image) for photo in tqdm.tqdm(everything, desc=label)]
-        scores = {'all': metrics.saliency_scores(maps, [photo.mask for photo in everything])}
+        scores = {'all': label_scores.saliency_scores(maps, [photo.mask for photo in everything])}
         rest = iter(maps)
         for name, some in photos.items():
-            scores[name] = metrics.saliency_scores([next(rest) for _ in some],
-                                                   [photo.mask for photo in some])
+            scores[name] = label_scores.saliency_scores([next(rest) for _ in some],
+                                                        [photo.mask for photo in some])
         result['methods'][label] = {'scores': scores, 'milliseconds': milliseconds(compute, timed)}
         if label == 'RBD, ours':
             sheet = picture(everything, maps)

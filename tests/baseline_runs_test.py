@@ -11,14 +11,10 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from scops_tf import (
-    collection,
-    config as config_lib,
-    datasets,
-    feature_cache,
-    predictor as predictor_lib,
-)
-from scops_tf.baselines import clusters, factors, system
+from scops_tf import config as config_lib, datasets
+from scops_tf.baselines import clusters, factors, method
+from scops_tf.features import cache as feature_cache, photo_features
+from scops_tf.serving import predictor as predictor_lib
 
 NAMES = ('dff', 'kmeans')
 
@@ -45,7 +41,7 @@ def _error(done) -> str:
 def test_a_run_is_its_configuration_and_its_export(runs, name):
     assert sorted(path.name for path in runs[name].iterdir()) == ['config.gin', 'export']
     config = config_lib.load_run(str(runs[name]))
-    assert config.run.system == name and config.run.num_parts == 3
+    assert config.run.method == name and config.run.num_parts == 3
     loaded = predictor_lib.Predictor(str(runs[name] / 'export'))
     assert loaded.metadata['config'] == config.operative and loaded.num_parts == 3
     # Photos of any size.
@@ -61,7 +57,7 @@ def test_the_scores_of_a_run_stand_beside_k_means_on_the_same_features(
         assert done.returncode == 0, done.stderr
         scores = json.loads((workdir / 'eval' / 'scores.json').read_text(encoding='utf-8'))
         rows = scores['scores']
-        assert scores['system'] == name and scores['counts']['photos to test'] == 3
+        assert scores['method'] == name and scores['counts']['photos to test'] == 3
         assert rows['this run']['part mIoU'] > rows['k-means on pixel positions']['part mIoU']
         # The served clusters are those that evaluate finds on its own.
         same = rows['this run'] == pytest.approx(rows['k-means on the same features'], abs=0.5)
@@ -97,9 +93,9 @@ def test_photos_are_predicted_as_by_a_trained_run(runs, creatures, run_command, 
 @pytest.mark.parametrize('bindings', [(), ('Kmeans.inside_saliency=False',),
                                       ('Data.saliency=None',)], ids=str)
 def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path, bindings):
-    config = load(*bindings, "Run.system='kmeans'")
+    config = load(*bindings, "Run.method='kmeans'")
     records = datasets.load_for(config, None).train
-    first, again = (system.fit('kmeans', config, system.observe(
+    first, again = (method.fit('kmeans', config, method.observe(
         'kmeans', config, records, str(tmp_path))) for _ in range(2))
     np.testing.assert_array_equal(first.centers, again.centers)
     # Inside the map the background has as many clusters as parts are.
@@ -108,20 +104,20 @@ def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path,
 
 def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
     records = datasets.load_for(load(), None).train
-    first, again = (system.fit('dff', config, system.observe('dff', config, records, str(tmp_path)))
+    first, again = (method.fit('dff', config, method.observe('dff', config, records, str(tmp_path)))
                     for config in (load(), load('Data.saliency=None')))
     np.testing.assert_array_equal(first.factors, again.factors)
 
 
 @pytest.mark.parametrize('name, bindings, exponent', [
-    ('dff', [], 0.0), ('dff', ['Features.normalisation=0.5'], 0.5), ('kmeans', [], 0.75)])
+    ('dff', [], 0.0), ('dff', ['Features.normalization=0.5'], 0.5), ('kmeans', [], 0.75)])
 def test_factors_are_of_features_with_their_lengths_unless_bound(
         name, bindings, exponent, small, run_command, tmp_path):
-    (tmp_path / 'file.gin').write_text('Features.normalisation = 0.75', encoding='utf-8')
+    (tmp_path / 'file.gin').write_text('Features.normalization = 0.75', encoding='utf-8')
     done = run_command(f'baselines.{name}', f'--gin_file={tmp_path / "file.gin"}',
                        f'--workdir={tmp_path / "run"}', bindings=[*small, *bindings])
     assert done.returncode == 0, done.stderr
-    assert config_lib.load_run(str(tmp_path / 'run')).features.normalisation == exponent
+    assert config_lib.load_run(str(tmp_path / 'run')).features.normalization == exponent
 
 
 # What goes wrong is one sentence, and the folder stays as it was.
@@ -134,14 +130,14 @@ def test_a_folder_of_another_run_is_refused(name, runs, small, run_command, tmp_
         copy = shutil.copytree(folder, tmp_path / held)
         before = {path: path.stat().st_mtime_ns for path in copy.rglob('*')}
         sentence = _error(run_command(f'baselines.{name}', f'--workdir={copy}', bindings=small))
-        assert f'`Run.system` was {held!r}' in sentence and f'is {name!r} now' in sentence
+        assert f'`Run.method` was {held!r}' in sentence and f'is {name!r} now' in sentence
         assert 'give another `--workdir`' in sentence
         assert {path: path.stat().st_mtime_ns for path in copy.rglob('*')} == before
 
 
 def test_a_training_does_not_go_on_in_the_folder_of_a_baseline(runs, small, run_command):
     sentence = _error(run_command('train', f'--workdir={runs["dff"]}', bindings=small))
-    assert "`Run.system` was 'dff'" in sentence
+    assert "`Run.method` was 'dff'" in sentence
 
 
 @pytest.mark.parametrize('name, bindings, words', [
@@ -203,7 +199,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path):
     raw = feature_cache.filled(
         shape, lambda indices: np.repeat(photo[np.newaxis], len(indices), axis=0), key='k',
         folder=str(tmp_path), batch_size=100)
-    features = collection.ScaledFeatures(tf.constant, raw)
+    features = photo_features.ScaledFeatures(tf.constant, raw)
     factors.fit(features, 3, max_rows=100)  # Imports what takes memory once.
     clusters.fit(features, None, 3, max_rows=100)
     for fit in (lambda rows: factors.fit(rows, 3, max_rows=4000),

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import factorization, serving
 from scops_tf.baselines import clusters, factors
+from scops_tf.features import factorization
+from scops_tf.serving import decoding, part_model as part_model_lib, saved_model
 
 HEIGHT, WIDTH, STRIDE = 48, 64, 4
 GRID = (HEIGHT // STRIDE, WIDTH // STRIDE)
@@ -85,7 +86,7 @@ def _fits(planted):
 def test_the_planted_parts_are_found_in_every_photo(planted, name):
     images, labels, *_ = planted
     responses = _fits(planted)[name].part_responses(tf.constant(images))
-    found = serving.decode(responses, GRID).numpy()
+    found = decoding.decode(responses, GRID).numpy()
     parts = [np.bincount(found[labels == part], minlength=4).argmax() for part in range(4)]
     assert parts[0] == 0 and sorted(parts) == [0, 1, 2, 3]
     np.testing.assert_array_equal(found, np.array(parts)[labels])
@@ -118,7 +119,7 @@ def test_the_same_seed_gives_the_same_result_to_the_bit():
                                   factors.fit(features, 3, max_rows=100, seed=5))
     for inside in (False, True):
         first, second = (clusters.fit(features, saliency, 3, inside_saliency=inside, max_rows=100,
-                                    seed=5) for _ in range(2))
+                                      seed=5) for _ in range(2))
         np.testing.assert_array_equal(first.centers, second.centers)
         np.testing.assert_array_equal(first.labels, second.labels)
 
@@ -160,9 +161,9 @@ def test_clusters_that_cannot_be_are_refused():
 @pytest.mark.parametrize('name', ['dff', 'inside'])
 def test_a_baseline_is_served_as_a_segmenter_is(planted, name, tmp_path):
     images, labels, *_ = planted
-    model = serving.PartModel(_fits(planted)[name], num_parts=3, input_size=(HEIGHT, WIDTH))
+    model = part_model_lib.PartModel(_fits(planted)[name], num_parts=3, input_size=(HEIGHT, WIDTH))
     photos = np.rint(images * 255).astype(np.uint8)
-    serving.export(model, str(tmp_path / 'export'), metadata={})
+    saved_model.export(model, str(tmp_path / 'export'), metadata={})
     loaded = tf.saved_model.load(str(tmp_path / 'export'))
     served = loaded.signatures['serving_default'](images=tf.constant(photos))
     assert served['labels'].shape == labels.shape[:1] + (HEIGHT, WIDTH)

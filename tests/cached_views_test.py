@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import cached_views, preparation, pretrained, trainer as trainer_lib
+from scops_tf.networks import pretrained
+from scops_tf.training import cached_views, preparation, trainer as trainer_lib
 
 VIEWS = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None', "Segmenter.trained='head'",
          'Segmenter.num_views=3', 'Run.warmup_steps=0']
@@ -96,7 +97,7 @@ def test_views_of_reference_features_are_kept_under_all_that_they_depend_on(
     views([1.0, 1.0])
     assert {path.name for path in tmp_path.iterdir()} == kept
     for number, (scales, *bindings) in enumerate([
-            ([1.0, 2.0],), ([1.0, 1.0], 'Features.normalisation=0.5'),
+            ([1.0, 2.0],), ([1.0, 1.0], 'Features.normalization=0.5'),
             ([1.0, 1.0], 'Features.layer_weights=(2.0, 1.0)')]):
         views(scales, *bindings)
         assert len(list(tmp_path.glob('*.npy'))) == number + 2

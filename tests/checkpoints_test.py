@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import checkpoints, config as config_lib
+from scops_tf import config as config_lib
+from scops_tf.networks import checkpoints
+from scops_tf.serving import trained_model
 
 
 def _manager(workdir: pathlib.Path, size: int = 3, keep: int = 3):
@@ -126,7 +128,7 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_it_is_whole(small
 
 def test_the_trained_model_of_a_run_is_loaded_in_float32(trained_run, small, monkeypatch):
     config = config_lib.load([], [*small, "Run.precision='bfloat16'", 'Decode.background=0.25'])
-    trained = checkpoints.load_part_model(config, str(trained_run))
+    trained = trained_model.load_part_model(config, str(trained_run))
     assert trained.step == 40
     assert len(trained.tap_scales) == 2 and all(scale > 0 for scale in trained.tap_scales)
     assert trained.part_model.background == 0.25 and trained.part_model.num_parts == 3
@@ -140,15 +142,15 @@ def test_the_trained_model_of_a_run_is_loaded_in_float32(trained_run, small, mon
 
 def test_a_network_without_batch_norm_is_loaded_in_no_other_precision(small, tmp_path):
     with pytest.raises(ValueError, match="`--precision`.* must be float32 .*; got 'bfloat16'"):
-        checkpoints.load_part_model(
+        trained_model.load_part_model(
             config_lib.load([], small), str(tmp_path), precision='bfloat16')
 
 
 def test_the_model_of_an_earlier_step_is_loaded_where_asked_for(trained_run, small):
     config = config_lib.load([], [*small, 'Evaluation.step=8'])
-    assert checkpoints.load_part_model(config, str(trained_run)).step == 8
+    assert trained_model.load_part_model(config, str(trained_run)).step == 8
 
 
 def test_a_folder_without_a_checkpoint_is_named(small, tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match='`--workdir` must be .* there is none'):
-        checkpoints.load_part_model(config_lib.load([], small), str(tmp_path))
+        trained_model.load_part_model(config_lib.load([], small), str(tmp_path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scops_tf import clustering
+from scops_tf.features import clustering
 
 CENTERS = np.array([[0, 9, 0], [5, 0, 1], [3, 3, 7]])
 

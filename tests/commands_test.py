@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import command, crf, predict, predictor as predictor_lib, serving, visualize
+from scops_tf import command, predict
+from scops_tf.pictures import parts as part_pictures
+from scops_tf.serving import crf, decoding, predictor as predictor_lib
 
 
 def _error(done) -> str:
@@ -180,7 +182,7 @@ def test_predictions_are_those_of_the_export(predicted, run):
         assert picture.mode == 'P'
         np.testing.assert_array_equal(np.array(picture), expected.labels[0])
         np.testing.assert_array_equal(np.array(picture.getpalette()).reshape(-1, 3)[:4],
-                                      visualize.palette(3)[:4])
+                                      part_pictures.palette(3)[:4])
     assert Image.open(out / 'overlays' / 'a.png.png').size == (70, 40)
     responses = np.load(out / 'responses' / 'a.png.npz')
     np.testing.assert_allclose(responses['part_responses'], expected.part_responses[0], atol=1e-3)
@@ -204,7 +206,7 @@ def test_labels_are_refined_by_the_dense_crf_at_the_photo_s_size(run, run_comman
     refined = np.array(Image.open(tmp_path / 'out' / 'labels' / 'photo.png'))
     pixels = np.array(Image.open(photo))
     found = predictor_lib.Predictor(str(run / 'export')).predict(pixels[np.newaxis])
-    maps = serving.normalised_responses(found.part_responses, pixels.shape[:2])[0].numpy()
+    maps = decoding.normalized_responses(found.part_responses, pixels.shape[:2])[0].numpy()
     maps = np.concatenate([np.zeros_like(maps[..., :1]), maps], axis=-1)
     np.testing.assert_array_equal(refined, crf.refine_labels(maps, pixels, iterations=3))
     assert np.mean(refined != found.labels[0]) > 0.01

@@ -17,10 +17,10 @@ def _error(*params, files=()):
 
 def test_bindings_override_files_and_the_seed_flag_overrides_both(tmp_path):
     path = tmp_path / 'a.gin'
-    path.write_text('Run.steps = 5\nRun.seed = 1\nData.image_size = [64, 96]\n')
+    path.write_text('Run.steps = 5\nRun.seed = 1\nRun.image_size = [64, 96]\n')
     loaded = config.load([str(path)], ['Run.steps=7'], seed=3)
     assert (loaded.run.steps, loaded.run.seed) == (7, 3)
-    assert loaded.data.image_size == (64, 96)
+    assert loaded.run.image_size == (64, 96)
 
 
 def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp_path):
@@ -37,8 +37,8 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ('Run.steps=True', ('`Run.steps`', 'int', 'True')),
     ('Run.steps=0', ('`Run.steps`', 'at least 1', 'got 0')),
     ('Run.precision="float15"', ('`Run.precision`', "'bfloat16'", "'float15'")),
-    ('Data.image_size=(1,2)', ('`Data.image_size`', '(1, 2)')),
-    ('Data.image_size=128', ('`Data.image_size`', 'Tuple[int, int]', '128')),
+    ('Run.image_size=(1,2)', ('`Run.image_size`', '(1, 2)')),
+    ('Run.image_size=128', ('`Run.image_size`', 'Tuple[int, int]', '128')),
     ('Warp.inverse_scale=(2.0,1.0)', ('`Warp.inverse_scale`', '(2.0, 1.0)')),
     ('Losses.orthonormal=float("nan")', ('float',)),
     ('eval/Run.steps=3', ('`eval/Run.steps`', 'unused', 'scope')),
@@ -47,14 +47,13 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ("Segmenter.recompute=True\nSegmenter.trained='head'", ('`Segmenter.recompute`', "'all'")),
     ('Segmenter.context=3', ('`Segmenter.context`', "'features'", 'got 3')),
     ('Segmenter.context=4', ('`Segmenter.context`', 'odd', 'got 4')),
-    ('Segmenter.normalisation=0.5', ('`Segmenter.normalisation`', "'features'", 'got 0.5')),
-    ('Segmenter.normalisation=1.5', ('`Segmenter.normalisation`', '[0, 1]', 'got 1.5')),
-    ('PartBasis.position=0.5', ('`PartBasis.position`', "'kmeans'", 'got 0.5')),
+    ('Segmenter.normalization=0.5', ('`Segmenter.normalization`', "'features'", 'got 0.5')),
+    ('Segmenter.normalization=1.5', ('`Segmenter.normalization`', '[0, 1]', 'got 1.5')),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
     ("Segmenter.backbone='features'", ('`Segmenter.trained`', "'head'")),
     ('Segmenter.dropout=1.0', ('`Segmenter.dropout`', '[0, 0.9]', 'got 1.0')),
-    ('Features.normalisation=-0.5', ('`Features.normalisation`', '[0, 1]', 'got -0.5')),
-    ('Data.saliency_agreement=11', ('`Data.saliency_agreement`', '[0, 10]', 'got 11')),
+    ('Features.normalization=-0.5', ('`Features.normalization`', '[0, 1]', 'got -0.5')),
+    ('Run.saliency_agreement=11', ('`Run.saliency_agreement`', '[0, 10]', 'got 11')),
     ("Evaluation.precision='float16'", ('`Evaluation.precision`', "'bfloat16'", "'float16'")),
 ])
 def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
@@ -65,15 +64,15 @@ def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
 
 @pytest.mark.parametrize('binding', ['Data.saliency=None', "Features.cache='none'"])
 def test_maps_agree_only_where_there_are_maps_and_features_of_all_photos(binding):
-    assert config.load([], ['Data.saliency_agreement=3']).data.saliency_agreement == 3
-    assert config.load([], [binding]).data.saliency_agreement == 0
-    message = _error('Data.saliency_agreement=3', binding)
-    assert '`Data.saliency_agreement` must be 0 where' in message and 'got 3' in message
+    assert config.load([], ['Run.saliency_agreement=3']).run.saliency_agreement == 3
+    assert config.load([], [binding]).run.saliency_agreement == 0
+    message = _error('Run.saliency_agreement=3', binding)
+    assert '`Run.saliency_agreement` must be 0 where' in message and 'got 3' in message
 
 
 def test_the_features_that_segment_are_those_of_the_photos_at_their_size():
     bindings = ["Segmenter.backbone='features'", "Segmenter.trained='head'",
-                'Data.image_size=(64, 96)']
+                'Run.image_size=(64, 96)']
     for size in (None, (64, 96)):
         loaded = config.load([], [*bindings, f'Features.image_size={size}'])
         assert loaded.segmenter.backbone == 'features'

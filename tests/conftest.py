@@ -40,7 +40,7 @@ def creatures(tmp_path_factory) -> pathlib.Path:
 def small(creatures) -> List[str]:
     """Bindings of a small training on `creatures`, which needs neither weights nor time."""
     return [f'Data.root={str(creatures)!r}', "Data.dataset='synthetic'", "Data.saliency='masks'",
-            'Data.image_size=(64, 96)', 'Run.num_parts=3', 'Run.steps=40', 'Run.batch_size=2',
+            'Run.image_size=(64, 96)', 'Run.num_parts=3', 'Run.steps=40', 'Run.batch_size=2',
             'Run.warmup_steps=6', "Segmenter.backbone='tiny'", "Features.network='filters'",
             'Losses.response_size=(32, 48)', "Optimizer.name='adam'",
             'Optimizer.learning_rate=1e-3', 'Checkpoint.every=1', 'Checkpoint.keep=50',
@@ -51,8 +51,8 @@ def small(creatures) -> List[str]:
 def linear() -> List[str]:
     """Bindings on top of `small` as of the preset for a quick result: a head on the features."""
     return ["Segmenter.backbone='features'", "Segmenter.trained='head'", 'Segmenter.num_views=2',
-            'Segmenter.dropout=0.5', 'Features.normalisation=0.75', "PartBasis.init='kmeans'",
-            'Data.saliency_agreement=2', 'Run.warmup_steps=3', 'Run.steps=8']
+            'Segmenter.dropout=0.5', 'Features.normalization=0.75', "PartBasis.init='kmeans'",
+            'Run.saliency_agreement=2', 'Run.warmup_steps=3', 'Run.steps=8']
 
 
 @pytest.fixture(scope='session')
@@ -66,10 +66,11 @@ def load(small) -> Callable[..., Any]:
 @pytest.fixture(scope='session')
 def store(load) -> Any:
     """The photos of `small` to train on, with their masks as saliency maps."""
-    from scops_tf import collection, datasets
+    from scops_tf import datasets
+    from scops_tf.features import photo_features
 
     config = load()
-    return collection.open_store(config, datasets.load_for(config, None).train, 'unused')
+    return photo_features.open_store(config, datasets.load_for(config, None).train, 'unused')
 
 
 @pytest.fixture(scope='session')

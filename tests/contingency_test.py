@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from scops_tf import contingency
+from scops_tf.evaluation import contingency
 
 SIZES = ((5, 9), (12, 4), (7, 8))
 

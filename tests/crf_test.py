@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from scops_tf import config, crf
+from scops_tf import config
+from scops_tf.serving import crf
 
 _SIZE = 40, 60
 

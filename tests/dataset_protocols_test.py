@@ -7,30 +7,32 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import datasets, protocols
+from scops_tf import datasets
 from scops_tf.datasets import aflw, celeba
 from scops_tf.datasets.records import PartDataset, Record
+from scops_tf.evaluation import dataset_scores
 
 MAP_SIZE = (48, 64)
 
 
-def part_maps(centers: np.ndarray, labels=None) -> protocols.PartMaps:
+def part_maps(centers: np.ndarray, labels=None) -> dataset_scores.PartMaps:
     """Maps with these centres; all background where no labels are given."""
     count, num_parts = centers.shape[:2]
     labels = np.zeros((count, *MAP_SIZE), np.uint8) if labels is None else labels
-    return protocols.PartMaps(labels, np.maximum(labels, 1), centers, np.ones((count, num_parts)))
+    return dataset_scores.PartMaps(labels, np.maximum(labels, 1), centers,
+                                   np.ones((count, num_parts)))
 
 
-def split(records) -> protocols.Split:
+def split(records) -> dataset_scores.Split:
     sizes = [Image.open(record.path).size[::-1] for record in records]
-    return protocols.Split(tuple(records), np.array(sizes, np.float64))
+    return dataset_scores.Split(tuple(records), np.array(sizes, np.float64))
 
 
-def protocol_of(dataset: PartDataset) -> protocols.Protocol:
-    return protocols.Protocol(dataset, split(dataset.fit), split(dataset.test), MAP_SIZE)
+def protocol_of(dataset: PartDataset) -> dataset_scores.Protocol:
+    return dataset_scores.Protocol(dataset, split(dataset.fit), split(dataset.test), MAP_SIZE)
 
 
-def squashed_landmarks(part: protocols.Split) -> np.ndarray:
+def squashed_landmarks(part: dataset_scores.Split) -> np.ndarray:
     points = np.stack([record.landmarks for record in part.records]).astype(np.float64)
     return (points + 0.5) * (np.array(MAP_SIZE[::-1]) / part.sizes[:, ::-1])[:, None] - 0.5
 

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from scops_tf import evaluate_arrays, regression
+from scops_tf import evaluate_arrays
+from scops_tf.evaluation import landmark_regression
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -67,9 +68,9 @@ def test_the_command_prints_and_writes_scores_baselines_counts_and_the_image_lis
 def test_scores_are_those_of_the_regression(tmp_path):
     pred, truth = _arrays()
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
-    splits = [regression.Split(pred[which], *(truth[prefix + which] for prefix in (
+    splits = [landmark_regression.Split(pred[which], *(truth[prefix + which] for prefix in (
         '', 'visible_', 'box_', 'class_'))) for which in ('train', 'test')]
-    scores = regression.regress(*splits, protocol='cub')
+    scores = landmark_regression.regress(*splits, protocol='cub')
     entry = result['scores']['predictions']
     assert entry['test'] == scores.test_error() and entry['train'] == scores.fit_error()
     assert entry['interval'] == scores.interval(seed=0)

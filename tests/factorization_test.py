@@ -7,7 +7,7 @@ from scipy import optimize
 from sklearn import decomposition
 import tensorflow as tf
 
-from scops_tf import factorization
+from scops_tf.features import factorization
 
 FACTORS = np.array([[3, 0, 1, 0, 0, 0.5, 0], [0, 2, 0, 0, 1, 0, 0.5], [0, 0, 0, 4, 0, 1, 1]])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import folded_network
+from scops_tf.serving import folded_network
 
 
 def _maps(height: int, width: int, count: int = 2) -> tf.Tensor:

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import (
-    feature_segmenter,
-    features,
+from scops_tf.networks import linear_segmenter, reference_features as features_lib, segmenter
+from scops_tf.serving import (
+    decoding,
     folded_network,
     folded_segmenter,
-    segmenter,
-    serving,
+    part_model as part_model_lib,
+    saved_model,
 )
 
 
@@ -30,12 +30,12 @@ def resnet() -> segmenter.Segmenter:
 
 
 @pytest.fixture(scope='module')
-def vgg() -> feature_segmenter.FeatureSegmenter:
+def vgg() -> linear_segmenter.FeatureSegmenter:
     """With scales that bring the features of random weights to a usual size."""
-    reference = features.ReferenceFeatures(weights=None, normalisation=0.75)
+    reference = features_lib.ReferenceFeatures(weights=None, normalization=0.75)
     photos = tf.random.stateless_uniform((2, 64, 96, 3), [0, 1])
     reference.measure_scales([reference.raw(photos)])
-    network = feature_segmenter.FeatureSegmenter(3, reference, seed=1)
+    network = linear_segmenter.FeatureSegmenter(3, reference, seed=1)
     network.head.bias.assign([0.1, 0.0, -0.1, 0.2])
     return network
 
@@ -87,8 +87,8 @@ def test_bfloat16_is_kept_to_the_stages_that_bear_it_and_near_the_logits(plain):
 @pytest.mark.parametrize('precision', folded_network.PRECISIONS)
 def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(plain, precision):
     network = folded_segmenter.FoldedSegmenter(plain, precision=precision)
-    model = serving.PartModel(
-        serving.SegmenterResponses(network), num_parts=3, input_size=(64, 96))
+    model = part_model_lib.PartModel(
+        part_model_lib.SegmenterResponses(network), num_parts=3, input_size=(64, 96))
     photos = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
     together, alone = model.predict(photos), model.predict(photos[2:])
     np.testing.assert_allclose(together['part_responses'][2:], alone['part_responses'], atol=1e-2)
@@ -96,13 +96,13 @@ def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(plain, precision)
 
 
 def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(plain, folded, tmp_path):
-    model = serving.PartModel(
-        serving.SegmenterResponses(folded), num_parts=3, input_size=(64, 96))
-    serving.export(model, str(tmp_path / 'export'), metadata={})
+    model = part_model_lib.PartModel(
+        part_model_lib.SegmenterResponses(folded), num_parts=3, input_size=(64, 96))
+    saved_model.export(model, str(tmp_path / 'export'), metadata={})
     loaded = tf.saved_model.load(str(tmp_path / 'export'))
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     found = loaded.signatures['serving_default'](images=tf.constant(photos))
-    expected = serving.part_responses_from_logits(
+    expected = decoding.part_responses_from_logits(
         plain(tf.constant(photos / np.float32(255))), (64, 96))
     np.testing.assert_allclose(found['part_responses'], expected, atol=1e-4)
     graph = loaded.signatures['serving_default'].graph.as_graph_def()
@@ -113,7 +113,7 @@ def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(plain, folded, 
 @pytest.mark.parametrize('backbone', ['tiny', 'filters'])
 def test_another_network_is_refused(backbone):
     plain = (segmenter.Segmenter(3, backbone='tiny') if backbone == 'tiny' else
-             feature_segmenter.FeatureSegmenter(3, features.ReferenceFeatures('filters')))
+             linear_segmenter.FeatureSegmenter(3, features_lib.ReferenceFeatures('filters')))
     with pytest.raises(ValueError, match='`segmenter` must be on one of resnet50, .*vgg19'):
         folded_segmenter.FoldedSegmenter(plain)
 

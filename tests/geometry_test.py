@@ -29,7 +29,7 @@ def test_single_pixel_of_an_axis_is_its_center():
     )
 
 
-def test_center_and_variance_are_the_moments_of_the_normalised_map():
+def test_center_and_variance_are_the_moments_of_the_normalized_map():
     responses, epsilon = _responses(), 0.1
     grid = geometry.coordinate_grid(SIZE).numpy().astype(np.float64)
     weights = (responses + epsilon) / (responses + epsilon).sum((1, 2), keepdims=True)

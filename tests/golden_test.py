@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry, losses, warp
+from scops_tf import geometry
+from scops_tf.training import losses, warp
 
 BATCH, PARTS, SIDE = 2, 3, 16
 STRETCH = SIDE / (SIDE - 1)  # One unit of their coordinates in ours.

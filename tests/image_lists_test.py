@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from scops_tf import image_lists
+from scops_tf.evaluation import image_lists
 
 
 def test_the_hash_is_sha256_of_the_sorted_names_whatever_their_order():

@@ -1,4 +1,4 @@
-"""Holds the imports of the package to the table of modules in CONTRIBUTING.md."""
+"""Holds the imports of the package to the table of packages in CONTRIBUTING.md."""
 from __future__ import annotations
 
 import ast
@@ -16,10 +16,15 @@ _SOURCES = sorted(path for path in _PACKAGE.rglob('*.py') if path.parent != _PAC
 
 
 class Row(NamedTuple):
-    """A module of the table, or a folder: what it may import of ours, and if it is NumPy only."""
+    """A package of the table, or a module beside them.
+
+    Attributes:
+      may_import: What it may import of ours besides itself.
+      without_tensorflow: Its modules that run without TensorFlow.
+    """
 
     may_import: Set[str]
-    numpy_only: bool
+    without_tensorflow: Set[str]
 
 
 class Import(NamedTuple):
@@ -27,7 +32,7 @@ class Import(NamedTuple):
 
     Attributes:
       library: First part of the name.
-      unit: Module or folder right below scops_tf, if it is one of ours.
+      unit: Package or module right below scops_tf, if it is one of ours.
       ours: All of the name below scops_tf, if it is one of ours.
       lazy: Whether it is imported inside a function.
       line: Its line.
@@ -41,24 +46,47 @@ class Import(NamedTuple):
 
 
 def _read_table() -> Dict[str, Row]:
-    """Rows of the table by module name, in order; commands have none: they import anything."""
+    """Rows of the table by name, in order; commands have none: they import anything."""
     rows: Dict[str, Row] = {}
     for line in (_ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8').splitlines():
         cells = [cell.strip() for cell in line.strip('|').split('|')]
-        if not line.startswith('| `') or len(cells) != 3 or cells[2].startswith('anything'):
+        if not line.startswith('| `') or len(cells) != 4 or cells[2].startswith('anything'):
             continue
-        row = Row(set(re.findall(r'`(\w+)`', cells[2])), 'NumPy only' in cells[2])
-        rows.update((name, row) for name in re.findall(r'`([\w/]+?)(?:\.py|/)`', cells[0]))
+        names = re.findall(r'`(\w+)(?:\.py|/)`', cells[0])
+        may_import = set(re.findall(r'`(\w+)`', cells[2]))
+        for name in names:
+            modules = re.findall(r'`(\w+)`', cells[3])
+            rows[name] = Row(may_import, {name} if cells[3] == 'all' and (
+                _PACKAGE / f'{name}.py').exists() else {
+                    f'{name}.{path.stem}' for path in (_PACKAGE / name).glob('*.py')
+                    if cells[3] == 'all' or path.stem in modules})
+            assert len(modules) in (0, len(rows[name].without_tensorflow)), line
     return rows
 
 
 _TABLE = _read_table()
 
 
-def _name(path: pathlib.Path) -> str:
-    """Name of the row: the module's own if it has one, else that of the folder it lies in."""
-    module = path.relative_to(_PACKAGE).with_suffix('')
-    return str(module) if str(module) in _TABLE else module.parts[0]
+def _module(path: pathlib.Path) -> str:
+    """Name of a module below scops_tf; a package's own is that of its folder."""
+    parts = path.relative_to(_PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+_MODULES = {_module(path): path for path in _SOURCES}
+
+
+def _unit(path: pathlib.Path) -> str:
+    """The row of a module: the package or the module right below scops_tf."""
+    return _module(path).split('.')[0]
+
+
+def _imported_module(found: Import) -> str:
+    """The module of ours that an import reaches, '' if none."""
+    name = found.ours
+    while name and name not in _MODULES:
+        name = name.rpartition('.')[0]
+    return name
 
 
 @functools.lru_cache(maxsize=None)
@@ -99,16 +127,26 @@ def _label(path: pathlib.Path) -> str:
 
 @pytest.mark.parametrize('path', _SOURCES, ids=_label)
 def test_a_module_imports_only_what_the_table_lets_it(path):
-    name = _name(path)
+    name = _unit(path)
     if _is_command(path):
         return
     assert name in _TABLE, (
-        f'{_label(path)} is not in the table of modules in CONTRIBUTING.md; give it a row: its one '
-        'job, and what it may import.')
+        f'{_label(path)} is not in the table of packages in CONTRIBUTING.md; put it into one of '
+        'them, or give it a row: its one job, and what it may import.')
     for found in _imports(path):
-        assert found.unit in _TABLE[name].may_import | {'', name.split('/')[0]}, (
+        assert found.unit in _TABLE[name].may_import | {'', name}, (
             f'{_label(path)}:{found.line} imports {found.unit}; the table in CONTRIBUTING.md '
             f'lets {name} import {sorted(_TABLE[name].may_import) or "nothing of ours"}.')
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    imports = {name: {_imported_module(found) for found in _imports(path)} - {'', name}
+               for name, path in _MODULES.items()}
+    while imports:
+        free = {name for name, others in imports.items() if not others & set(imports)}
+        assert free, f'A circle of imports among {sorted(imports)}.'
+        for name in free:
+            del imports[name]
 
 
 @pytest.mark.parametrize('path', _SOURCES, ids=_label)
@@ -127,26 +165,27 @@ def test_the_table_goes_downward():
         above.add(name)
 
 
-def test_the_table_names_only_modules_that_exist():
-    assert set(_TABLE) == {_name(path) for path in _SOURCES if not _is_command(path)}
+def test_the_table_names_only_what_exists():
+    assert set(_TABLE) == {_unit(path) for path in _SOURCES if not _is_command(path)}
 
 
-def test_modules_on_plain_arrays_do_not_reach_tensorflow():
-    numpy_only = {name for name, row in _TABLE.items() if row.numpy_only}
-    assert numpy_only
-    for path in _SOURCES:
-        if _name(path) in numpy_only:
-            assert {found.library for found in _imports(path)}.isdisjoint(
-                {'tensorflow', 'keras', 'keras_cv', 'tensorflow_addons'}), _label(path)
-    for name in numpy_only:
-        assert _TABLE[name].may_import <= numpy_only, name
+def test_modules_without_tensorflow_do_not_reach_it():
+    light = set().union(*(row.without_tensorflow for row in _TABLE.values()))
+    assert {'images', 'saliency.robust_background', 'evaluation.landmark_regression'} <= light
+    for name in light & set(_MODULES):
+        for found in _imports(_MODULES[name]):
+            assert found.library not in {
+                'tensorflow', 'keras', 'keras_cv', 'tensorflow_addons'}, name
+            reached = _imported_module(found)
+            assert not reached or reached in light or found.lazy, f'{name} reaches {reached}.'
 
 
-@pytest.mark.parametrize('library, home', [('tensorflow_addons', 'warp'), ('gin', 'config')])
+@pytest.mark.parametrize('library, home', [
+    ('tensorflow_addons', 'training.warp'), ('gin', 'config')])
 def test_a_library_with_one_home_is_imported_nowhere_else(library, home):
-    users = {_name(path) for path in _SOURCES
+    users = {name for name, path in _MODULES.items()
              if library in {found.library for found in _imports(path)}}
-    assert users == {home}
+    assert users and all(f'{name}.'.startswith(f'{home}.') for name in users), users
 
 
 @pytest.mark.parametrize('library', ['keras_cv', 'pydensecrf'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from scops_tf import loss_scale
+from scops_tf.training import loss_scale
 
 
 def _after(scale: loss_scale.LossScale, *finite: bool) -> list:

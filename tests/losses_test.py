@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry, losses
+from scops_tf import geometry
+from scops_tf.training import losses
 
 SIZE = (6, 9)
 BATCH, PARTS = 2, 3

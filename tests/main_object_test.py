@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry, main_object, serving
+from scops_tf import geometry
+from scops_tf.serving import decoding, main_object
 
 SIZE = (40, 60)
 WINDOW = 0.5
@@ -24,7 +25,7 @@ def _blobs(*blobs, size=SIZE, num_parts=2) -> np.ndarray:
 def _centers(maps, window=WINDOW, size=SIZE) -> np.ndarray:
     """float[B,K,2]. In pixels."""
     responses = np.concatenate([np.zeros_like(maps[..., :1]), maps], axis=-1)
-    return serving.part_centers(responses, size, window=window).numpy()
+    return decoding.part_centers(responses, size, window=window).numpy()
 
 
 def _object(x, y, scale=1.0):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import loss_scale, optimization
+from scops_tf.training import loss_scale, optimization
 
 SETTINGS = {'name': 'sgd', 'learning_rate': 0.1, 'head_multiplier': 10.0,
             'basis_learning_rate': 0.5, 'power': 0.9, 'momentum': 0.0, 'weight_decay': 0.0,

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import factorization, part_basis
+from scops_tf.features import factorization
+from scops_tf.networks import part_basis
+from scops_tf.training import starting_basis
 
 RNG = np.random.default_rng(0)
 # Three patterns of seven channels, none of them a mixture of the others.
@@ -48,7 +50,7 @@ def test_the_start_of_the_variable_is_a_function_of_the_seed():
 @pytest.mark.parametrize('method', ['nmf', 'kmeans'])
 def test_patterns_of_the_photos_are_found_in_the_order_of_what_they_cover(method):
     labels = patchwork()
-    basis = part_basis.initial_basis(features_of(labels), None, 3, method=method)
+    basis = starting_basis.initial_basis(features_of(labels), None, 3, method=method)
     assert basis.shape == (3, 7) and basis.dtype == np.float32 and basis.min() > 0
     similarity = cosines(basis, PATTERNS)
     assert similarity.diagonal().min() > 0.98
@@ -58,7 +60,7 @@ def test_patterns_of_the_photos_are_found_in_the_order_of_what_they_cover(method
 
 def test_responses_of_about_one_reconstruct_the_features():
     features = features_of(patchwork(), noise=0.0)
-    basis = part_basis.initial_basis(features, None, 3)
+    basis = starting_basis.initial_basis(features, None, 3)
     activations = factorization.project(features, basis).numpy()
     np.testing.assert_allclose(activations @ basis, features, atol=0.05)
     assert 0.95 < np.quantile(activations, 0.99) < 1.1
@@ -70,7 +72,7 @@ def test_responses_of_about_one_reconstruct_the_features():
 def test_what_is_not_salient_has_no_part(method):
     labels = patchwork()
     saliency = (labels > 0).astype(np.float32)
-    basis = part_basis.initial_basis(features_of(labels), saliency, 2, method=method)
+    basis = starting_basis.initial_basis(features_of(labels), saliency, 2, method=method)
     assert cosines(basis, PATTERNS[1:]).diagonal().min() > 0.98
 
 
@@ -78,16 +80,16 @@ def test_nmf_sees_features_times_saliency():
     labels = patchwork()
     saliency = np.random.default_rng(3).uniform(0.1, 1, labels.shape).astype(np.float32)
     features = features_of(labels)
-    masked = part_basis.initial_basis(features * saliency[..., None], None, 3)
+    masked = starting_basis.initial_basis(features * saliency[..., None], None, 3)
     np.testing.assert_allclose(
-        part_basis.initial_basis(features, saliency, 3), masked, rtol=1e-3, atol=1e-4)
+        starting_basis.initial_basis(features, saliency, 3), masked, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize('method', part_basis.METHODS)
+@pytest.mark.parametrize('method', starting_basis.METHODS)
 def test_the_start_is_a_function_of_the_seed(method, monkeypatch):
     monkeypatch.setattr(part_basis, '_MAX_ROWS', 100)  # So that pixels are drawn.
     features = features_of(patchwork(), noise=0.3)
-    first, same, other = (part_basis.initial_basis(features, None, 3, method=method, seed=seed)
+    first, same, other = (starting_basis.initial_basis(features, None, 3, method=method, seed=seed)
                           for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert np.any(first != other)
@@ -96,8 +98,8 @@ def test_the_start_is_a_function_of_the_seed(method, monkeypatch):
 @pytest.mark.parametrize('method', ['nmf', 'kmeans'])
 def test_the_order_of_the_photos_does_not_change_the_order_of_the_parts(method):
     features = features_of(patchwork())
-    first = part_basis.initial_basis(features, None, 3, method=method)
-    second = part_basis.initial_basis(features[::-1].copy(), None, 3, method=method)
+    first = starting_basis.initial_basis(features, None, 3, method=method)
+    second = starting_basis.initial_basis(features[::-1].copy(), None, 3, method=method)
     np.testing.assert_allclose(first, second, atol=0.02)
 
 
@@ -105,14 +107,14 @@ def test_half_precision_and_memory_maps_will_do(tmp_path):
     features = features_of(patchwork())
     np.save(tmp_path / 'features.npy', features.astype(np.float16))
     mapped = np.load(tmp_path / 'features.npy', mmap_mode='r')
-    basis = part_basis.initial_basis(mapped, None, 3)
-    np.testing.assert_allclose(basis, part_basis.initial_basis(features, None, 3), atol=0.02)
+    basis = starting_basis.initial_basis(mapped, None, 3)
+    np.testing.assert_allclose(basis, starting_basis.initial_basis(features, None, 3), atol=0.02)
 
 
 def test_every_entry_of_the_start_has_a_gradient():
     features = features_of(patchwork(), noise=0.0)
     basis = part_basis.PartBasis(3, 7)
-    basis.raw.assign(part_basis.initial_basis(features, None, 3))
+    basis.raw.assign(starting_basis.initial_basis(features, None, 3))
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(basis())
     np.testing.assert_array_equal(tape.gradient(total, basis.raw), np.ones((3, 7)))
@@ -130,40 +132,9 @@ def test_a_start_beyond_the_laws_is_named(arguments, law):
     settings = {'features': features_of(patchwork()), 'saliency': None, 'num_parts': 3, **arguments}
     method = settings.pop('method', 'nmf')
     with pytest.raises(ValueError, match=law):
-        part_basis.initial_basis(**settings, method=method)
+        starting_basis.initial_basis(**settings, method=method)
 
 
 def test_a_basis_of_nothing_is_an_error():
     with pytest.raises(ValueError, match='must be at least 1; got 0 and 5'):
         part_basis.PartBasis(0, 5)
-
-
-def test_positions_are_seen_from_the_centre_of_the_saliency_in_its_spread():
-    saliency = np.zeros((2, 5, 9), np.float32)
-    saliency[0, 1:4, 2:5] = 0.5
-    found = part_basis.object_positions(saliency)
-    assert found.shape == (2, 5, 9, 2) and found.dtype == np.float32
-    np.testing.assert_allclose(found[0, 2, 3], 0, atol=1e-6)
-    np.testing.assert_allclose(found[0, 2, 5], [2 / np.sqrt(2 / 3), 0], atol=1e-5)
-    np.testing.assert_allclose(found[0, 0, 3], [0, -2 / np.sqrt(2 / 3)], atol=1e-5)
-    np.testing.assert_array_equal(found[1], 0)
-    # Moved and twice as large, it is the same object.
-    moved = np.zeros((1, 8, 12), np.float32)
-    moved[0, 0:6, 6:12] = 1
-    corners = part_basis.object_positions(moved)[0, [0, 5], [6, 11]]
-    np.testing.assert_allclose(corners[0], -corners[1], atol=1e-5)
-
-
-def test_positions_part_what_looks_alike():
-    labels = np.tile(np.repeat([0, 1, 0], 4), (6, 8, 1))  # Pattern 0 to the left and to the right.
-    features = features_of(labels)
-    positions = part_basis.object_positions(np.ones(labels.shape, np.float32))
-    alike = part_basis.initial_basis(features, None, 2, method='kmeans')
-    assert cosines(alike, PATTERNS)[:, :2].max(axis=1).min() > 0.95
-    start = part_basis.initial_basis(features, None, 3, method='kmeans', positions=4 * positions)
-    assert start.shape == (3, 7 + 2)
-    by_x = start[np.argsort(start[:, 7])]
-    np.testing.assert_array_equal(cosines(by_x[:, :7], PATTERNS).argmax(axis=1), [0, 1, 0])
-    assert by_x[0, 7] < -2 and abs(by_x[1, 7]) < 0.5 and by_x[2, 7] > 2
-    with pytest.raises(ValueError, match="`positions` must be None unless .* got 'nmf'"):
-        part_basis.initial_basis(features, None, 3, positions=positions)

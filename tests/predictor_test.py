@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import predictor, serving
+from scops_tf.serving import part_model as part_model_lib, predictor as predictor_lib, saved_model
 
 
 class _Constant(tf.Module):
@@ -23,13 +23,13 @@ class _Constant(tf.Module):
 @pytest.fixture(scope='module')
 def export_dir(tmp_path_factory) -> str:
     folder = str(tmp_path_factory.mktemp('export') / 'halves')
-    model = serving.PartModel(_Constant(), num_parts=2, input_size=(32, 48))
-    serving.export(model, folder, metadata={'step': 7})
+    model = part_model_lib.PartModel(_Constant(), num_parts=2, input_size=(32, 48))
+    saved_model.export(model, folder, metadata={'step': 7})
     return folder
 
 
 def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
-    loaded = predictor.Predictor(export_dir)
+    loaded = predictor_lib.Predictor(export_dir)
     assert loaded.num_parts == 2 and loaded.metadata['step'] == 7
     found = loaded.predict(np.zeros((3, 20, 60, 3), np.uint8))
     assert found.labels.dtype == np.uint8
@@ -46,32 +46,32 @@ def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
     np.zeros((20, 60, 3), np.uint8), np.zeros((1, 20, 60, 3), np.float32),
     np.zeros((1, 20, 60, 4), np.uint8), np.zeros((0, 20, 60, 3), np.uint8)])
 def test_what_is_no_batch_of_photos_is_named(export_dir, images):
-    loaded = predictor.Predictor(export_dir)
-    with pytest.raises(predictor.PredictorError, match='`images` must be uint8') as caught:
+    loaded = predictor_lib.Predictor(export_dir)
+    with pytest.raises(predictor_lib.PredictorError, match='`images` must be uint8') as caught:
         loaded.predict(images)
     assert f'got {images.dtype}{list(images.shape)}' in str(caught.value)
 
 
 def test_a_folder_without_an_export_is_named(tmp_path):
     for folder in (tmp_path, tmp_path / 'nowhere'):
-        with pytest.raises(predictor.PredictorError, match='`--export_dir` must be') as caught:
-            predictor.Predictor(str(folder))
+        with pytest.raises(predictor_lib.PredictorError, match='`--export_dir` must be') as caught:
+            predictor_lib.Predictor(str(folder))
         assert str(folder) in str(caught.value)
 
 
 @pytest.mark.parametrize('damage', [
     lambda folder: (folder / 'saved_model.pb').unlink(),
     lambda folder: (folder / 'saved_model.pb').write_bytes(b'broken'),
-    lambda folder: (folder / serving.METADATA_FILE).write_text('{'),
+    lambda folder: (folder / saved_model.METADATA_FILE).write_text('{'),
     lambda folder: (folder / 'variables' / 'variables.index').write_bytes(b'')])
 def test_a_damaged_export_is_one_sentence(tmp_path, damage):
     folder = tmp_path / 'export'
     network = _Constant()
     network.unused = tf.Variable(1.0)
-    serving.export(serving.PartModel(network, num_parts=2, input_size=(32, 48)), str(folder),
-                   metadata={})
+    saved_model.export(part_model_lib.PartModel(network, num_parts=2, input_size=(32, 48)),
+                       str(folder), metadata={})
     damage(folder)
-    with pytest.raises(predictor.PredictorError, match='it is damaged') as caught:
-        predictor.Predictor(str(folder))
+    with pytest.raises(predictor_lib.PredictorError, match='it is damaged') as caught:
+        predictor_lib.Predictor(str(folder))
     assert '\n' not in str(caught.value) and 'export again' in str(caught.value)
     assert os.path.isdir(folder)

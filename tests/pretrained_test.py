@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import pretrained
+from scops_tf.networks import pretrained
 
 
 @pytest.fixture(scope='module')

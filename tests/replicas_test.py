@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import checkpoints, config as config_lib, replicas, trainer as trainer_lib
+from scops_tf import config as config_lib
+from scops_tf.networks import checkpoints
+from scops_tf.training import replicas, trainer as trainer_lib
 
 TASK = {'cluster': {'worker': ['localhost:1', 'localhost:2']},
         'task': {'type': 'worker', 'index': 1}}

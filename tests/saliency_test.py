@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import images, metrics
+from scops_tf import images
+from scops_tf.evaluation import label_scores
 from scops_tf.saliency import (
     SaliencyError,
     __main__ as saliency_command,
@@ -243,7 +244,7 @@ def test_real_photos_score_above_the_centre_prior(shared):
             found.append(saliency_map(photo))
             rows, columns = (np.linspace(-2, 2, side) for side in photo.shape[:2])
             prior.append(np.exp(-(rows[:, np.newaxis] ** 2 + columns ** 2) / 2))
-    scores, trivial = (metrics.saliency_scores(some, masks) for some in (found, prior))
+    scores, trivial = (label_scores.saliency_scores(some, masks) for some in (found, prior))
     assert scores['max_f'] > trivial['max_f'] + 10
     assert scores['mae'] < 0.6 * trivial['mae']
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import images, segmenter
+from scops_tf import images
+from scops_tf.networks import preprocessing, segmenter
 
 RNG = np.random.default_rng(0)
 
@@ -59,7 +60,7 @@ def test_features_of_the_tiny_network_are_at_stride_4_rounded_up(tiny):
 def test_every_fourth_feature_is_that_of_the_network_without_holes(resnet, plain, size):
     plain.set_weights(resnet.backbone.get_weights())
     pixels = photos(2, *size)
-    expected = plain(images.preprocess(pixels, 'resnet50')).numpy()
+    expected = plain(preprocessing.preprocess(pixels, 'resnet50')).numpy()
     found = resnet.backbone(pixels)[:, ::4, ::4]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.max())
 

@@ -9,7 +9,9 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from scops_tf import checkpoints, evaluation, selection, warp
+from scops_tf.evaluation import run_scores, selection
+from scops_tf.networks import checkpoints
+from scops_tf.training import warp
 
 
 def _candidate(step=1, num_parts=3, workdir='a', **scores):
@@ -115,7 +117,7 @@ def test_errors_of_other_features_are_not_compared(selected, runs, tmp_path):
     other = tmp_path / 'other'
     shutil.copytree(runs[1], other)
     with open(other / 'config.gin', 'a', encoding='utf-8') as file:
-        file.write('\nFeatures.normalisation = 0.5\n')
+        file.write('\nFeatures.normalization = 0.5\n')
     result = selection.select([runs[0], str(other)], steps=[6, 40])
     assert len(result['checkpoints']) == 4
     for one in result['checkpoints']:
@@ -143,7 +145,7 @@ def test_every_checkpoint_kept_can_be_taken(trained_run):
 def _write_scores(workdir, step, *, image_list='a', **values):
     workdir.joinpath('eval').mkdir(parents=True, exist_ok=True)
     (workdir / 'eval' / f'scores_{step}.json').write_text(json.dumps(
-        {'scores': {evaluation.OURS: values}, 'image_list_sha256': image_list}))
+        {'scores': {run_scores.OURS: values}, 'image_list_sha256': image_list}))
 
 
 def test_correlations_are_plus_one_where_both_prefer_the_same(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import checkpoints
+from scops_tf.networks import checkpoints
 
 
 def _wait_for_checkpoint(workdir: pathlib.Path, step: int, process) -> None:

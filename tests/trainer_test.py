@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import checkpoints, config as config_lib, pretrained, trainer as trainer_lib
+from scops_tf import config as config_lib
+from scops_tf.networks import checkpoints, pretrained
+from scops_tf.training import trainer as trainer_lib
 
 SIZE = (64, 96)
 HEAD_ONLY = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',

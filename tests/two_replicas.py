@@ -12,14 +12,13 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import (
-    collection,
-    config as config_lib,
-    datasets,
+from scops_tf import config as config_lib, datasets
+from scops_tf.features import photo_features
+from scops_tf.networks import pretrained
+from scops_tf.training import (
     loss_scale,
     optimization,
     preparation,
-    pretrained,
     replicas,
     trainer as trainer_lib,
 )
@@ -36,7 +35,7 @@ def _small_network(network, *, weights, seed, rewrite) -> tf.keras.Model:
 def _train(config: config_lib.Config, strategy: tf.distribute.Strategy) -> dict:
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
-    store = collection.open_store(config, datasets.load_for(config, None).train, 'unused')
+    store = photo_features.open_store(config, datasets.load_for(config, None).train, 'unused')
     with tempfile.TemporaryDirectory() as workdir:
         prepared = preparation.prepare(trainer, store, workdir, fresh=True)
     batches = strategy.distribute_datasets_from_function(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry, warp
+from scops_tf import geometry
+from scops_tf.training import warp
 
 SIZE = (40, 60)
 SEED = (3, 5)

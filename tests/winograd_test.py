@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import winograd
+from scops_tf.serving import winograd
 
 RNG = np.random.default_rng(0)
 

@@ -18,7 +18,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import clustering, feature_rows
+from scops_tf.features import clustering, sampling
 
 
 class LabelledClusters(NamedTuple):
@@ -34,7 +34,7 @@ class LabelledClusters(NamedTuple):
 
 
 def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
-        inside_saliency: bool = False, max_rows: int = feature_rows.MAX_ROWS, seed: int = 0
+        inside_saliency: bool = False, max_rows: int = sampling.MAX_ROWS, seed: int = 0
         ) -> LabelledClusters:
     """Clusters of the reference features of a collection.
 
@@ -42,7 +42,7 @@ def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
     at random and clustered; memory is bounded by them.
 
     Args:
-      features: f[N,h,w,C], as of `feature_rows.sample`.
+      features: f[N,h,w,C], as of `sampling.sample`.
       saliency_maps: f[N,h,w] in [0, 1], or None.
       num_parts: K.
       inside_saliency: Which of the two ways above.
@@ -58,7 +58,7 @@ def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
     if saliency_maps is not None and saliency_maps.shape != tuple(features.shape[:3]):
         raise ValueError(f'`saliency_maps` must be of shape {tuple(features.shape[:3])}, as '
                          f'the features are; got {tuple(saliency_maps.shape)}.')
-    rows = feature_rows.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
+    rows = sampling.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
     saliency = None
     if saliency_maps is not None:
         flat = saliency_maps.reshape(len(saliency_maps), -1)

@@ -18,18 +18,18 @@ FLAGS = flags.FLAGS
 
 # As published. Features divided by their lengths give background the weight of objects: on birds at
 # 512x512 with the quick preset's exponent one factor then wins nearly everywhere.
-_LENGTHS_KEPT = 'Features.normalisation = 0.0'
+_LENGTHS_KEPT = 'Features.normalization = 0.0'
 
 
 def main(argv: List[str]) -> None:
     """Reads the configuration, fits and exports."""
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, [_LENGTHS_KEPT, *FLAGS.gin_param], seed=FLAGS.seed,
-                             system='dff')
+                             method='dff')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, 'dff')
-    from scops_tf.baselines import system  # TensorFlow's start takes seconds.
+    from scops_tf.baselines import method  # TensorFlow's start takes seconds.
 
-    system.make(config, workdir)
+    method.make(config, workdir)
 
 
 if __name__ == '__main__':

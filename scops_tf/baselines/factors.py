@@ -11,10 +11,10 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import factorization, feature_rows
+from scops_tf.features import factorization, sampling
 
 
-def fit(features: Any, num_parts: int, *, max_rows: int = feature_rows.MAX_ROWS, seed: int = 0
+def fit(features: Any, num_parts: int, *, max_rows: int = sampling.MAX_ROWS, seed: int = 0
         ) -> np.ndarray:
     """Factors of the reference features of a collection.
 
@@ -22,7 +22,7 @@ def fit(features: Any, num_parts: int, *, max_rows: int = feature_rows.MAX_ROWS,
     at random and factored; memory is bounded by them.
 
     Args:
-      features: f[N,h,w,C] >= 0, as of `feature_rows.sample`.
+      features: f[N,h,w,C] >= 0, as of `sampling.sample`.
       num_parts: K, at most C.
       max_rows: Vectors that are read into memory.
       seed: Of the draw and of the factorization's start.
@@ -34,7 +34,7 @@ def fit(features: Any, num_parts: int, *, max_rows: int = feature_rows.MAX_ROWS,
     Raises:
       ValueError: If a feature is negative, or there are fewer channels or vectors than parts.
     """
-    rows = feature_rows.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
+    rows = sampling.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
     return factorization.factorize(rows.features, num_parts, seed=seed)
 
 

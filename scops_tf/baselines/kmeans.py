@@ -20,11 +20,11 @@ FLAGS = flags.FLAGS
 def main(argv: List[str]) -> None:
     """Reads the configuration, fits and exports."""
     command.require_no_arguments(argv)
-    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed, system='kmeans')
+    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed, method='kmeans')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, 'kmeans')
-    from scops_tf.baselines import system  # TensorFlow's start takes seconds.
+    from scops_tf.baselines import method  # TensorFlow's start takes seconds.
 
-    system.make(config, workdir)
+    method.make(config, workdir)
 
 
 if __name__ == '__main__':

@@ -124,7 +124,7 @@ def load_for(config: Any, workdir: Optional[str]) -> PartDataset:
                    category=data.category, min_object_area=data.min_object_area,
                    min_part_share=data.min_part_share, image_sets=data.image_sets,
                    saliency_folder=data.saliency_folder, mask_folder=data.mask_folder,
-                   size=data.image_size, num_train=drawn.num_train, num_test=drawn.num_test,
+                   size=config.run.image_size, num_train=drawn.num_train, num_test=drawn.num_test,
                    seed=drawn.seed)
     for note in dataset.notes:
         logging.warning('%s', note)

@@ -1,0 +1,119 @@
+"""A baseline as a run: fitted to the training photos, served and scored as a trained run is."""
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import NamedTuple, Optional, Sequence
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from scops_tf import config as config_lib, datasets, files
+from scops_tf.baselines import clusters, factors
+from scops_tf.datasets.records import Record
+from scops_tf.features import photo_features
+from scops_tf.networks import reference_features as features_lib
+from scops_tf.serving import part_model as part_model_lib, saved_model
+
+# Photos whose features are read at a time.
+_CHUNK = 16
+
+
+class Observations(NamedTuple):
+    """What a baseline is fitted to.
+
+    Attributes:
+      network: Of the reference features, its tap scales measured.
+      features: V of the photos.
+      saliency_maps: f32[N,h,w] in [0, 1]; None without saliency, and for DFF, which needs none.
+    """
+
+    network: features_lib.ReferenceFeatures
+    features: photo_features.ScaledFeatures
+    saliency_maps: Optional[np.ndarray]
+
+
+def observe(name: str, config: config_lib.Config, records: Sequence[Record], workdir: str, *,
+            tap_scales: Optional[Sequence[float]] = None) -> Observations:
+    """What a baseline is fitted to, computed where no cache has it.
+
+    Args:
+      name: 'dff' or 'kmeans'.
+      config: Of the run.
+      records: Of the photos.
+      workdir: Folder of the run.
+      tap_scales: Of a trained run; measured on the photos where None.
+
+    Raises:
+      ValueError: If photos or weights cannot be used, or features are more than
+        `Features.cache_limit_gib` allows.
+      OSError: If weights cannot be had or a cache cannot be written.
+    """
+    network = photo_features.reference_network(config)
+    with_saliency = name != 'dff' and config.data.saliency is not None
+    store = photo_features.open_store(config, records, workdir, with_saliency=with_saliency)
+    raw = photo_features.reference_features(config, network, store, os.path.join(workdir, 'cache'))
+    if tap_scales is None:
+        chosen = photo_features.spread(len(store))
+        parts = np.array_split(chosen, -(-len(chosen) // _CHUNK))
+        network.measure_scales(raw[part] for part in tqdm.tqdm(
+            parts, desc='Measuring features', unit='batch'))
+    else:
+        network.tap_scales.assign(tap_scales)
+    scaled = photo_features.ScaledFeatures(network.scale, raw)
+    maps = (photo_features.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
+            if with_saliency else None)
+    return Observations(network, scaled, maps)
+
+
+def fit(name: str, config: config_lib.Config, observed: Observations) -> tf.Module:
+    """The baseline 'dff' or 'kmeans', with `part_responses`.
+
+    Raises:
+      ValueError: If there are fewer feature vectors or channels than parts.
+    """
+    num_parts, seed = config.run.num_parts, config.run.seed
+    if name == 'dff':
+        return factors.DeepFeatureFactorization(
+            observed.network, factors.fit(observed.features, num_parts, seed=seed))
+    inside = config.kmeans.inside_saliency and observed.saliency_maps is not None
+    return clusters.KMeans(observed.network, clusters.fit(
+        observed.features, observed.saliency_maps, num_parts, inside_saliency=inside, seed=seed))
+
+
+def part_model(config: config_lib.Config, network: tf.Module) -> part_model_lib.PartModel:
+    """A baseline with the photos' resizing and the decoding."""
+    return part_model_lib.PartModel(
+        network, num_parts=config.run.num_parts, input_size=photo_features.reference_size(config),
+        **dataclasses.asdict(config.decode))
+
+
+def make(config: config_lib.Config, workdir: str) -> None:
+    """Fits the baseline `Run.method` and writes what evaluate, predict and the pictures read.
+
+    Args:
+      config: Of the run.
+      workdir: Folder of the run: configuration, export, caches.
+
+    Raises:
+      ConfigError: If the folder holds another run.
+      ValueError: If data or weights cannot be used, or hold too little for the parts.
+      OSError: If weights cannot be had or the folder cannot be written.
+    """
+    config_lib.require_same(config, workdir)
+    dataset = datasets.load_for(config, workdir)
+    files.require_writable(workdir)
+    observed = observe(config.run.method, config, dataset.train, workdir)
+    logging.info('Fitting %s to %d photos.', config.run.method, observed.features.shape[0])
+    model = part_model(config, fit(config.run.method, config, observed))
+    # Not before: what fails up to here may be mended in the same folder.
+    config_lib.save(config, workdir)
+    folder = os.path.join(workdir, 'export')
+    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of its own doings while it saves.
+    saved_model.export(model, folder, metadata={
+        'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist(),
+        'config': config.operative})
+    logging.set_verbosity(logging.INFO)
+    logging.info('Exported to %s. Next: python -m scops_tf.evaluate --workdir=%s', folder, workdir)

@@ -1,0 +1,33 @@
+"""Configuration: frozen dataclasses bound by gin. The only package that knows gin.
+
+A gin file binds fields of the sections (`Run.num_parts = 8`). Parsing is strict: an unknown name, a
+wrong type or a value out of range is a `ConfigError` that names the binding, the law and the value.
+"""
+from scops_tf.config.gin_files import load, workdir_for
+from scops_tf.config.laws import ConfigError
+from scops_tf.config.run_file import RUN_FILE, load_run, require_same, save
+from scops_tf.config.sections import (
+    Checkpoint,
+    ColorJitter,
+    Config,
+    Crf,
+    Data,
+    Decode,
+    Evaluation,
+    Features,
+    Kmeans,
+    Logging,
+    Losses,
+    Optimizer,
+    PartBasis,
+    Run,
+    Segmenter,
+    Synthetic,
+    Warp,
+)
+
+__all__ = [
+    'Checkpoint', 'ColorJitter', 'Config', 'ConfigError', 'Crf', 'Data', 'Decode', 'Evaluation',
+    'Features', 'Kmeans', 'Logging', 'Losses', 'Optimizer', 'PartBasis', 'RUN_FILE', 'Run',
+    'Segmenter', 'Synthetic', 'Warp', 'load', 'load_run', 'require_same', 'save', 'workdir_for'
+]

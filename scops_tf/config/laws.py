@@ -1,0 +1,89 @@
+"""The law of a field: its type, its range and the sentence for a value that breaks it."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import typing
+from typing import Any, Callable, Optional, Tuple
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one sentence for the user."""
+
+
+def field(default: Any, law: str = '', check: Optional[Callable[[Any], bool]] = None) -> Any:
+    """A field of the values that `check` passes; `law` ends the sentence about others."""
+    return dataclasses.field(default=default, metadata={'law': law, 'check': check})
+
+
+def one_of(default: Any, *choices: Any) -> Any:
+    """A field whose value is one of `choices`."""
+    law = 'must be one of ' + ', '.join(repr(choice) for choice in choices)
+    return field(default, law, lambda value: value in choices)
+
+
+def at_least(default: Any, minimum: float) -> Any:
+    """A field of numbers from `minimum` on."""
+    return field(default, f'must be at least {minimum}', lambda value: value >= minimum)
+
+
+def within(default: Any, low: float, high: float) -> Any:
+    """A field of numbers in [low, high]."""
+    return field(default, f'must lie in [{low}, {high}]', lambda value: low <= value <= high)
+
+
+def positive(default: Any) -> Any:
+    """A field of positive numbers."""
+    return field(default, 'must be positive', lambda value: value > 0)
+
+
+def interval(default: Tuple[float, float], low: float) -> Any:
+    """A field of intervals (low, high) above `low`."""
+    return field(default, f'must be (low, high) with {low} < low <= high',
+                 lambda value: low < value[0] <= value[1])
+
+
+def image_size(default: Any) -> Any:
+    """A field of sizes of photos."""
+    return field(default, 'must be (height, width) in pixels, each from 32 to 4096',
+                 lambda value: all(32 <= side <= 4096 for side in value))
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the annotated type; an int serves as a float, a bool as no number."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Union:
+        return any(_matches(value, argument) for argument in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return all(_matches(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(_matches, value, arguments))
+    if hint is float:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+class Checked:
+    """Base of the config classes: holds every field to its annotation and law."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            binding = f'{type(self).__name__}.{field.name}'
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            if not _matches(value, hints[field.name]):
+                expected = re.sub(r'typing\.', '', str(hints[field.name]))
+                expected = re.sub(r"<class '(\w+)'>", r'\1', expected)
+                raise ConfigError(f'`{binding}` must be of type {expected}; got {value!r}.')
+            check = field.metadata.get('check')
+            if value is not None and check is not None and not check(value):
+                raise ConfigError(f'`{binding}` {field.metadata["law"]}; got {value!r}.')

@@ -1,0 +1,74 @@
+"""The configuration of a run in its folder: written, read, and held to when it is continued."""
+from __future__ import annotations
+
+import ast
+import os
+import re
+from typing import Any, Dict, Sequence
+
+from scops_tf import files
+from scops_tf.config import gin_files, laws, sections as sections_lib
+
+RUN_FILE = 'config.gin'
+
+# Bindings that may change when a run is continued, since they do not touch what is learned.
+_FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
+                   'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute',
+                   'Data.memory_limit_gib')
+
+
+def _bindings(operative: str) -> Dict[str, Any]:
+    """{'Run.steps': 100, ...} of an operative config."""
+    bindings = {}
+    joined = operative.replace('\\\n', ' ')
+    for match in re.finditer(r'^(\w+\.\w+) =\s*(.*(?:\n[ \t]+.*)*)', joined, re.MULTILINE):
+        bindings[match.group(1)] = ast.literal_eval(match.group(2).strip())
+    return bindings
+
+
+def require_same(config: sections_lib.Config, workdir: str) -> None:
+    """Refuses to continue a run with another configuration.
+
+    Bindings that do not touch what is learned may change. What an older run does not name has its
+    default value.
+
+    Raises:
+      ConfigError: If the folder holds a run of another configuration.
+    """
+    path = os.path.join(workdir, RUN_FILE)
+    if not os.path.exists(path):
+        return
+    old, new = _bindings(gin_files.load([path]).operative), _bindings(config.operative)
+    differing = [name for name in sorted({*old, *new})
+                 if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
+    if differing:
+        name = differing[0]
+        more = f' (and {len(differing) - 1} more)' if len(differing) > 1 else ''
+        raise laws.ConfigError(
+            'A run must be continued with the configuration that it was started with, but '
+            f'`{name}`{more} was {old.get(name)!r} in {path} and is {new.get(name)!r} now; give '
+            'another `--workdir`, or remove that folder.')
+
+
+def save(config: sections_lib.Config, workdir: str) -> None:
+    """Writes the operative config into the run's folder, atomically.
+
+    Raises:
+      ConfigError: If the folder holds a run of another configuration.
+      OSError: If the file cannot be written.
+    """
+    require_same(config, workdir)
+    files.write(os.path.join(workdir, RUN_FILE), config.operative.encode())
+
+
+def load_run(workdir: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
+    """Configuration that the run in `workdir` was trained with, with bindings on top of it.
+
+    Raises:
+      ConfigError: If there is no run in the folder, or as `load`.
+    """
+    path = os.path.join(workdir, RUN_FILE)
+    if not os.path.isfile(path):
+        raise laws.ConfigError('`--workdir` must be the folder of a trained run, which has a file '
+                               f'{RUN_FILE}; there is none in {workdir!r}.')
+    return gin_files.load([path], gin_params)

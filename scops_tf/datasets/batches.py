@@ -1,0 +1,121 @@
+"""Batches of a training: which photos each step sees, and what belongs to them."""
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf.datasets import photo_store
+
+_WORKERS = min(8, os.cpu_count() or 1)
+
+
+def batch_indices(num_photos: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Photos of a training step: a pure function of its arguments.
+
+    The epochs, each a permutation drawn from (seed, epoch), are laid end to end, and step s takes
+    the places s·B to (s+1)·B - 1. So a batch may straddle epochs, and one larger than the set holds
+    photos more than once.
+
+    Returns:
+      int64[B].
+    """
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs, offsets = np.divmod(places, num_photos)
+    return np.array([_permutation(num_photos, seed, epoch)[offset]
+                     for epoch, offset in zip(epochs.tolist(), offsets)], np.int64)
+
+
+@functools.lru_cache(maxsize=16)
+def _permutation(num_photos: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(num_photos)
+
+
+def training_batches(store: photo_store.PhotoStore, *, batch_size: int, seed: int, num_steps: int,
+                     start_step: int = 0, arrays: Optional[Mapping[str, Any]] = None,
+                     context: Optional[tf.distribute.InputContext] = None) -> tf.data.Dataset:
+    """The batches of the steps `start_step` to `num_steps` - 1 of a training.
+
+    Where replicas share a batch, the parts of those of this process follow one another.
+
+    Args:
+      store: The photos.
+      batch_size: B, at least 1; see `batch_indices` for B larger than the set.
+      seed: Of the order.
+      num_steps: Steps of the whole training, those before `start_step` counted in.
+      start_step: Steps done already; the batches that follow are those of a run never stopped.
+      arrays: More values by photo, gathered into the batch under their names: whatever gives
+        [B, ...] when indexed with int64[B], or a function of the step, int64[B] and the slice of
+        the batch that is wanted, which is safe to call from several threads.
+      context: Which of the batch's replicas this process has; None is one alone.
+
+    Returns:
+      Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays, B
+      divided by the number of replicas.
+
+    Raises:
+      ValueError: If an argument is out of range, the replicas cannot share the batch evenly, or an
+        array has not one row per photo.
+    """
+    context = context or tf.distribute.InputContext()
+    if batch_size < 1 or seed < 0 or not 0 <= start_step <= num_steps:
+        raise ValueError('`batch_size` must be at least 1, `seed` at least 0 and `start_step` from '
+                         f'0 to `num_steps`; got {batch_size}, {seed}, {start_step}, {num_steps}.')
+
+    size = context.get_per_replica_batch_size(batch_size)
+    replicas = context.num_replicas_in_sync // context.num_input_pipelines  # Of this process.
+
+    def part(number: int) -> _Part:
+        step, replica = divmod(int(number), replicas)
+        start = (context.input_pipeline_id * replicas + replica) * size
+        return _Part(step, batch_indices(len(store), batch_size=batch_size, seed=seed, step=step),
+                     slice(start, start + size))
+
+    numbers = range(start_step * replicas, num_steps * replicas)
+    return _batches(store, part, numbers, size, arrays or {})
+
+
+class _Part(NamedTuple):
+    """A part of a batch: the step, the photos int64[B] of all of it, and which of these it has."""
+
+    step: int
+    indices: np.ndarray
+    wanted: slice
+
+
+def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], numbers: range,
+             static_size: Optional[int], arrays: Mapping[str, Any]) -> tf.data.Dataset:
+    signature: Dict[str, tf.TensorSpec] = {
+        'index': tf.TensorSpec([static_size], tf.int64),
+        'image': tf.TensorSpec([static_size, *store.image_size, 3], tf.uint8),
+        'saliency': tf.TensorSpec([static_size, *store.image_size], tf.float32)}
+    for name, array in arrays.items():
+        if name in signature:
+            raise ValueError(f'`arrays` must not be named {name!r}, which batches hold anyway.')
+        if hasattr(array, '__len__') and len(array) != len(store):
+            raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
+                             f'got {len(array)}.')
+        row = _rows(array, _Part(0, np.zeros(1, np.int64), slice(None)))
+        signature[name] = tf.TensorSpec([static_size, *row.shape[1:]], row.dtype)
+
+    def gather(number: int) -> List[np.ndarray]:
+        found = part(number)
+        index = found.indices[found.wanted]
+        return [index, *store.batch(index.tolist()),
+                *(_rows(array, found) for array in arrays.values())]
+
+    def to_dict(number: tf.Tensor) -> Dict[str, tf.Tensor]:
+        # A Python function, as a constant of all photos would be copied into the graph.
+        values = tf.numpy_function(gather, [number], [spec.dtype for spec in signature.values()])
+        return {name: tf.ensure_shape(value, spec.shape)
+                for (name, spec), value in zip(signature.items(), values)}
+
+    dataset = tf.data.Dataset.range(numbers.start, numbers.stop)
+    return dataset.map(to_dict, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2)
+
+
+def _rows(array: Any, part: _Part) -> np.ndarray:
+    return np.asarray(array(*part) if callable(array) else array[part.indices[part.wanted]])

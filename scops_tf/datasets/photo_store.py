@@ -1,0 +1,193 @@
+"""The photos of a data set, squashed to one size, with their saliency maps."""
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from absl import logging
+import numpy as np
+import tqdm
+
+from scops_tf import images
+from scops_tf.datasets.lists import DatasetError
+from scops_tf.datasets.records import Record
+
+_WORKERS = min(8, os.cpu_count() or 1)
+
+SaliencySource = Union[None, str, Callable[[Record, np.ndarray], np.ndarray]]
+_CHUNK = 64
+
+
+class SkippedFile(NamedTuple):
+    """A photo that is left out, and why."""
+
+    record: Record
+    reason: str
+
+
+class _Example(NamedTuple):
+    image: np.ndarray  # uint8[H,W,3]
+    saliency: Optional[np.ndarray]  # f16[H,W], None for ones
+    photo_size: Tuple[int, int]
+
+
+class PhotoStore:
+    """Photos of one size with their saliency maps, by index.
+
+    Every photo is decoded once when the store is made, which finds the unreadable ones. As many as
+    the limit allows are kept in memory; the others are read again whenever they are asked for, with
+    the same result. Reading is safe from several threads.
+
+    Args:
+      records: Of the photos wanted.
+      image_size: (height, width) that photos and maps are squashed to.
+      saliency: Where saliency maps come from. None: ones. 'folder': the records' own maps. 'masks':
+        the records' object masks, whose pixels are 1 where the mask is not 0 and shares of it once
+        resized. A callable: computes f32[H,W] in [0, 1] from a record and its uint8[H,W,3] photo as
+        squashed; it is called from several threads, and again for photos that are not kept, so a
+        slow one should keep its results.
+      on_bad_file: 'skip' leaves unreadable photos out and lists them in `skipped`; 'stop' raises.
+      memory_limit_gib: Of the photos and maps kept.
+
+    Attributes:
+      records: Those of the readable photos, in the order given; index i stands for `records[i]`.
+      skipped: The others.
+      image_size: As given.
+      photo_sizes: int32[N,2], (height, width) of the photos as decoded, before squashing.
+
+    Raises:
+      DatasetError: If there are no records, none is readable, one lacks the map asked for, or an
+        argument is out of range.
+      images.ImageError: With on_bad_file='stop', if a photo or a map cannot be read.
+    """
+
+    records: Tuple[Record, ...]
+    skipped: Tuple[SkippedFile, ...]
+    image_size: Tuple[int, int]
+    photo_sizes: np.ndarray
+
+    def __init__(self, records: Sequence[Record], *, image_size: Tuple[int, int],
+                 saliency: SaliencySource = None, on_bad_file: str = 'skip',
+                 memory_limit_gib: float = 4.0) -> None:
+        if on_bad_file not in ('skip', 'stop'):
+            raise DatasetError(f"`on_bad_file` must be 'skip' or 'stop'; got {on_bad_file!r}.")
+        if not records:
+            raise DatasetError('a store needs at least one photo; got none.')
+        if min(image_size) < 1 or not memory_limit_gib >= 0:
+            raise DatasetError('`image_size` must be at least 1 pixel and `memory_limit_gib` at '
+                               f'least 0; got {tuple(image_size)} and {memory_limit_gib}.')
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self._saliency = saliency
+        _check_saliency(records, saliency)
+        pixel_bytes = 3 if saliency is None else 5
+        limit = memory_limit_gib * 2**30 / (pixel_bytes * self.image_size[0] * self.image_size[1])
+        num_kept = min(len(records), int(limit))
+        self._images = np.empty((num_kept,) + self.image_size + (3,), np.uint8)
+        self._maps = None if saliency is None else np.empty((num_kept,) + self.image_size,
+                                                            np.float16)
+        self._read_all(records, on_bad_file)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8[H,W,3], RGB. The photo, squashed."""
+        return self._example(index).image
+
+    def saliency(self, index: int) -> np.ndarray:
+        """f32[H,W] in [0, 1]. The saliency map; ones where the store has no source of them."""
+        values = self._example(index).saliency
+        return np.ones(self.image_size, np.float32) if values is None else values.astype(np.float32)
+
+    def batch(self, indices: Sequence[int]) -> Tuple[np.ndarray, np.ndarray]:
+        """Photos uint8[B,H,W,3] and saliency maps f32[B,H,W], in the order of the indices."""
+        examples = [self._example(index) for index in indices]
+        maps = np.ones((len(examples),) + self.image_size, np.float32)
+        for values, example in zip(maps, examples):
+            if example.saliency is not None:
+                values[...] = example.saliency
+        return np.stack([example.image for example in examples]), maps
+
+    def _example(self, index: int) -> _Example:
+        index = range(len(self.records))[index]
+        if index < len(self._images):
+            maps = None if self._maps is None else self._maps[index]
+            return _Example(self._images[index], maps, tuple(self.photo_sizes[index]))
+        return self._read(self.records[index])
+
+    def _read(self, record: Record) -> _Example:
+        photo = images.read(record.path)
+        image = images.resize(photo, self.image_size)
+        if self._saliency is None:
+            return _Example(image, None, photo.shape[:2])
+        if self._saliency == 'folder':
+            values = images.read_map(record.saliency_path)
+        elif self._saliency == 'masks':
+            values = (images.read_map(record.mask_path) > 0).astype(np.float32)
+        else:
+            values = np.asarray(self._saliency(record, image))
+            if values.shape != self.image_size or not (values.min() >= 0 and values.max() <= 1):
+                raise ValueError(
+                    f'`saliency` must return [H,W] = {list(self.image_size)} in [0, 1] for '
+                    f'{record.name}; got {list(values.shape)} in [{values.min()}, {values.max()}].')
+        if values.shape != self.image_size:
+            values = images.resize_map(values, self.image_size)
+        # Half precision is finer than the 8 bits of a map's file, and half of the memory.
+        return _Example(image, values.astype(np.float16), photo.shape[:2])
+
+    def _read_all(self, records: Sequence[Record], on_bad_file: str) -> None:
+        def read(record: Record) -> Union[_Example, SkippedFile]:
+            try:
+                return self._read(record)
+            except images.ImageError as error:
+                if on_bad_file == 'stop':
+                    raise
+                return SkippedFile(record, str(error))
+
+        readable: List[Record] = []
+        skipped: List[SkippedFile] = []
+        photo_sizes: List[Tuple[int, int]] = []
+        with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool, tqdm.tqdm(
+                total=len(records), desc='Reading photos', unit='photo') as progress:
+            # In chunks, as the pool would read ahead without end.
+            for start in range(0, len(records), _CHUNK):
+                chunk = records[start:start + _CHUNK]
+                for record, result in zip(chunk, pool.map(read, chunk)):
+                    progress.update()
+                    if isinstance(result, SkippedFile):
+                        skipped.append(result)
+                        continue
+                    if len(readable) < len(self._images):
+                        self._images[len(readable)] = result.image
+                        if self._maps is not None:
+                            self._maps[len(readable)] = result.saliency
+                    readable.append(record)
+                    photo_sizes.append(result.photo_size)
+        if not readable:
+            raise DatasetError(f'none of the {len(records)} photos can be read, the first because: '
+                               f'{skipped[0].reason}')
+        for record, reason in skipped:
+            logging.warning('Left out %s: %s', record.name, reason)
+        if skipped:
+            logging.warning('Left out %d of %d photos.', len(skipped), len(records))
+        self.records, self.skipped = tuple(readable), tuple(skipped)
+        self.photo_sizes = np.array(photo_sizes, np.int32)
+        self._images = self._images[:len(readable)]
+        self._images.setflags(write=False)  # `image` hands out views.
+
+
+def _check_saliency(records: Sequence[Record], saliency: SaliencySource) -> None:
+    fields = {'folder': 'saliency_path', 'masks': 'mask_path'}
+    if saliency is None or callable(saliency):
+        return
+    if saliency not in fields:
+        raise DatasetError("`saliency` must be None, 'folder', 'masks' or a callable; got "
+                           f'{saliency!r}.')
+    lacking = [record for record in records if getattr(record, fields[saliency]) is None]
+    if lacking:
+        option = {'folder': '`saliency_folder`', 'masks': '`mask_folder`'}[saliency]
+        raise DatasetError(
+            f'`saliency` = {saliency!r} needs a map for every photo, but {len(lacking)} of '
+            f'{len(records)} have none, the first is {lacking[0].name}; name their folder in '
+            f'{option} or take another source.')

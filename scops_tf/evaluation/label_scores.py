@@ -1,0 +1,290 @@
+"""Scores of label maps and saliency maps, on plain arrays.
+
+Label maps hold 0 for background and 1..K for parts. They may differ in size from image to image, so
+every function takes a sequence of them; an array [N,H,W] is one. Scores are in per cent.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from scops_tf.evaluation.contingency import (
+    MetricError,
+    check_maps,
+    check_range,
+    clustering_scores,
+    contingency_tables,
+)
+
+
+def _check_parts(num_parts: int, name: str = 'num_parts') -> None:
+    if num_parts < 1:
+        raise MetricError(f'`{name}` must be at least 1; got {num_parts}.')
+
+
+def _percent(part: float, whole: float, otherwise: float = float('nan')) -> float:
+    return 100.0 * float(part) / float(whole) if whole else otherwise
+
+
+def pixel_scores(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *,
+                 num_parts: int, num_true_parts: int,
+                 ignore_label: int | None = None) -> dict[str, float]:
+    """NMI and ARI of all pixels of all images together.
+
+    Returns:
+      {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels of the true parts alone.
+    """
+    _check_parts(num_parts)
+    _check_parts(num_true_parts, 'num_true_parts')
+    table = contingency_tables(
+        labels, true_labels, num_labels=num_parts + 1, num_true_labels=num_true_parts + 1,
+        ignore_label=ignore_label).sum(0)
+    return {**clustering_scores(table), **clustering_scores(table[:, 1:], 'fg_')}
+
+
+def consistency(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *,
+                num_parts: int) -> dict[str, float]:
+    """Agreement of two runs' label maps of the same images, whatever the order of the parts.
+
+    Returns:
+      {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels that are a part in either.
+    """
+    _check_parts(num_parts)
+    table = contingency_tables(
+        first, second, num_labels=num_parts + 1, num_true_labels=num_parts + 1).sum(0)
+    foreground = table.copy()
+    foreground[0, 0] = 0
+    return {**clustering_scores(table), **clustering_scores(foreground, 'fg_')}
+
+
+def keypoint_tables(labels: Sequence[np.ndarray], points: np.ndarray, visible: np.ndarray, *,
+                    num_parts: int) -> np.ndarray:
+    """Counts of visible key points by the label of the map at the point and the point's number.
+
+    Args:
+      labels: N integer maps [H,W] with values in [0, num_parts].
+      points: f[N,L,2]. (x, y) in pixels of the maps, the centre of the first pixel being (0, 0);
+        the nearest pixel is read.
+      visible: bool[N,L].
+      num_parts: K.
+
+    Returns:
+      int64[N,K+1,L].
+
+    Raises:
+      MetricError: If shapes do not fit, no point is visible, or a visible one is NaN or more than a
+        pixel outside its map, which shows that points and maps are of different frames.
+    """
+    _check_parts(num_parts)
+    labels = check_maps('labels', labels)
+    points, visible = np.asarray(points, np.float64), np.asarray(visible)
+    if points.ndim != 3 or points.shape[0] != len(labels) or points.shape[2] != 2:
+        raise MetricError(f'`points` must be of shape [{len(labels)}, landmarks, 2]; got '
+                          f'{list(points.shape)}.')
+    if visible.shape != points.shape[:2] or visible.dtype != bool:
+        raise MetricError(f'`visible` must be booleans of shape {list(points.shape[:2])}; got '
+                          f'{visible.dtype}{list(visible.shape)}.')
+    if not visible.any():
+        raise MetricError('`visible` must be true for at least one key point; got none.')
+    tables = np.zeros((len(labels), num_parts + 1, points.shape[1]), np.int64)
+    for index, label_map in enumerate(labels):
+        numbers = np.flatnonzero(visible[index])
+        x, y = points[index, numbers].T
+        height, width = label_map.shape
+        inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
+        if not inside.all():
+            at = np.flatnonzero(~inside)[0]
+            raise MetricError(
+                f'`points` must lie on the maps where visible; got ({x[at]:g}, {y[at]:g}) on a map '
+                f'of {width} x {height} pixels at image {index}, key point {numbers[at]}.')
+        values = label_map[np.clip(np.floor(y + 0.5), 0, height - 1).astype(int),
+                           np.clip(np.floor(x + 0.5), 0, width - 1).astype(int)].astype(np.int64)
+        check_range('labels', values, num_parts + 1, index)
+        tables[index, values, numbers] = 1
+    return tables
+
+
+def keypoint_scores(labels: Sequence[np.ndarray], points: np.ndarray, visible: np.ndarray, *,
+                    num_parts: int,
+                    best_parts: Sequence[np.ndarray] | None = None) -> dict[str, float]:
+    """NMI and ARI of the label at each visible key point against the key point's number.
+
+    Args:
+      labels: As in `keypoint_tables`.
+      points: As in `keypoint_tables`.
+      visible: As in `keypoint_tables`.
+      num_parts: K.
+      best_parts: N maps with values in [1, K]: the strongest part of each pixel, background left
+        out of account.
+
+    Returns:
+      {'nmi', 'ari'}: background counts as one more label.
+      {'fg_nmi', 'fg_ari'}: key points on background are left out; NaN where all are.
+      {'on_part'}: share of the visible key points that lie on a part; the two before mean little
+      where it is small.
+      {'best_part_nmi', 'best_part_ari'} where `best_parts` is given: all visible key points,
+      labelled by the strongest part; the nearest to FG-NMI and FG-ARI of Choudhury et al. (2021).
+    """
+    table = keypoint_tables(labels, points, visible, num_parts=num_parts).sum(0)
+    scores = {**clustering_scores(table), **clustering_scores(table[1:], 'fg_'),
+              'on_part': _percent(table[1:].sum(), table.sum())}
+    if best_parts is not None:
+        best = keypoint_tables(best_parts, points, visible, num_parts=num_parts).sum(0)
+        if best[0].any():
+            raise MetricError(f'`best_parts` must lie in [1, {num_parts}]; got 0, the background.')
+        scores.update(clustering_scores(best, 'best_part_'))
+    return scores
+
+
+def foreground_iou(labels: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Intersection over union of the union of the parts and the object mask.
+
+    Args:
+      labels: N integer maps; above 0 is foreground.
+      masks: N boolean maps of the same sizes.
+
+    Returns:
+      {'mean': over images, 'pooled': of all images' pixels together, 'per_image': f64[N]}. An image
+      without object and without parts counts 100.
+    """
+    foreground = [label_map > 0 for label_map in check_maps('labels', labels)]
+    tables = contingency_tables(foreground, check_maps('masks', masks, boolean=True),
+                                num_labels=2, num_true_labels=2)
+
+    def iou(table: np.ndarray) -> float:
+        return _percent(table[1, 1], table.sum() - table[0, 0], 100.0)
+
+    per_image = np.array([iou(table) for table in tables])
+    return {'mean': float(per_image.mean()), 'pooled': iou(tables.sum(0)), 'per_image': per_image}
+
+
+def part_iou(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *, num_parts: int,
+             num_true_parts: int, ignore_label: int | None = None) -> dict[str, Any]:
+    """Intersection over union of true parts with the parts matched to them, pixels pooled.
+
+    One matching for the whole set (Hungarian method, largest sum of IoU): a true part gets at most
+    one part, a part at most one true part. Background is not matched: it is background on both
+    sides. True parts left over where K is smaller count 0.
+
+    Returns:
+      {'mean': over the true parts that occur, 'per_part': f64[num_true_parts] (NaN where one never
+      occurs), 'matches': int64[num_true_parts] (the part's label, 0 for none), 'background': IoU of
+      the two backgrounds}.
+    """
+    _check_parts(num_parts)
+    _check_parts(num_true_parts, 'num_true_parts')
+    table = contingency_tables(
+        labels, true_labels, num_labels=num_parts + 1, num_true_labels=num_true_parts + 1,
+        ignore_label=ignore_label).sum(0)
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    iou = 100.0 * table / np.maximum(union, 1)
+    occurring = np.flatnonzero(table[:, 1:].sum(0)) + 1
+    if not occurring.size:
+        raise MetricError('`true_labels` must show at least one part; got background alone.')
+    rows, columns = scipy.optimize.linear_sum_assignment(iou[1:, occurring], maximize=True)
+    parts, true_parts = rows + 1, occurring[columns]
+    per_part, matches = np.full(num_true_parts, np.nan), np.zeros(num_true_parts, np.int64)
+    per_part[occurring - 1] = 0.0
+    per_part[true_parts - 1] = iou[parts, true_parts]
+    matches[true_parts - 1] = parts
+    return {'mean': float(np.nanmean(per_part)), 'per_part': per_part, 'matches': matches,
+            'background': float(iou[0, 0])}
+
+
+def leakage(labels: Sequence[np.ndarray], *, boxes: np.ndarray | None = None,
+            masks: Sequence[np.ndarray] | None = None) -> dict[str, float]:
+    """Share of the part pixels that lie outside the object.
+
+    Args:
+      labels: N integer maps; above 0 is a part.
+      boxes: f[N,4]. (x, y, width, height) in pixels of the maps: `width` pixels from pixel x on.
+      masks: N boolean maps of the same sizes; one of `boxes` and `masks` is given.
+
+    Returns:
+      {'pooled': of all images' part pixels together, 'mean': over the images with part pixels}; NaN
+      without any.
+    """
+    labels = check_maps('labels', labels)
+    if (boxes is None) == (masks is None):
+        raise MetricError('Either `boxes` or `masks` must be given, for what the object is; got '
+                          f'{"none" if boxes is None else "both"}.')
+    if masks is None:
+        boxes = np.asarray(boxes, np.float64)
+        if boxes.shape != (len(labels), 4) or not np.isfinite(boxes).all():
+            raise MetricError(f'`boxes` must be finite numbers of shape [{len(labels)}, 4]; got '
+                              f'shape {list(boxes.shape)}.')
+        masks = []
+        for label_map, (x, y, width, height) in zip(labels, boxes):
+            rows, columns = (np.arange(side) for side in label_map.shape)
+            masks.append(np.outer((rows >= y - 0.5) & (rows < y + height - 0.5),
+                                  (columns >= x - 0.5) & (columns < x + width - 0.5)))
+    tables = contingency_tables(
+        [label_map > 0 for label_map in labels], check_maps('masks', masks, boolean=True),
+        num_labels=2, num_true_labels=2)[:, 1]
+    shares = [_percent(outside, outside + inside) for outside, inside in tables if outside + inside]
+    outside, inside = tables.sum(0)
+    return {'pooled': _percent(outside, outside + inside),
+            'mean': float(np.mean(shares)) if shares else float('nan')}
+
+
+def part_statistics(labels: Sequence[np.ndarray], *, num_parts: int) -> dict[str, Any]:
+    """How often parts occur and how large they are.
+
+    Returns:
+      {'presence': f64[K], share of the images that show the part; 'area': f64[K], its share of an
+      image's pixels, mean over all images; 'foreground': share of the pixels that are a part, mean
+      over images}.
+    """
+    _check_parts(num_parts)
+    labels = check_maps('labels', labels)
+    counts = contingency_tables(labels, [np.zeros(one.shape, bool) for one in labels],
+                                num_labels=num_parts + 1, num_true_labels=1)[:, :, 0]
+    area = (100.0 * counts / counts.sum(1, keepdims=True)).mean(0)[1:]
+    return {'presence': 100.0 * (counts[:, 1:] > 0).mean(0), 'area': area,
+            'foreground': float(area.sum())}
+
+
+def saliency_scores(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, float]:
+    """Scores of soft saliency maps against object masks.
+
+    Args:
+      maps: N maps f[H,W] in [0, 1], used as they are (not stretched).
+      masks: N boolean maps of the same sizes, each with at least one true pixel.
+
+    Returns:
+      {'mae': mean absolute error, mean over images;
+      'max_f': F with beta^2 = 0.3 (Achanta et al., 2009) of mean precision and mean recall over
+      images, the largest over the thresholds t / 255, t = 0..255; precision is 0 where nothing
+      reaches the threshold;
+      'adaptive_iou': IoU of the pixels of at least min(2 x mean of the map, 1), mean over images}.
+    """
+    masks = check_maps('masks', masks, boolean=True)
+    arrays = [np.asarray(one, np.float64) for one in maps]
+    if len(arrays) != len(masks):
+        raise MetricError(f'`maps` must hold {len(masks)} maps, one per mask; got {len(arrays)}.')
+    errors, ious, precisions, recalls = [], [], [], []
+    for index, (saliency, mask) in enumerate(zip(arrays, masks)):
+        if saliency.shape != mask.shape:
+            raise MetricError(f'`maps` must be of the sizes of `masks`; got {saliency.shape} for '
+                              f'{mask.shape} at image {index}.')
+        if not (saliency.min() >= 0 and saliency.max() <= 1):
+            raise MetricError(f'`maps` must lie in [0, 1]; got {saliency.min():g} to '
+                              f'{saliency.max():g} at image {index}.')
+        if not mask.any():
+            raise MetricError('`masks` must show an object in every image; got none at image '
+                              f'{index}.')
+        errors.append(np.abs(saliency - mask).mean())
+        chosen = saliency >= min(2 * saliency.mean(), 1.0)
+        ious.append((chosen & mask).sum() / (chosen | mask).sum())
+        levels = np.floor(saliency * 255).astype(np.int64)
+        hits, false_alarms = (np.bincount(levels[where], minlength=256)[::-1].cumsum()[::-1]
+                              for where in (mask, ~mask))
+        precisions.append(hits / np.maximum(hits + false_alarms, 1))
+        recalls.append(hits / mask.sum())
+    precision, recall = np.mean(precisions, 0), np.mean(recalls, 0)
+    f_measure = 1.3 * precision * recall / np.maximum(0.3 * precision + recall, 1e-12)
+    return {'mae': 100.0 * float(np.mean(errors)), 'max_f': 100.0 * float(f_measure.max()),
+            'adaptive_iou': 100.0 * float(np.mean(ious))}

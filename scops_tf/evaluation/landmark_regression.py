@@ -1,0 +1,284 @@
+"""Landmark regression: how well a linear map of the part centres predicts annotated landmarks.
+
+A protocol says in which frame the regression is fitted, whether with an intercept, and what its
+errors are divided by and averaged over; docs/protocols.md compares them. Errors are in per cent.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from scops_tf.evaluation.contingency import MetricError
+from scops_tf.evaluation.image_lists import bootstrap_interval
+
+PROTOCOLS = {
+    'scops': 'linear regression with intercept; L2 distance over inter-ocular distance, mean over '
+             'landmarks, then over images',
+    'no_intercept': 'linear regression without intercept; L2 distance over inter-ocular distance, '
+                    'mean over landmarks, then over images',
+    'huang': 'centres and landmarks divided by the inter-ocular distance of their image, then '
+             'linear regression with intercept; L2 distance, mean over landmarks, then over images',
+    'cub': 'centres and landmarks in the frame of the object\'s box; linear regression with '
+           'intercept; L2 distance, mean over the visible landmarks of all images together',
+}
+
+# Singular values below this share of the inputs' norm are the rounding errors of float32 centres:
+# parts that coincide, a part that never moves. Their directions are left out of the regression.
+_RANK_TOLERANCE = 1e-7
+
+
+class Split(NamedTuple):
+    """Part centres and annotations of the images that a regression is fitted or tested on.
+
+    Attributes:
+      centers: f[N,K,2]. NaN where a part has no centre.
+      landmarks: f[N,L,2]. In the frame of `centers`: (x, y) or (y, x), one order for all arrays.
+      visible: bool[N,L]; all where None. Coordinates of invisible landmarks are not looked at.
+      boxes: f[N,4]. (x, y, width, height), in the frame and order of `centers`.
+      classes: int[N]. Category of each image.
+    """
+
+    centers: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    classes: np.ndarray | None = None
+
+
+def mean_error(errors: np.ndarray, *, pooled: bool) -> float:
+    """Mean of the errors f[N,L] that are not NaN: of all together, or of the images' means."""
+    return _mean_of_images(*_sums(errors, pooled))
+
+
+def _sums(errors: np.ndarray, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """For each image: what its errors add to the numerator and to the denominator of the mean."""
+    scored = ~np.isnan(errors)
+    totals, counts = np.where(scored, errors, 0.0).sum(1), scored.sum(1)
+    return (totals, counts) if pooled else (totals / np.maximum(counts, 1), counts > 0)
+
+
+def _mean_of_images(totals: np.ndarray, counts: np.ndarray) -> float:
+    return float(totals.sum() / counts.sum()) if counts.any() else float('nan')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegressionScores:
+    """Errors of a regression, in per cent; NaN stands for a landmark that is not scored.
+
+    Attributes:
+      protocol: One of `PROTOCOLS`.
+      fit_errors: f64[N,L]. Of the images that the regression was fitted on.
+      test_errors: f64[M,L].
+      test_classes: int[M] or None.
+      notes: Sentences on what was left out, replaced or underdetermined.
+    """
+
+    protocol: str
+    fit_errors: np.ndarray
+    test_errors: np.ndarray
+    test_classes: np.ndarray | None
+    notes: tuple[str, ...]
+
+    def _mean(self, errors: np.ndarray) -> float:
+        return mean_error(errors, pooled=self.protocol == 'cub')
+
+    def _of(self, class_id: int | None) -> np.ndarray:
+        return self.test_errors if class_id is None else (
+            self.test_errors[self.test_classes == class_id])
+
+    def fit_error(self) -> float:
+        """Error on the images fitted on."""
+        return self._mean(self.fit_errors)
+
+    def test_error(self, class_id: int | None = None) -> float:
+        """Error on the test images, all of them or those of one category."""
+        return self._mean(self._of(class_id))
+
+    def landmark_errors(self) -> np.ndarray:
+        """f64[L]. Error of each landmark, mean over the test images that it is scored on."""
+        return np.array([mean_error(column[:, None], pooled=True) for column in self.test_errors.T])
+
+    def interval(self, class_id: int | None = None, *, seed: int = 0) -> tuple[float, float]:
+        """95 % bootstrap interval of `test_error(class_id)` over the test images."""
+        totals, counts = _sums(self._of(class_id), self.protocol == 'cub')
+        return bootstrap_interval(lambda drawn: _mean_of_images(totals[drawn], counts[drawn]),
+                                  len(totals), seed=seed)
+
+
+def regress(fit: Split, test: Split, *, protocol: str = 'scops',
+            eyes: tuple[int, int] = (0, 1)) -> RegressionScores:
+    """Fits landmarks to part centres on one split and scores it on both.
+
+    Each landmark is fitted on the fit images that show it, of all categories together. Where the
+    inputs do not determine the regression (parts that coincide or never move, fewer images than
+    coefficients) the solution of least norm is taken. A centre that is NaN is replaced by the mean
+    of that centre over the fit images, in the frame of the regression.
+
+    Args:
+      fit: Images to fit on.
+      test: Images to test on, with as many parts and landmarks.
+      protocol: One of `PROTOCOLS`; 'cub' needs `boxes`.
+      eyes: Numbers of the two landmarks whose distance is the inter-ocular distance; images that do
+        not show both are not scored. Not used by 'cub'.
+
+    Raises:
+      MetricError: If shapes do not fit, a value is missing or not finite, no landmark is visible,
+        or two eyes coincide.
+    """
+    if protocol not in PROTOCOLS:
+        raise MetricError(f'`protocol` must be one of {", ".join(PROTOCOLS)}; got {protocol!r}.')
+    fit, test = checked(fit, 'fit'), checked(test, 'test')
+    for name in ('centers', 'landmarks'):
+        if getattr(fit, name).shape[1] != getattr(test, name).shape[1]:
+            raise MetricError(f'`{name}` must hold as many points in the test images as in the fit '
+                              f'images; got {getattr(test, name).shape[1]} and '
+                              f'{getattr(fit, name).shape[1]}.')
+    if np.isnan(fit.centers).all():
+        raise MetricError('`centers` of the fit images must hold at least one that is not NaN; '
+                          'got none.')
+    fit_frame, test_frame = (_framed(split, protocol, eyes, name)
+                             for split, name in ((fit, 'fit'), (test, 'test')))
+    notes = [note for name, split, frame in (('fit', fit, fit_frame), ('test', test, test_frame))
+             for note in _omissions(name, split, frame)]
+    counts = np.maximum((~np.isnan(fit_frame.inputs)).sum(0), 1)
+    means = np.nansum(fit_frame.inputs, 0) / counts
+    inputs, test_inputs = (np.where(np.isnan(frame.inputs), means, frame.inputs)
+                           for frame in (fit_frame, test_frame))
+    intercept = protocol != 'no_intercept'
+    rank = _rank(inputs, intercept)
+    if rank < min(inputs.shape):
+        notes.append(f'The centres vary in {rank} of {inputs.shape[1]} directions only: parts '
+                     'coincide or never move.')
+    predicted = np.full(fit_frame.targets.shape, np.nan)
+    test_predicted = np.full(test_frame.targets.shape, np.nan)
+    for numbers in _same_visibility(fit_frame.visible):
+        rows = fit_frame.visible[:, numbers[0]]
+        if rows.sum() < inputs.shape[1] + intercept:
+            notes.append(
+                f'Landmark(s) {", ".join(map(str, numbers))}: shown by {rows.sum()} fit images, '
+                f'for {inputs.shape[1] + intercept} coefficients; '
+                + ('the solution of least norm is taken.' if rows.any() else 'not scored.'))
+        if rows.any():
+            targets = fit_frame.targets[rows][:, numbers].reshape(rows.sum(), -1)
+            weights, offset = _least_squares(inputs[rows], targets, intercept)
+            for values, into in ((inputs, predicted), (test_inputs, test_predicted)):
+                into[:, numbers] = (values @ weights + offset).reshape(-1, len(numbers), 2)
+    return RegressionScores(protocol, fit_frame.errors(predicted),
+                            test_frame.errors(test_predicted), test.classes, tuple(notes))
+
+
+class _Frame(NamedTuple):
+    """A split as the regression sees it; `unit` f64[N] divides errors, NaN where not scored."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    visible: np.ndarray
+    unit: np.ndarray
+
+    def errors(self, predicted: np.ndarray) -> np.ndarray:
+        distances = np.linalg.norm(predicted - self.targets, axis=2) / self.unit[:, None]
+        return np.where(self.visible, 100.0 * distances, np.nan)
+
+
+def _framed(split: Split, protocol: str, eyes: tuple[int, int], name: str) -> _Frame:
+    centers, visible = split.centers, split.visible
+    landmarks = np.where(visible[..., None], split.landmarks, 0.0)
+    unit = np.ones(len(centers))
+    if protocol == 'cub':
+        if split.boxes is None:
+            raise MetricError(f'`boxes` of the {name} images must be given for the protocol '
+                              '\'cub\'; got none.')
+        corner, side = split.boxes[:, None, :2], split.boxes[:, None, 2:]
+        centers, landmarks = (centers - corner) / side, (landmarks - corner) / side
+    else:
+        first, second = eyes
+        if first == second or not all(0 <= eye < landmarks.shape[1] for eye in eyes):
+            raise MetricError(f'`eyes` must be two of the landmarks 0 to {landmarks.shape[1] - 1}; '
+                              f'got {first} and {second}.')
+        known = visible[:, first] & visible[:, second]
+        distance = np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=1)
+        if (distance[known] <= 0).any():
+            at = np.flatnonzero(known & (distance <= 0))[0]
+            raise MetricError(f'`landmarks` of the {name} images must have two eyes at different '
+                              f'places; image {at} has both at {landmarks[at, first].tolist()}.')
+        unit = np.where(known, distance, np.nan)
+        if protocol == 'huang':
+            scale = np.where(known, distance, 1.0)[:, None, None]
+            centers, landmarks = centers / scale, landmarks / scale
+            visible, unit = visible & known[:, None], np.where(known, 1.0, np.nan)
+    return _Frame(centers.reshape(len(centers), -1), landmarks, visible, unit)
+
+
+def _omissions(name: str, split: Split, frame: _Frame) -> Iterator[str]:
+    unscored = int(np.isnan(frame.unit).sum())
+    if unscored:
+        yield f'{unscored} of {len(frame.unit)} {name} images do not show both eyes: not scored.'
+    absent = np.isnan(split.centers).any(2)
+    if absent.any():
+        yield (f'{absent.sum()} of {absent.size} centres of the {name} images are NaN: replaced by '
+               'the mean of the fit images.')
+
+
+def _same_visibility(visible: np.ndarray) -> list[list[int]]:
+    """Landmarks grouped by the images that show them, since such landmarks share a regression."""
+    groups: dict[bytes, list[int]] = {}
+    for number, column in enumerate(visible.T):
+        groups.setdefault(column.tobytes(), []).append(number)
+    return list(groups.values())
+
+
+def _rank(inputs: np.ndarray, intercept: bool) -> int:
+    values = np.linalg.svd(inputs - intercept * inputs.mean(0), compute_uv=False)
+    return int((values > _RANK_TOLERANCE * np.linalg.norm(inputs)).sum())
+
+
+def _least_squares(inputs: np.ndarray, targets: np.ndarray,
+                   intercept: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of least norm and offset such that targets ~ inputs @ weights + offset."""
+    input_mean, target_mean = intercept * inputs.mean(0), intercept * targets.mean(0)
+    left, values, right = np.linalg.svd(inputs - input_mean, full_matrices=False)
+    kept = values > _RANK_TOLERANCE * np.linalg.norm(inputs)
+    projected = left[:, kept].T @ (targets - target_mean) / values[kept, None]
+    weights = right[kept].T @ projected
+    return weights, target_mean - input_mean @ weights
+
+
+def checked(split: Split, name: str) -> Split:
+    """The split in float64, with `visible` filled in.
+
+    Raises:
+      MetricError: If a field is of the wrong shape or kind or holds values it must not.
+    """
+    def numbers(field: str, shape: tuple[int | None, ...], kinds: str = 'fiu') -> np.ndarray:
+        array = np.asarray(getattr(split, field))
+        fits = array.ndim == len(shape) and array.size and all(
+            want in (None, got) for want, got in zip(shape, array.shape))
+        if not fits or array.dtype.kind not in kinds:
+            wanted = ', '.join('any' if want is None else str(want) for want in shape)
+            kind = 'booleans' if kinds == 'b' else 'whole numbers' if kinds == 'iu' else 'numbers'
+            raise MetricError(f'`{field}` of the {name} images must be {kind} of shape [{wanted}], '
+                              f'not empty; got {array.dtype}{list(array.shape)}.')
+        return array.astype(np.float64) if kinds == 'fiu' else array
+
+    centers = numbers('centers', (None, None, 2))
+    landmarks = numbers('landmarks', (len(centers), None, 2))
+    visible = (np.ones(landmarks.shape[:2], bool) if split.visible is None
+               else numbers('visible', landmarks.shape[:2], 'b'))
+    boxes = None if split.boxes is None else numbers('boxes', (len(centers), 4))
+    classes = None if split.classes is None else numbers('classes', (len(centers),), 'iu')
+    if not visible.any():
+        raise MetricError(f'`visible` must be true for at least one landmark of the {name} images; '
+                          'got none.')
+    for field, bad in (('centers', np.isinf(centers).any((1, 2))),
+                       ('landmarks', (visible & ~np.isfinite(landmarks).all(2)).any(1)),
+                       ('boxes', np.zeros(1, bool) if boxes is None else
+                        ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)))):
+        if bad.any():
+            law = {'centers': 'must be finite or NaN', 'landmarks': 'must be finite where visible',
+                   'boxes': 'must be finite and of positive size'}[field]
+            raise MetricError(f'`{field}` of the {name} images {law}; those of image '
+                              f'{np.flatnonzero(bad)[0]} are not.')
+    return Split(centers, landmarks, visible, boxes, classes)

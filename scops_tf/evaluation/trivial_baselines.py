@@ -1,0 +1,83 @@
+"""Centres found without part discovery: their scores tell what a landmark error is worth."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scops_tf.evaluation.contingency import MetricError
+from scops_tf.evaluation.landmark_regression import RegressionScores, Split, checked, regress
+
+
+def midpoint_centers(sizes: np.ndarray) -> np.ndarray:
+    """f64[N,1,2]. Mid-points in pixels, the first one's centre at 0, of images of sizes f[N,2]."""
+    return (np.asarray(sizes, np.float64)[:, None] - 1) / 2
+
+
+def random_centers(num_images: int, like: np.ndarray, *,
+                   seed: int | Sequence[int]) -> np.ndarray:
+    """f64[N,K,2]. Uniform in the smallest rectangle that holds all centres f[M,K,2] of `like`."""
+    low, high = np.nanmin(like, (0, 1)), np.nanmax(like, (0, 1))
+    return np.random.default_rng(seed).uniform(low, high, (num_images, like.shape[1], 2))
+
+
+def keypoint_centers(split: Split, number: int) -> np.ndarray:
+    """f64[N,1,2]. One true key point as the only centre; NaN where it is invisible."""
+    split = checked(split, 'given')
+    return np.where(split.visible[:, [number], None], split.landmarks[:, [number]], np.nan)
+
+
+def centroid_centers(split: Split) -> np.ndarray:
+    """f64[N,1,2]. Mean of the visible true key points as the only centre; NaN without any."""
+    split = checked(split, 'given')
+    totals = np.where(split.visible[..., None], split.landmarks, 0.0).sum(1, keepdims=True)
+    counts = split.visible.sum(1)[:, None, None]
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def baselines(fit: Split, test: Split, *, protocol: str = 'scops', eyes: tuple[int, int] = (0, 1),
+              sizes: tuple[np.ndarray, np.ndarray] | None = None, keypoint: int | None = None,
+              seed: int = 0) -> dict[str, RegressionScores]:
+    """Scores of centres that no part discovery was needed for, by the same protocol.
+
+    Args:
+      fit: As in `regress`.
+      test: As in `regress`.
+      protocol: As in `regress`.
+      eyes: As in `regress`.
+      sizes: Sizes f[N,2] of the fit images and f[M,2] of the test images, in the frame and order of
+        the coordinates, for the image mid-point; it is left out where None.
+      keypoint: Number of the true key point used alone; where None, the one that most fit images
+        show.
+      seed: Of the random centres.
+
+    Returns:
+      Scores by the name of the baseline.
+
+    Raises:
+      MetricError: As in `regress`; or if there is no landmark `keypoint`.
+    """
+    regress(fit, test, protocol=protocol, eyes=eyes)  # What it refuses is refused here too.
+    fit, test = checked(fit, 'fit'), checked(test, 'test')
+    keypoint = int(fit.visible.sum(0).argmax()) if keypoint is None else keypoint
+    if not 0 <= keypoint < fit.landmarks.shape[1]:
+        raise MetricError(f'`keypoint` must be the number of a landmark, 0 to '
+                          f'{fit.landmarks.shape[1] - 1}; got {keypoint}.')
+
+    def constant(split: Split) -> np.ndarray:
+        # One place in the frame of the regression; for 'huang' in that of the landmarks.
+        return (split.boxes[:, None, :2] + split.boxes[:, None, 2:] / 2 if protocol == 'cub'
+                else np.ones((len(split.centers), 1, 2)))
+
+    rows = {'constant mean landmark': (constant(fit), constant(test))}
+    if sizes is not None:
+        rows['image mid-point'] = midpoint_centers(sizes[0]), midpoint_centers(sizes[1])
+    rows['random centres'] = tuple(
+        random_centers(len(split.centers), fit.centers, seed=[seed, stream])
+        for stream, split in enumerate((fit, test)))
+    rows[f'true key point {keypoint} alone'] = (keypoint_centers(fit, keypoint),
+                                                keypoint_centers(test, keypoint))
+    rows['centroid of the true key points'] = centroid_centers(fit), centroid_centers(test)
+    return {name: regress(fit._replace(centers=of_fit), test._replace(centers=of_test),
+                          protocol=protocol, eyes=eyes)
+            for name, (of_fit, of_test) in rows.items()}

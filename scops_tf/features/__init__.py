@@ -1,0 +1,1 @@
+"""Features of the photos: computed once and kept, sampled, clustered and factored."""

@@ -1,0 +1,1 @@
+"""The networks, their weights, and the one place that puts them together: `model`."""

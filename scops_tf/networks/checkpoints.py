@@ -1,0 +1,117 @@
+"""Checkpoints of a run: found, written, restored, and the trained model out of one."""
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+import shutil
+from typing import Dict, Optional
+
+import tensorflow as tf
+
+FOLDER = 'checkpoints'
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing or does not fit; the message is one sentence for the user."""
+
+
+def folder_of(workdir: str) -> str:
+    """Where the checkpoints of a run lie."""
+    return os.path.join(workdir, FOLDER)
+
+
+def kept(workdir: str) -> Dict[int, str]:
+    """The checkpoints of a run that are there, by their step, the latest last."""
+    state = tf.train.get_checkpoint_state(folder_of(workdir))
+    listed = state.all_model_checkpoint_paths if state else ()
+    # One may have been removed by hand, for being damaged say; the one before it serves then.
+    return {int(path.rsplit('-', 1)[-1]): path for path in listed
+            if os.path.exists(f'{path}.index')}
+
+
+def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
+    """The checkpoint of `step`, or the latest one that is there; None if the run has none at all.
+
+    Raises:
+      CheckpointError: If there is none of `step`.
+    """
+    found = kept(workdir)
+    if step is None:
+        return list(found.values())[-1] if found else None
+    if step not in found:
+        raise CheckpointError(
+            f'`Evaluation.step` must be that of a checkpoint in {folder_of(workdir)!r}, which has '
+            f'{", ".join(map(str, found)) or "none"}; got {step}.')
+    return found[step]
+
+
+def latest_step(workdir: str) -> int:
+    """Step of the latest checkpoint of a run, -1 where it has none."""
+    return list(kept(workdir) or [-1])[-1]
+
+
+def save(manager: tf.train.CheckpointManager, step: int) -> str:
+    """Writes a checkpoint, atomically, and removes the oldest one beyond those that are kept.
+
+    Args:
+      manager: Of the run.
+      step: That the checkpoint is numbered by.
+
+    Returns:
+      The checkpoint's path.
+
+    Raises:
+      OSError: If the disk is full or the folder cannot be written; earlier checkpoints are
+        untouched.
+    """
+    latest = manager.latest_checkpoint
+    try:
+        return manager.save(checkpoint_number=step)
+    except (tf.errors.OpError, OSError) as error:
+        # Give back what the unfinished one takes of a full disk.
+        for left in glob.glob(os.path.join(glob.escape(manager.directory), '*_temp')):
+            shutil.rmtree(left, ignore_errors=True)
+        then = f'{latest!r} is untouched and ' if latest else ''
+        raise OSError(
+            f'The checkpoint of step {step} must be written to {manager.directory!r}, which fails '
+            f'({_reason(error)}); free disk space or make the folder writable: {then}the same '
+            'command continues.') from error
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    """Assigns every variable of `checkpoint` from a file, which may hold more.
+
+    Raises:
+      CheckpointError: If a variable is not in the file or has another shape there, or the file
+        cannot be read.
+    """
+    try:
+        checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
+    except (ValueError, AssertionError) as error:
+        tf.get_logger().addFilter(_is_not_of_a_failed_restore)
+        raise CheckpointError(
+            f'The checkpoint {path!r} must be of the networks that the configuration builds; it '
+            f'is not ({_reason(error)}): restore it with its own `Run.num_parts`, '
+            '`Segmenter.backbone` and `Features`, or start in another folder.') from error
+    except (tf.errors.OpError, IndexError) as error:  # An IndexError where the file is too short.
+        tf.get_logger().addFilter(_is_not_of_a_failed_restore)
+        raise CheckpointError(
+            f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); remove '
+            f'{path}.index, and the checkpoint before it is used.') from error
+
+
+def _is_not_of_a_failed_restore(record: logging.LogRecord) -> bool:
+    """Passes all but the list of variables that TensorFlow gives long after a restore failed."""
+    return not record.getMessage().startswith((
+        'Detecting that an object or model or tf.train.Checkpoint is being deleted',
+        'Value in checkpoint could not be found in the restored object'))
+
+
+def _reason(error: BaseException) -> str:
+    """First line of an error's message, without what TensorFlow says of its own operations."""
+    message = getattr(error, 'message', None) or getattr(error, 'strerror', None) or str(error)
+    return re.sub(r'\{\{.*?\}\} ?|\[Op:\w+\]', '', message).strip().split('\n')[0].rstrip('.')
+
+

@@ -1,0 +1,136 @@
+"""The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence, Tuple
+
+import tensorflow as tf
+
+from scops_tf.networks import reference_features as features_lib
+
+
+class LinearHead(tf.keras.layers.Layer):
+    """Linear map of each cell's features and, if asked for, of the mean over a window around it.
+
+    The mean, over what of the window lies within the map, tells places apart that look alike but
+    are surrounded differently: a left eye has the nose to its right. As ParseNet's global context
+    (Liu et al., 2015), within a window. Both are linear, so the window's mean is taken of the
+    logits, K + 1 channels instead of C.
+
+    Args:
+      num_outputs: K + 1.
+      context: Side of the window in cells, odd; 1 for no window.
+      seed: Of the kernels, N(0, 0.01).
+    """
+
+    def __init__(self, num_outputs: int, *, context: int = 1, seed: int = 0) -> None:
+        super().__init__(name='head', dtype='float32')
+        self.num_outputs, self.context = num_outputs, context
+        self._seed = seed
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Makes `kernel` f32[1,1,C,K+1], `bias` f32[K+1] and the window's `context_kernel`."""
+
+        def kernel(name: str, seed: int) -> tf.Variable:
+            return self.add_weight(
+                name, (1, 1, input_shape[-1], self.num_outputs),
+                initializer=tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed))
+
+        self.kernel = kernel('kernel', self._seed)
+        self.bias = self.add_weight('bias', (self.num_outputs,), initializer='zeros')
+        if self.context > 1:
+            self.context_kernel = kernel('context_kernel', self._seed + 1)
+        super().build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """float[B,h,w,C] -> f32[B,h,w,K+1]."""
+        if self.context == 1:
+            return tf.nn.conv2d(features, self.kernel, 1, 'VALID') + self.bias
+        kernels = tf.concat([self.kernel, self.context_kernel], axis=-1)
+        own, around = tf.split(tf.nn.conv2d(features, kernels, 1, 'VALID'), 2, axis=-1)
+        # Cells beyond the border do not count in the mean.
+        return own + tf.nn.avg_pool2d(around, self.context, 1, 'SAME') + self.bias
+
+
+class FeatureSegmenter(tf.Module):
+    """Photos to part logits, linear in the reference features V, which may be normalized further.
+
+    A few ten thousand weights instead of a network's millions: on some hundred photos a deeper or
+    wider head learns the photos by heart, this one hardly.
+
+    Args:
+      num_parts: K.
+      reference_features: V, frozen.
+      context: As of `LinearHead`.
+      normalization: Exponent in [0, 1] of the norm that V's vector of a cell is divided by, as of
+        `features.ReferenceFeatures`, beyond what V is already.
+      seed: Of the head.
+
+    Attributes:
+      head: From V to part logits f32[B,h,w,K+1]; channel 0 is background.
+
+    Raises:
+      ValueError: If `num_parts` is below 1 or `normalization` out of its range.
+    """
+
+    def __init__(self, num_parts: int, reference_features: features_lib.ReferenceFeatures, *,
+                 context: int = 1, normalization: float = 0.0, seed: int = 0) -> None:
+        super().__init__(name='feature_segmenter')
+        if num_parts < 1:
+            raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
+        if not 0 <= normalization <= 1:
+            raise ValueError(f'`normalization` must lie in [0, 1]; got {normalization}.')
+        self._normalization = float(normalization)
+        self.reference_features = reference_features
+        self.head = LinearHead(num_parts + 1, context=context, seed=seed)
+        self.head.build((None, None, None, reference_features.num_channels))
+
+    def backbone(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
+        """What the head reads, f32[B,h,w,C], of photos f32[B,H,W,3], RGB in [0, 1].
+
+        `training` makes no difference.
+        """
+        return self.of_features(self.reference_features(images))
+
+    def of_features(self, features: tf.Tensor) -> tf.Tensor:
+        """What the head reads, of V f32[B,h,w,C]."""
+        return self.reference_features.normalize(features, self._normalization)
+
+    def of_raw(self, raw: Any) -> tf.Tensor:
+        """What the head reads, of raw reference features [B,h,w,C] as they are cached."""
+        return self.of_features(self.reference_features.scale(raw))
+
+    def __call__(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
+        """Part logits.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1].
+          training: Makes no difference.
+
+        Returns:
+          f32[B,h,w,K+1]. The first and last cells stand for the first and last pixels: up-sample
+          with the corners aligned.
+        """
+        return self.head(self.backbone(images))
+
+    @property
+    def network(self) -> Optional[tf.keras.Model]:
+        """As of the reference features."""
+        return self.reference_features.network
+
+    def logits_of(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Part logits of the outputs of `network`."""
+        return self.head(self.of_features(self.reference_features.of_taps(taps)))
+
+    @property
+    def backbone_variables(self) -> List[tf.Variable]:
+        """None: the reference features are frozen."""
+        return []
+
+    @property
+    def head_variables(self) -> List[tf.Variable]:
+        """Trained variables of the head."""
+        return self.head.trainable_variables
+
+    def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
+        """(h, w, C) of the features of photos of `size` (height, width)."""
+        return self.reference_features.shape(size)

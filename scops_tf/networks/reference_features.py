@@ -1,0 +1,180 @@
+"""Frozen reference features V (§3.4): taps of VGG19, or of fixed filters that need no weights."""
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf.networks import fixed_filters, preprocessing, pretrained
+
+
+class ReferenceFeatures(tf.Module):
+    """Non-negative features of a frozen network, each tap scaled to a set RMS over the photos.
+
+    Raw features differ by orders of magnitude between layers (relu5_2 of VGG19 has about 8 times
+    the RMS of relu5_4, so it would be 98 % of a mean square), and a loss weight would mean another
+    thing with every network. So each tap is divided by its RMS, measured once, and multiplied by
+    its weight.
+
+    Args:
+      network: 'vgg19', or 'filters': see `filters`, for drawn pictures and where no weights are.
+      weights: Of VGG19, see `pretrained.find_weights`; 'filters' has none and does not read it.
+      layers: Keras' names of the layers of VGG19 that are tapped, in the order of the channels.
+        'filters' always has `fixed_filters.TAPS`.
+      layer_weights: RMS of each tap once its scale is measured; positive.
+      normalization: Exponent in [0, 1] of the norm that the vector of a cell is divided by: 0
+        leaves the lengths as they are, 1 leaves directions only. Lengths tell a head from a body
+        as well as a sharp photo from a dim one.
+
+    Attributes:
+      tap_scales: f32[taps]. RMS of each raw tap as measured, not trained; 1 before.
+      num_channels: C, of all taps together.
+
+    Raises:
+      ValueError: If `network` or a layer is unknown, there is not one positive weight per tap, or
+        `normalization` is out of its range.
+      WeightsError: As `pretrained.build`.
+    """
+
+    def __init__(self, network: str = 'vgg19', *,
+                 weights: Optional[Union[str, os.PathLike]] = 'imagenet',
+                 layers: Sequence[str] = ('block5_conv2', 'block5_conv4'),
+                 layer_weights: Sequence[float] = (1.0, 1.0), normalization: float = 0.0
+                 ) -> None:
+        super().__init__(name='reference_features')
+        if network not in ('vgg19', 'filters'):
+            raise ValueError(f'`network` must be vgg19 or filters; got {network!r}.')
+        names = fixed_filters.TAPS if network == 'filters' else tuple(layers)
+        if len(layer_weights) != len(names) or min(layer_weights) <= 0:
+            raise ValueError('`layer_weights` must hold one positive weight per tap '
+                             f'({", ".join(names)}); got {tuple(layer_weights)}.')
+        if not 0 <= normalization <= 1:
+            raise ValueError(f'`normalization` must lie in [0, 1]; got {normalization}.')
+        if network == 'filters':
+            self._model, self._taps = None, fixed_filters.taps
+            self._channels = fixed_filters.NUM_CHANNELS
+        else:
+            self._model = _tapped(weights, names)
+            self._taps = lambda images: self._model(
+                preprocessing.preprocess(images, self._model.name), training=False)
+            self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
+        self._layer_weights = tuple(float(weight) for weight in layer_weights)
+        self._normalization = float(normalization)
+        self.tap_scales = tf.Variable(tf.ones(len(names)), trainable=False, name='tap_scales')
+
+    @property
+    def network(self) -> Optional[tf.keras.Model]:
+        """From photos, as of `preprocessing.preprocess`, to the taps; None for 'filters'."""
+        return self._model
+
+    @property
+    def num_channels(self) -> int:
+        """C, of all taps together."""
+        return sum(self._channels)
+
+    @property
+    def usual_length(self) -> float:
+        """Norm of a cell's vector V whose taps have the RMS that is set."""
+        return float(np.sqrt(np.dot(np.square(self._layer_weights), self._channels)))
+
+    @tf.function  # One trace per size: losses need to know the features' when they are traced.
+    def raw(self, images: Any) -> tf.Tensor:
+        """Features before scaling, as they are cached.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1].
+
+        Returns:
+          f32[B,h,w,C]. At least 0; the taps side by side, coarser ones up-sampled to the finest,
+          corners aligned. No gradient flows.
+        """
+        return tf.stop_gradient(_side_by_side(self._taps(images)))
+
+    def scale(self, raw: Any) -> tf.Tensor:
+        """V of raw features [...,C]: each tap over its RMS and times its weight, then normalized.
+
+        With `normalization` p a vector v becomes v (l / |v|)^p, l being the length of one whose
+        taps have the RMS that is set: a vector of that length stays as it is, zeros stay zeros.
+
+        Returns:
+          f32[...,C].
+        """
+        factors = tf.constant(self._layer_weights) / self.tap_scales
+        scaled = tf.cast(raw, tf.float32) * tf.repeat(factors, self._channels)
+        return self.normalize(scaled, self._normalization)
+
+    def normalize(self, vectors: tf.Tensor, exponent: float) -> tf.Tensor:
+        """Vectors v f32[...,C] as v (l / |v|)^p, of an exponent p in [0, 1]; see `scale`."""
+        if exponent == 0:
+            return vectors
+        length = tf.norm(vectors, axis=-1, keepdims=True)
+        usual = np.float32(self.usual_length)
+        return vectors * tf.math.divide_no_nan(usual, length) ** exponent
+
+    def __call__(self, images: Any) -> tf.Tensor:
+        """V.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1].
+
+        Returns:
+          f32[B,h,w,C]. At least 0, scaled. No gradient flows.
+        """
+        return tf.stop_gradient(self.scale(self.raw(images)))
+
+    def of_taps(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
+        """V of the outputs of `network`."""
+        return self.scale(_side_by_side(taps))
+
+    def shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
+        """(h, w, C) of the features of photos of `size` (height, width), found by trying."""
+        return tuple(self.raw(tf.zeros((1, *size, 3))).shape[1:])
+
+    def measure_scales(self, batches: Iterable[Any]) -> None:
+        """Assigns `tap_scales`: the RMS of each tap over all cells and photos.
+
+        Args:
+          batches: Raw features float[B,h,w,C], as of `raw`; each is seen once.
+
+        Raises:
+          ValueError: If there is no batch, or a tap is 0 throughout or not finite.
+        """
+        sums, count = np.zeros(self.num_channels), 0
+        for batch in batches:
+            rows = np.asarray(batch, np.float32).reshape(-1, self.num_channels)
+            sums += np.square(rows).sum(axis=0, dtype=np.float64)
+            count += len(rows)
+        edges = np.cumsum((0,) + self._channels)
+        rms = np.sqrt([sums[start:stop].sum() / max(count * (stop - start), 1)
+                       for start, stop in zip(edges, edges[1:])])
+        if not np.all(np.isfinite(rms) & (rms > 0)):
+            raise ValueError('`batches` must give every tap a positive and finite RMS; got '
+                             f'{rms.tolist()} over {count} cells: look at the photos.')
+        self.tap_scales.assign(rms)
+
+
+def _side_by_side(taps: Union[tf.Tensor, Sequence[tf.Tensor]]) -> tf.Tensor:
+    """f32[B,h,w,C] of taps float[B,?,?,?], coarser ones up-sampled to the finest."""
+    taps = [tf.cast(tap, tf.float32) for tap in tf.nest.flatten(taps)]
+    if any(not tap.shape[1:3].is_fully_defined() for tap in taps):
+        size = tf.reduce_max([tf.shape(tap)[1:3] for tap in taps], axis=0)
+    else:
+        size = np.max([tap.shape[1:3] for tap in taps], axis=0)
+    return tf.concat([tf.raw_ops.ResizeBilinear(images=tap, size=size, align_corners=True)
+                      for tap in taps], axis=-1)
+
+
+def _tapped(weights: Optional[Union[str, os.PathLike]], layers: Sequence[str]) -> tf.keras.Model:
+    """VGG19 up to the deepest of the layers, with all of them as outputs, frozen."""
+    network = pretrained.build('vgg19', weights=weights, seed=0)
+    known = [layer.name for layer in network.layers[1:]]
+    for name in layers:
+        if name not in known or layers.count(name) > 1:
+            raise ValueError(f'`layers` must name different layers of VGG19 ({", ".join(known)}); '
+                             f'got {tuple(layers)}.')
+    model = tf.keras.Model(network.input, [network.get_layer(name).output for name in layers],
+                           name='vgg19')
+    model.trainable = False
+    return model

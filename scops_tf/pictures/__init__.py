@@ -1,0 +1,1 @@
+"""What people look at: colours, sheets, pictures of parts, TensorBoard, pages."""

@@ -1,0 +1,116 @@
+"""Which part is which: the places of a set of photos where each part responds most."""
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from scops_tf.pictures import parts as part_pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class PartSummary:
+    """What is known of a part over a set of photos.
+
+    Attributes:
+      area_share: Mean share of the photo that has its label, in [0, 1].
+      presence: Mean over photos of the largest response, in [0, 1].
+      crops: uint8[h,w,3] each, from the photos where it responds most, best first.
+      name: Of one's own, or ''.
+    """
+
+    area_share: float
+    presence: float
+    crops: Sequence[np.ndarray]
+    name: str = ''
+
+
+class PartGallery:
+    """Gathers, photo by photo and in bounded memory, which part is which.
+
+    Args:
+      num_parts: K.
+      num_crops: Kept per part, from as many photos.
+      crop_share: Side of a crop as a share of the photo's shorter side.
+      crop_size: Crops are scaled to squares of this side in pixels.
+    """
+
+    def __init__(self, num_parts: int, *, num_crops: int = 8, crop_share: float = 0.4,
+                 crop_size: int = 128) -> None:
+        self._num_crops, self._crop_share, self._crop_size = num_crops, crop_share, crop_size
+        self._best: List[List[Tuple[float, int, np.ndarray]]] = [[] for _ in range(num_parts)]
+        self._area, self._presence = np.zeros(num_parts), np.zeros(num_parts)
+        self._count = 0
+
+    def add(self, image: np.ndarray, labels: np.ndarray, part_responses: np.ndarray) -> None:
+        """Adds a photo.
+
+        Args:
+          image: uint8[H,W,3].
+          labels: Integers [H,W].
+          part_responses: f[h,w,K] in [0, 1], background removed, of any resolution.
+
+        Raises:
+          ValueError: If the number of parts or the size of the labels does not agree.
+        """
+        num_parts = len(self._best)
+        if np.ndim(part_responses) != 3 or np.shape(part_responses)[-1] != num_parts:
+            raise ValueError(f'`part_responses` must be [h,w,{num_parts}]; got shape '
+                             f'{np.shape(part_responses)}.')
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f'`labels` must be of the photo\'s size {image.shape[:2]}; got {labels.shape}.')
+        part_responses = np.asarray(part_responses, np.float32)
+        self._area += np.bincount(labels.ravel(), minlength=num_parts + 1)[1:] / labels.size
+        self._presence += part_responses.max(axis=(0, 1))
+        # The window of a crop is square in the photo, whatever the proportions of the responses.
+        side = self._crop_share * min(image.shape[:2])
+        scale = np.divide(part_responses.shape[:2], image.shape[:2])
+        window = np.maximum(1, np.rint(side * scale)).astype(int)
+        mean = ndimage.uniform_filter(part_responses, (*window, 0), mode='constant')
+        for part in range(num_parts):
+            y, x = np.unravel_index(np.argmax(mean[..., part]), mean.shape[:2])
+            entry = (float(mean[y, x, part]), -self._count)
+            best = self._best[part]
+            if entry[0] <= 0 or len(best) == self._num_crops and entry <= best[0][:2]:
+                continue
+            center = (np.array([y, x]) + 0.5) / scale
+            crop = self._crop(image, labels == part + 1, part + 1, center, round(side))
+            (heapq.heapreplace if len(best) == self._num_crops else heapq.heappush)(
+                best, (*entry, crop))
+        self._count += 1
+
+    def _crop(self, image: np.ndarray, mask: np.ndarray, part: int, center: np.ndarray,
+              side: int) -> np.ndarray:
+        """Square around (y, x), moved into the photo, with the part outlined."""
+        top, left = (int(np.clip(round(middle - side / 2), 0, length - side))
+                     for middle, length in zip(center, image.shape[:2]))
+        window = np.s_[top:top + side, left:left + side]
+        size = (self._crop_size, self._crop_size)
+        crop = Image.fromarray(image[window]).resize(size, Image.Resampling.BICUBIC)
+        mask = Image.fromarray(mask[window].astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+        return part_pictures.overlay(np.array(crop), np.array(mask) * part, alpha=0)
+
+    def parts(self, names: Optional[Sequence[str]] = None) -> List[PartSummary]:
+        """The K parts over all photos added.
+
+        Args:
+          names: K names of one's own, or None.
+
+        Raises:
+          ValueError: If no photo was added, or there is not one name per part.
+        """
+        if not self._count:
+            raise ValueError('`parts` must follow at least one photo; got none.')
+        names = [''] * len(self._best) if names is None else names
+        if len(names) != len(self._best):
+            raise ValueError(f'`names` must hold {len(self._best)} names; got {len(names)}.')
+        return [
+            PartSummary(float(area), float(presence), [crop for *_, crop in sorted(
+                best, key=lambda entry: entry[:2], reverse=True)], name)
+            for area, presence, best, name in zip(
+                self._area / self._count, self._presence / self._count, self._best, names)]

@@ -1,0 +1,136 @@
+"""Reports of a run: points and pictures for TensorBoard, and a static page of results.
+
+Both replace what an earlier write left: points after the step that a run is continued from are
+dropped, and the page's files are written atomically, `index.html` last.
+"""
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from scops_tf import files
+from scops_tf.pictures import gallery, parts as part_pictures
+
+PAGE_FILE = 'index.html'
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTable:
+    """Scores under one protocol, ours beside baselines.
+
+    Attributes:
+      protocol: Its name.
+      counts: What was scored, such as {'photos to fit': 90, 'photos to test': 88}.
+      columns: (name of the score, 'lower' or 'higher' if that is better, else ''); the best value
+        of a column with a direction is marked.
+      rows: (name of the method, a value per column, None where it has none); the first is ours.
+      note: A sentence below the table.
+    """
+
+    protocol: str
+    counts: Mapping[str, int]
+    columns: Sequence[Tuple[str, str]]
+    rows: Sequence[Tuple[str, Sequence[Optional[float]]]]
+    note: str = ''
+
+    def cells(self) -> List[Tuple[str, List[Tuple[str, bool]]]]:
+        """Rows as (method, [(text, whether it is the column's best)]).
+
+        Raises:
+          ValueError: If a row has not one value per column.
+        """
+        for method, values in self.rows:
+            if len(values) != len(self.columns):
+                raise ValueError(f'`rows` must hold {len(self.columns)} values, one per column; '
+                                 f'got {len(values)} for {method!r}.')
+        known = [[None if value is None or not math.isfinite(value) else value for value in values]
+                 for _, values in self.rows]
+        best = []
+        for column, (_, direction) in zip(zip(*known), self.columns):
+            choose = {'lower': min, 'higher': max}.get(direction)
+            present = [value for value in column if value is not None]
+            best.append(choose(present) if choose and len(present) > 1 else None)
+        return [(method, [('\u2013' if value is None else f'{value:.2f}',
+                           value is not None and value == top) for value, top in zip(values, best)])
+                for (method, _), values in zip(self.rows, known)]
+
+
+def _curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Dict[str, Any]:
+    """A curve as points of an SVG picture of 300 x 100, with the numbers at its axes."""
+    points = np.stack([np.asarray(steps, np.float64), np.asarray(values, np.float64)])
+    points = points[:, np.isfinite(points).all(axis=0)]
+    if not points.size:
+        raise ValueError(f'The curve {name!r} must have at least one finite point; got none.')
+    # More points than pixels only make the page heavy.
+    count = points.shape[1]
+    points = points[:, np.linspace(0, count - 1, min(count, 600)).round().astype(int)]
+    low, high = points.min(axis=1), points.max(axis=1)
+    shares = (points - low[:, None]) / np.where(high > low, high - low, 1)[:, None]
+    text = ' '.join(f'{300 * x:.1f},{100 * (1 - y):.1f}' for x, y in shares.T)
+    return {'name': name, 'points': text, 'low': f'{low[1]:.3g}', 'high': f'{high[1]:.3g}',
+            'first': f'{low[0]:g}', 'last': f'{high[0]:g}', 'final': f'{points[1, -1]:.3g}'}
+
+
+def _write_jpeg(path: str, image: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    # Full colour resolution keeps coloured outlines crisp.
+    Image.fromarray(image).save(buffer, format='JPEG', quality=90, subsampling=0)
+    files.write(path, buffer.getvalue())
+
+
+def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = None,
+               tables: Sequence[ScoreTable] = (),
+               parts: Sequence[gallery.PartSummary] = (),
+               overlays: Sequence[Tuple[np.ndarray, str]] = (),
+               curves: Optional[Mapping[str, Tuple[Sequence[float], Sequence[float]]]] = None,
+               config: str = '') -> str:
+    """Writes a static page of results, for browsers without network; images lie beside it.
+
+    Args:
+      folder: Made if missing; files of an older page are replaced, `index.html` last.
+      title: Of the page.
+      facts: Short facts below the title, such as {'step': 1000}.
+      tables: Scores.
+      parts: Of every part, in their order.
+      overlays: (uint8[H,W,3], caption) of test photos with their parts.
+      curves: (steps, values) by name, for the learning curves.
+      config: The operative configuration, shown folded up.
+
+    Returns:
+      The path of `index.html`.
+
+    Raises:
+      ValueError: If a table's rows and columns do not agree, or a curve is empty.
+      OSError: If a file cannot be written.
+    """
+    cards = []
+    colors = part_pictures.palette(len(parts))[1:]
+    for number, (part, color) in enumerate(zip(parts, colors), start=1):
+        paths = []
+        for index, crop in enumerate(part.crops, start=1):
+            paths.append(f'images/part-{number}-{index}.jpg')
+            _write_jpeg(os.path.join(folder, paths[-1]), crop)
+        cards.append({'number': number, 'name': part.name, 'files': paths,
+                      'color': f'#{bytes(color.tolist()).hex()}',
+                      'area': f'{100 * part.area_share:.1f}', 'presence': f'{part.presence:.2f}'})
+    photos = []
+    for index, (image, caption) in enumerate(overlays, start=1):
+        photos.append({'file': f'images/overlay-{index}.jpg', 'caption': caption,
+                       'width': image.shape[1], 'height': image.shape[0]})
+        _write_jpeg(os.path.join(folder, photos[-1]['file']), image)
+    environment = jinja2.Environment(loader=jinja2.PackageLoader('scops_tf'), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    page = environment.get_template('report.html').render(
+        title=title, facts=facts or {}, tables=tables, parts=cards, overlays=photos, config=config,
+        curves=[_curve(name, *points) for name, points in (curves or {}).items()])
+    path = os.path.join(folder, PAGE_FILE)
+    files.write(path, page.encode())
+    return path

@@ -1,0 +1,1 @@
+"""From a trained model to parts: decoding, the served graph, its SavedModel, and predictions."""

@@ -1,0 +1,129 @@
+"""A network of convolutions for inference: batch norm within them, functions instead of layers."""
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, List, Optional, Tuple, Union
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf.serving import winograd
+
+PRECISIONS = ('float32', 'bfloat16')
+
+# From so many channels on, Winograd's transforms cost a CPU less than the products that they save.
+_WINOGRAD_CHANNELS = 128
+
+
+class FoldedNetwork(tf.Module):
+    """A network as of `pretrained.build`, its folded weights being all of its variables.
+
+    Args:
+      network: Keras model of convolutions, each with or without batch norm, of ReLUs, max pooling,
+        zero padding and sums; with one input. A later change of its weights does not show here.
+      precision: 'float32': the network's maps up to rounding, with Winograd's algorithm for the
+        wider convolutions, for CPUs of any kind. 'bfloat16': convolutions that `rounded` names in
+        bfloat16, the others in float32, all of them plain: for devices that multiply in it.
+      rounded: Beginnings of the names of convolutions.
+
+    Raises:
+      ValueError: If `precision` is unknown, or the network has a layer of another kind.
+    """
+
+    def __init__(self, network: tf.keras.Model, *, precision: str = 'float32',
+                 rounded: Tuple[str, ...] = ()) -> None:
+        super().__init__(name=network.name)
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f'`precision` must be one of {", ".join(PRECISIONS)}; got {precision!r}.')
+        layers = tf.keras.layers
+        norms = {layer.input.ref(): layer for layer in network.layers
+                 if isinstance(layer, layers.BatchNormalization)}
+        names = {layer.output.ref(): layer.name for layer in network.layers}
+
+        def names_of(tensors: Any) -> List[str]:
+            return [names[tensor.ref()] for tensor in tf.nest.flatten(tensors)]
+
+        self.convolutions = []
+        self._input, self._outputs = network.input_names[0], names_of(network.outputs)
+        self._steps = []
+        for layer in network.layers[1:]:
+            if isinstance(layer, layers.Conv2D):
+                half = precision == 'bfloat16' and layer.name.startswith(rounded)
+                function = _Convolution(
+                    layer, norms.get(layer.output.ref()),
+                    dtype=tf.bfloat16 if half else tf.float32, fast=precision == 'float32')
+                self.convolutions.append(function)
+            else:
+                function = _function(layer)
+            self._steps.append((layer.name, function, names_of(layer.input)))
+
+    def __call__(self, maps: tf.Tensor) -> Union[tf.Tensor, List[tf.Tensor]]:
+        """The network's outputs, as it gives them, in float32."""
+        found = {self._input: maps}
+        for name, function, inputs in self._steps:
+            found[name] = function(*(found[key] for key in inputs))
+        outputs = [tf.cast(found[name], tf.float32) for name in self._outputs]
+        return outputs if len(outputs) > 1 else outputs[0]
+
+
+class _Convolution(tf.Module):
+    """A convolution with the batch norm that follows it, if any.
+
+    Args:
+      layer: Keras' convolution.
+      norm: Keras' batch norm, or None.
+      dtype: Of the arithmetic and of the result.
+      fast: Whether Winograd's algorithm may be used.
+    """
+
+    def __init__(self, layer: tf.keras.layers.Conv2D,
+                 norm: Optional[tf.keras.layers.BatchNormalization], *, dtype: tf.DType, fast: bool
+                 ) -> None:
+        super().__init__(name=layer.name)
+        kernel, bias = (weight.astype(np.float64) for weight in layer.get_weights())
+        if norm is not None:
+            gamma, beta, mean, variance = (
+                weight.astype(np.float64) for weight in norm.get_weights())
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            kernel, bias = kernel * scale, (bias - mean) * scale + beta
+        self._stride, self._dilation = layer.strides[0], layer.dilation_rate[0]
+        self._padding = layer.padding.upper()
+        self._activation = layer.activation
+        self._winograd = (
+            fast and kernel.shape[0] == 3 and kernel.shape[2] >= _WINOGRAD_CHANNELS
+            and self._stride == 1 and self._padding == 'SAME')
+        if self._winograd:
+            kernel = winograd.transform_kernel(kernel)
+        self.kernel = tf.Variable(tf.cast(kernel, dtype), trainable=False, name='kernel')
+        self.bias = tf.Variable(tf.cast(bias, dtype), trainable=False, name='bias')
+
+    def __call__(self, maps: tf.Tensor) -> tf.Tensor:
+        maps = tf.cast(maps, self.kernel.dtype)
+        if self._winograd:
+            results = winograd.convolve(maps, self.kernel, dilation=self._dilation)
+        else:
+            results = tf.nn.conv2d(maps, self.kernel, self._stride, self._padding,
+                                   dilations=self._dilation)
+        return self._activation(tf.nn.bias_add(results, self.bias))
+
+
+def _function(layer: tf.keras.layers.Layer) -> Callable[..., tf.Tensor]:
+    """What a layer without weights does, in whatever precision its input has; batch norm nothing.
+
+    It does not hold the layer, which holds all layers before it and their weights.
+    """
+    layers = tf.keras.layers
+    if isinstance(layer, layers.BatchNormalization):
+        return tf.identity
+    if isinstance(layer, layers.Activation):
+        return layer.activation
+    if isinstance(layer, layers.Add):
+        return lambda *maps: tf.add_n(maps)
+    if isinstance(layer, layers.ZeroPadding2D):
+        return functools.partial(tf.pad, paddings=[[0, 0], *layer.padding, [0, 0]])
+    if isinstance(layer, layers.MaxPool2D):
+        return functools.partial(tf.nn.max_pool2d, ksize=layer.pool_size, strides=layer.strides,
+                                 padding=layer.padding.upper())
+    raise ValueError('`network` must be of convolutions, batch norm, activations, pooling, padding '
+                     f'and sums; got a {type(layer).__name__}.')

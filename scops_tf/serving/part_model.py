@@ -1,0 +1,112 @@
+"""The served graph: photos of any size in, part labels, responses, centres and presence out."""
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple
+
+import tensorflow as tf
+
+from scops_tf import geometry
+from scops_tf.serving import decoding
+
+
+class SegmenterResponses(tf.Module):
+    """Part responses of a segmenter at the size of the photos it is given.
+
+    Args:
+      segmenter: From photos f32[B,H,W,3] to part logits f32[B,h,w,K+1]; has `variables`.
+    """
+
+    def __init__(self, segmenter: tf.Module) -> None:
+        super().__init__()
+        # An export holds what is an attribute here: of a Keras model, only the weights, without the
+        # functions of all its layers.
+        self._weights = list(segmenter.variables)
+        self._part_logits = lambda images: segmenter(images)
+
+    def part_responses(self, images: tf.Tensor) -> tf.Tensor:
+        """f32[B,H,W,3] RGB in [0, 1] -> f32[B,H,W,K+1]."""
+        size = (tf.shape(images)[1], tf.shape(images)[2])
+        return decoding.part_responses_from_logits(self._part_logits(images), size)
+
+
+class PartModel(tf.Module):
+    """What is exported: any network with `part_responses`, the photos' resizing and the decoding.
+
+    Args:
+      network: Has `part_responses(images f32[B,H,W,3]) -> f32[B,h,w,K+1]`.
+      num_parts: K.
+      input_size: (height, width) that photos are squashed to for the network.
+      background: As of `decode`.
+      center_window: `window` of `part_centers`.
+      center_power: Its `power`.
+    """
+
+    def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
+                 background: float = 0.1, center_window: Optional[float] = None,
+                 center_power: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.num_parts = num_parts
+        self.input_size = tuple(input_size)
+        self.background = background
+        self.center_window = center_window
+        self.center_power = center_power
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
+    def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """Parts of photos of one size.
+
+        Args:
+          images: u8[B,H,W,3]. RGB, any H and W.
+
+        Returns:
+          labels: u8[B,H,W]. 0 is background, 1..K parts.
+          part_responses: f32[B,h,w,K+1]. At the network's input size (h, w), in [0, 1], summing to
+            1; channel 0 is background.
+          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; as of `part_centers`.
+          presence: f32[B,K]. Largest response of the part, in [0, 1].
+        """
+        shape = tf.shape(images)
+        size = (shape[1], shape[2])
+        pixels = tf.cast(images, tf.float32) / 255.0
+        pixels = tf.image.resize(pixels, self.input_size, antialias=True)
+        pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
+        responses = tf.cast(self.network.part_responses(pixels), tf.float32)
+        responses = geometry.upsample(responses, self.input_size)
+        responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
+        return {
+            'labels': decoding.decode(responses, size, background=self.background),
+            'part_responses': responses,
+            'part_centers': decoding.part_centers(
+                responses, size, window=self.center_window, power=self.center_power),
+            'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='encoded')])
+    def predict_encoded(self, encoded: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """Parts of encoded photos of one size; the outputs are those of `predict`.
+
+        Args:
+          encoded: string[B]. JPEG, PNG, BMP or GIF (first frame). EXIF rotation is not applied, as
+            TensorFlow has no operation for it, and transparency is dropped.
+        """
+        size = tf.shape(_decode_image(encoded[0]))
+
+        def decoded(data: tf.Tensor) -> tf.Tensor:
+            image = _decode_image(data)
+            message = ('Photos of one request must all have one size; send those of other sizes '
+                       'one by one. Got [height, width, 3]:')
+            check = tf.debugging.Assert(
+                tf.reduce_all(tf.shape(image) == size), [message, size, 'and', tf.shape(image)])
+            with tf.control_dependencies([check]):
+                return tf.identity(image)
+
+        return self.predict(tf.map_fn(
+            decoded, encoded, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8)))
+
+
+def _decode_image(data: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_image(data, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+

@@ -1,0 +1,107 @@
+"""Backbone features of the photos and of a few transformed views of each, computed once (§3.3)."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict
+
+import numpy as np
+import tensorflow as tf
+
+from scops_tf.datasets import photo_store
+from scops_tf.features import cache as feature_cache
+from scops_tf.training import trainer as trainer_lib, warp
+
+
+class DrawnViews:
+    """Rows of cached views: at every step a new one of each photo's, by seed and step.
+
+    Args:
+      rows: [N * num_views, ...]. Those of the first photo first.
+      num_views: Views per photo.
+      seed: Of the draws.
+    """
+
+    def __init__(self, rows: np.ndarray, *, num_views: int, seed: int) -> None:
+        self._rows, self._num_views, self._seed = rows, num_views, seed
+
+    def __call__(self, step: int, indices: np.ndarray, wanted: slice) -> np.ndarray:
+        """[b, ...]. Of a part of the photos with these indices i64[B], at a step."""
+        generator = np.random.default_rng([self._seed, 1, step])
+        drawn = generator.integers(self._num_views, size=len(indices))
+        return self._rows[(indices * self._num_views + drawn)[wanted]]
+
+
+def views(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, caches: str
+          ) -> Dict[str, Any]:
+    """Backbone features of all photos and of their views, and the views' spatial transforms.
+
+    Args:
+      trainer: Its segmenter's backbone is frozen.
+      store: The photos.
+      caches: Folder of caches on disk.
+
+    Returns:
+      `backbone_features` (unless they are the cached reference features), `view_features` and the
+      fields of `warp.Transform` with `view_` before
+      their names: what `batches.training_batches` takes as arrays.
+
+    Raises:
+      ValueError: If the features are more than `Features.cache_limit_gib` allows.
+      OSError: If a cache cannot be written.
+    """
+    config = trainer.config
+    count, seed = config.segmenter.num_views, config.run.seed
+    backbone = tf.function(trainer.segmenter.backbone)
+
+    def view_seed(photo: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.stateless_fold_in(tf.constant([seed, 2], tf.int32), photo)
+
+    @tf.function
+    def views_of(image: tf.Tensor, photo: tf.Tensor) -> tf.Tensor:
+        pixels = tf.cast(image, tf.float32) / 255.0
+        return trainer.view(tf.repeat(pixels[tf.newaxis], count, axis=0), view_seed(photo)).images
+
+    @tf.function
+    def transforms_of(photo: tf.Tensor) -> warp.Transform:
+        return trainer.view_transform(count, view_seed(photo))
+
+    def of_photos(indices: np.ndarray) -> np.ndarray:
+        photos = np.stack([store.image(index) for index in indices.tolist()])
+        return backbone(tf.constant(photos / np.float32(255)))
+
+    def of_views(indices: np.ndarray) -> np.ndarray:
+        photo = int(indices[0]) // count  # Rows are asked for photo by photo.
+        return backbone(views_of(tf.constant(store.image(photo)), tf.constant(photo, tf.int32)))
+
+    row = trainer.segmenter.feature_shape(config.run.image_size)
+    key = feature_cache.fingerprint(
+        map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
+        **_reference(trainer),
+        precision=config.run.precision, warp=dataclasses.asdict(config.warp),
+        jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
+    folder = feature_cache.place(
+        (len(store) * (1 + count), *row), caches, cache=config.features.cache,
+        limit_gib=config.features.cache_limit_gib)
+    arrays: Dict[str, Any] = {}
+    if config.segmenter.backbone != 'features' or config.features.cache == 'none':
+        arrays['backbone_features'] = feature_cache.filled(
+            (len(store), *row), of_photos, key=f'{key}-photos', folder=folder,
+            description='Backbone features of photos')
+    view_features = feature_cache.filled(
+        (len(store) * count, *row), of_views, key=f'{key}-views', folder=folder, batch_size=count,
+        description='Backbone features of views')
+    drawn = [transforms_of(tf.constant(photo, tf.int32)) for photo in range(len(store))]
+    rows = {'view_features': view_features}
+    for name in warp.Transform._fields:
+        rows[f'view_{name}'] = np.concatenate([getattr(transform, name) for transform in drawn])
+    arrays.update({name: DrawnViews(values, num_views=count, seed=seed)
+                   for name, values in rows.items()})
+    return arrays
+
+
+def _reference(trainer: trainer_lib.Trainer) -> Dict[str, Any]:
+    """What the backbone's features depend on where it is the reference features."""
+    if trainer.config.segmenter.backbone != 'features':
+        return {}
+    return {'features': dataclasses.asdict(trainer.config.features),
+            'tap_scales': trainer.reference_features.tap_scales.numpy().tolist()}

@@ -1,0 +1,243 @@
+"""A training from start to end: preparation, steps, checks, logs and checkpoints."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+
+from absl import logging
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from scops_tf import config as config_lib, datasets, files
+from scops_tf.datasets import photo_store
+from scops_tf.features import photo_features
+from scops_tf.networks import checkpoints
+from scops_tf.pictures import parts as part_pictures, tensorboard
+from scops_tf.training import loss_scale, preparation, replicas, trainer as trainer_lib
+
+# Of the pictures' area: less of it than this is no part at all.
+_LEAST_FOREGROUND = 1e-3
+_WAY_ON = ('start in another folder, with `Run.init_from` naming this one if what its last '
+           'checkpoint has learned is to be kept')
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on; the message is one sentence for the user."""
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGINT asked the training to stop after its current step.
+
+    A context manager, inside of which signals are heard. SIGTERM before the first step ends the
+    process at once, with exit code 0, since there is nothing to save that is not kept anyway; a
+    second SIGINT does so at any time, with a KeyboardInterrupt.
+
+    Attributes:
+      received: Whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._stepping = False
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.getsignal(number)
+                        for number in (signal.SIGTERM, signal.SIGINT)}
+        signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def expect_steps(self) -> None:
+        """From now on a signal only sets `received`."""
+        self._stepping = True
+        signal.signal(signal.SIGINT, self._receive)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = True
+        if not self._stepping:
+            logging.info('Stopped by a signal before the first step; the same command goes on.')
+            sys.exit(0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def train(config: config_lib.Config, workdir: str) -> None:
+    """Trains, or continues a training to the same weights as if it had not been stopped.
+
+    Args:
+      config: Of the run.
+      workdir: Folder of the run: configuration, checkpoints, logs, caches.
+
+    Raises:
+      ConfigError: If the folder holds a run of another configuration.
+      TrainingError: If the loss is not finite or the parts have vanished.
+      WorkerLostError: If another worker has ended; to be started again.
+      ValueError: If data, weights, replicas or checkpoints cannot be used.
+      OSError: If the folder cannot be written.
+    """
+    config_lib.require_same(config, workdir)
+    # A worker that comes back to a finished training would wait for the others for ever.
+    if checkpoints.latest_step(workdir) >= config.run.steps:
+        logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
+        return
+    with replicas.watched(config.run.strategy):
+        # A process that waits for other workers hears no signal: it must not be asked, but ended.
+        strategy = replicas.strategy(config.run.strategy)
+        with StopRequest() as stop:
+            _train(config, workdir, strategy, stop)
+
+
+def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
+           stop: StopRequest) -> None:
+    with replicas.chief_first(strategy):
+        dataset = datasets.load_for(config, workdir)
+    # After the photos are found: a folder is not made for what is misspelt.
+    files.require_writable(workdir)
+    with strategy.scope():
+        trainer = trainer_lib.Trainer(config)
+    # The chief leaves a checkpoint and full caches to the others.
+    with replicas.chief_first(strategy):
+        restored = trainer.restore(workdir)
+        start = int(trainer.step.numpy())
+        if restored:
+            logging.info('Continuing %s from step %d.', workdir, start)
+        elif not replicas.is_chief(strategy):
+            raise TrainingError('`--workdir` must be one folder that all workers share, but the '
+                                f"chief's checkpoint is not in {workdir!r}.")
+        elif config.run.init_from:
+            trainer.restore_model(config.run.init_from)
+        store = photo_features.open_store(config, dataset.train, workdir)
+        prepared = preparation.prepare(trainer, store, workdir,
+                                       fresh=not restored and not config.run.init_from)
+        if replicas.is_chief(strategy):
+            # Not before: what fails up to here has trained nothing, and may be mended in the same
+            # folder.
+            config_lib.save(config, workdir)
+            manager = trainer.manager(workdir)
+            if not restored:
+                trainer.save(manager)
+    if not replicas.is_chief(strategy):
+        _run_steps(trainer, prepared, stop)
+        return
+    with tensorboard.SummaryWriter(os.path.join(workdir, 'tensorboard'),
+                                   start_step=start) as writer:
+        if not restored:
+            writer.text('config', f'```\n{config.operative}\n```', 0)
+        _run_steps(trainer, prepared, stop, _Records(manager, writer))
+
+
+class _Records(NamedTuple):
+    """What the chief writes of the steps."""
+
+    manager: tf.train.CheckpointManager
+    writer: tensorboard.SummaryWriter
+
+
+def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, stop: StopRequest,
+               records: Optional[_Records] = None) -> None:
+    config, start = trainer.config, int(trainer.step.numpy())
+    total = config.run.steps
+    stop.expect_steps()
+    # Seconds spent on the steps since the last scalars; pictures and checkpoints do not count.
+    logged, seconds, since = start, 0.0, time.monotonic()
+    empty_steps = 0
+    with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
+                   unit='step') as progress:
+        for batch in progress:
+            warming_up = int(trainer.step.numpy()) < config.run.warmup_steps
+            scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
+            step = int(trainer.step.numpy())
+            require_finite(scalars, step)
+            foreground = float(scalars['part/foreground_share'])
+            empty_steps = empty_steps + 1 if foreground < _LEAST_FOREGROUND else 0
+            if empty_steps >= config.run.collapse_after:
+                raise TrainingError(
+                    'Parts must cover something, but all pixels have been background for '
+                    f'{empty_steps} steps at step {step}, from where no gradient leads back; lower '
+                    'the learning rates or `Losses.semantic_consistency`, or raise '
+                    f'`Run.warmup_steps`, and {_WAY_ON}.')
+            progress.set_postfix(loss=f'{float(scalars["loss/total"]):.4f}', refresh=False)
+            seconds += time.monotonic() - since
+
+            done = step >= total
+            # All workers stop after the same step.
+            stopping = replicas.any_of(trainer.strategy, stop.received)
+            if records and (step % config.logging.scalars_every == 0 or done):
+                values = {name: float(value) for name, value in scalars.items()}
+                values['examples_per_second'] = (
+                    (step - logged) * config.run.batch_size / max(seconds, 1e-9))
+                records.writer.scalars(values, step)
+                logged, seconds = step, 0.0
+            if records and (step % config.logging.pictures_every == 0 or done):
+                write_pictures(trainer, prepared.store, records.writer, step)
+            if records and (step % config.checkpoint.every == 0 or done or stopping):
+                trainer.save(records.manager)
+                records.writer.flush()
+            if stopping and not done:
+                logging.info('Stopped by a signal; step %d is saved, the same command continues.',
+                             step)
+                return
+            since = time.monotonic()
+    logging.info('Trained %d steps.', total)
+
+
+def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start: int
+             ) -> Iterator[Dict[str, tf.Tensor]]:
+    """The batches from a step on; a photo that cannot be read any more is a user's error."""
+    try:
+        yield from trainer.strategy.distribute_datasets_from_function(
+            lambda context: prepared.batches(start, context))
+    except tf.errors.OpError as error:
+        # What is raised inside of tf.data comes as text, with its traceback.
+        found = re.search('ImageError: (.*)', error.message)
+        if found is None:
+            raise
+        raise TrainingError('Photos must stay as they are while they are trained on; '
+                            f'{found.group(1)}') from error
+
+
+def require_finite(scalars: Mapping[str, Any], step: int) -> None:
+    """Refuses a step whose loss or gradients are not finite, before anything of it is saved.
+
+    Gradients that a loss scale made overflow are no failure: the step has updated nothing, and the
+    next one is scaled less. At the least scale there is nothing left to blame it on.
+
+    Raises:
+      TrainingError: With the step and the value of each term.
+    """
+    scale = float(scalars.get('loss_scale', loss_scale.LEAST))
+    kinds = ('loss/',) if scale > loss_scale.LEAST else ('loss/', 'gradient_norm/')
+    watched = {name: float(value) for name, value in sorted(scalars.items())
+               if name.startswith(kinds)}
+    if not np.all(np.isfinite(list(watched.values()))):
+        terms = ', '.join(f'{name} {value:.4g}' for name, value in watched.items())
+        precision = ', or another `Run.precision`' if 'loss_scale' in scalars else ''
+        raise TrainingError(
+            f'Loss and gradients must be finite, but are not at step {step} ({terms}); lower '
+            f'`Optimizer.learning_rate` or the weight of the term at fault{precision}, and '
+            f'{_WAY_ON}.')
+
+
+def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
+                   writer: tensorboard.SummaryWriter, step: int) -> None:
+    """Logs the first photos with all that is made of them, and histograms of the basis."""
+    chosen = range(min(trainer.config.logging.num_pictures, len(store)))
+    images = np.stack([store.image(index) for index in chosen])
+    found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
+    parts = found['part_responses'][..., 1:]
+    picture = part_pictures.training_picture(
+        images, parts, found['labels'], centers=found['part_centers'],
+        presence=parts.max(axis=(1, 2)),
+        saliency_maps=np.stack([store.saliency(index) for index in chosen]),
+        views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
+        view_centers=found['view_part_centers'])
+    writer.image('parts', picture, step)
+    for part, row in enumerate(trainer.part_basis().numpy(), start=1):
+        writer.histogram(f'part_basis/{part}', row, step)

@@ -1,0 +1,157 @@
+"""Updates of the trained variables: learning rates, gradient clipping, weight decay."""
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import tensorflow as tf
+
+from scops_tf.training import loss_scale, replicas
+
+NAMES = ('sgd', 'adam', 'adamw')
+
+
+class Optimization:
+    """Optimisers of the groups 'backbone', 'head' and 'basis'.
+
+    Backbone and head follow the poly schedule of DeepLab, learning_rate * (1 - step / num_steps) **
+    power; the basis has a constant rate and no weight decay, since its scale means something.
+
+    Args:
+      groups: Variables by group.
+      num_steps: Of the whole training.
+      name: Of all optimisers, one of `NAMES`. 'sgd' has momentum, and its weight decay is part of
+        the gradient; that of 'adamw' is decoupled; 'adam' has none.
+      learning_rate: Of the backbone at step 0.
+      head_multiplier: Factor of the head's learning rate.
+      basis_learning_rate: Of the basis.
+      power: Of the schedule.
+      momentum: Of 'sgd'.
+      weight_decay: Of 'sgd' and 'adamw'.
+      clip_norm: Largest gradient norm of each group; None for no limit.
+      loss_scale: Of networks that compute in float16. Steps whose gradients are not finite then
+        update nothing.
+
+    Attributes:
+      groups: As given.
+      optimizers: Keras optimiser by group.
+
+    Raises:
+      ValueError: If `name` is unknown.
+    """
+
+    def __init__(self, groups: Mapping[str, List[tf.Variable]], num_steps: int, *, name: str,
+                 learning_rate: float, head_multiplier: float, basis_learning_rate: float,
+                 power: float, momentum: float, weight_decay: float,
+                 clip_norm: Optional[float],
+                 loss_scale: Optional[loss_scale.LossScale] = None) -> None:
+        if name not in NAMES:
+            raise ValueError(f'`name` must be one of {", ".join(NAMES)}; got {name!r}.')
+        self.groups = dict(groups)
+        self._strategy = tf.distribute.get_strategy()
+        self._num_steps = num_steps
+        self._rates = {'backbone': learning_rate, 'head': head_multiplier * learning_rate,
+                       'basis': basis_learning_rate}
+        self._power = power
+        self._clip_norm = clip_norm
+        self._loss_scale = loss_scale
+        self._coupled_decay = weight_decay if name == 'sgd' else 0.0
+        # The rate is assigned before every update; XLA is the affair of the whole step.
+        common: Dict[str, Any] = {'learning_rate': 0.0, 'jit_compile': False}
+        self.optimizers: Dict[str, tf.keras.optimizers.Optimizer] = {}
+        for group, variables in self.groups.items():
+            if name == 'sgd':
+                optimizer = tf.keras.optimizers.SGD(momentum=momentum, **common)
+            elif name == 'adamw' and group != 'basis':
+                optimizer = tf.keras.optimizers.AdamW(weight_decay=weight_decay, **common)
+            else:
+                optimizer = tf.keras.optimizers.Adam(**common)
+            # Slots are there before a checkpoint is restored, so that none can be missed.
+            optimizer.build(variables)
+            self.optimizers[group] = optimizer
+
+    @property
+    def state(self) -> Dict[str, Any]:
+        """What is to be checkpointed, by name: the optimisers, and `loss_scale` if there is one."""
+        scale = {} if self._loss_scale is None else {'loss_scale': self._loss_scale}
+        return {**self.optimizers, **scale}
+
+    def schedule(self, step: tf.Tensor, *, groups: Sequence[str]) -> Dict[str, tf.Tensor]:
+        """Sets the learning rates of the next update.
+
+        Args:
+          step: i64[]. Steps done.
+          groups: That will be updated.
+
+        Returns:
+          f32[]: `learning_rate/<group>`.
+        """
+        left = 1.0 - tf.cast(step, tf.float32) / self._num_steps
+        poly = tf.maximum(left, 0.0) ** self._power
+        scalars = {}
+        for group in groups:
+            rate = tf.constant(self._rates[group])
+            if group != 'basis':
+                rate *= poly
+            self.optimizers[group].learning_rate.assign(rate)
+            scalars[f'learning_rate/{group}'] = rate
+        return scalars
+
+    def gradients(self, tape: tf.GradientTape, loss: tf.Tensor, *, groups: Sequence[str]
+                  ) -> Tuple[Dict[str, List[tf.Tensor]], Dict[str, tf.Tensor]]:
+        """Gradients by group, the same on each of the replicas, which all call it.
+
+        Args:
+          tape: That recorded the loss.
+          loss: f32[]. Its mean over the replicas is descended.
+          groups: That are to be updated; each must have a gradient.
+
+        Returns:
+          The gradients as `update` takes them, and f32[]: `gradient_norm/<group>`. Neither is
+          scaled or clipped.
+        """
+        scale = tf.constant(1.0) if self._loss_scale is None else tf.identity(
+            self._loss_scale.value)
+        gradients = replicas.mean(tape.gradient(
+            loss, {group: self.groups[group] for group in groups}, output_gradients=scale))
+        if self._loss_scale is not None:
+            gradients = tf.nest.map_structure(lambda gradient: gradient / scale, gradients)
+        return gradients, {f'gradient_norm/{group}': tf.linalg.global_norm(gradients[group])
+                           for group in groups}
+
+    def update(self, gradients: Mapping[str, Any], norms: Mapping[str, tf.Tensor]
+               ) -> Dict[str, tf.Tensor]:
+        """Clips and applies gradients, all or none of them; called outside of the replicas.
+
+        Args:
+          gradients: Of `gradients`, as the replicas returned them.
+          norms: Their norms, as one of the replicas returned them.
+
+        Returns:
+          f32[]: `loss_scale` of the gradients, if there is one.
+        """
+
+        def apply() -> None:
+            self._strategy.run(self._apply, (gradients, norms))
+
+        if self._loss_scale is None:
+            apply()
+            return {}
+        # A gradient that is not finite has such a norm, on all replicas alike.
+        finite = tf.reduce_all(tf.math.is_finite(list(norms.values())))
+        scalars = {'loss_scale': tf.identity(self._loss_scale.value)}
+        # Not within a replica, where nothing that waits for the others may depend on a condition.
+        tf.cond(finite, apply, lambda: None)
+        self._loss_scale.update(finite)
+        return scalars
+
+    def _apply(self, gradients: Mapping[str, List[tf.Tensor]], norms: Mapping[str, tf.Tensor]
+               ) -> None:
+        for group, updates in gradients.items():
+            if self._clip_norm is not None:
+                updates, _ = tf.clip_by_global_norm(
+                    updates, self._clip_norm, use_norm=norms[f'gradient_norm/{group}'])
+            if group != 'basis':
+                updates = [update + self._coupled_decay * variable
+                           for update, variable in zip(updates, self.groups[group])]
+            self.optimizers[group].apply_gradients(
+                zip(updates, self.groups[group]), skip_gradients_aggregation=True)

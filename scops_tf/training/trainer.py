@@ -1,0 +1,350 @@
+"""Networks, optimisers and checkpoint of a run; one tf.function step gives a dict of scalars."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
+
+from absl import logging
+import tensorflow as tf
+
+from scops_tf import config as config_lib, geometry
+from scops_tf.features import photo_features
+from scops_tf.networks import (
+    checkpoints,
+    linear_segmenter,
+    part_basis,
+    pretrained,
+    reference_features as features_lib,
+    segmenter,
+)
+from scops_tf.serving import decoding, part_model as part_model_lib
+from scops_tf.training import color_jitter, loss_scale, losses, optimization, replicas, warp
+
+# Mean colour of ImageNet, RGB: of the pixels of a view that come from outside the photo.
+_MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+
+
+# From a replica's part of a batch to `loss/total` and other f32[] scalars of it.
+Objective = Callable[[Dict[str, tf.Tensor]], Dict[str, tf.Tensor]]
+
+
+class View(NamedTuple):
+    """A transformed view I' = T_s(T_a(I)) of a batch and its spatial transform."""
+
+    images: tf.Tensor
+    transform: warp.Transform
+
+
+class Trainer:
+    """Self-supervised training of a part segmenter (§3).
+
+    It runs on the replicas of the strategy in whose scope it is made.
+
+    Args:
+      config: Of the run; read here and nowhere below.
+
+    Attributes:
+      strategy: Whose replicas share each batch.
+      step: i64[]. Steps done.
+      segmenter, reference_features, part_basis: The three networks.
+
+    Raises:
+      ReplicasError: If the replicas cannot share a batch evenly.
+    """
+
+    def __init__(self, config: config_lib.Config) -> None:
+        self.config = config
+        self.strategy = tf.distribute.get_strategy()
+        run = config.run
+        if run.batch_size % self.strategy.num_replicas_in_sync:
+            raise replicas.ReplicasError(
+                '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
+                f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
+        self.reference_features = photo_features.reference_network(config)
+        self.segmenter = _segmenter(config, self.reference_features)
+        self.part_basis = part_basis.PartBasis(
+            run.num_parts, self.reference_features.num_channels, seed=run.seed)
+        self.random_warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
+        self.color_jitter = color_jitter.ColorJitter(**dataclasses.asdict(config.color_jitter))
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+
+        groups = {'head': self.segmenter.head_variables, 'basis': [self.part_basis.raw]}
+        if config.segmenter.trained == 'all':
+            groups['backbone'] = self.segmenter.backbone_variables
+        self._optimization = optimization.Optimization(
+            groups, run.steps, **dataclasses.asdict(config.optimizer),
+            loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
+        self._model = tf.train.Checkpoint(
+            segmenter=self.segmenter, part_basis=self.part_basis,
+            tap_scales=self.reference_features.tap_scales)
+        self._checkpoint = tf.train.Checkpoint(
+            step=self.step, model=self._model, **self._optimization.state)
+
+    # Checkpoints.
+
+    def manager(self, workdir: str) -> tf.train.CheckpointManager:
+        """Manager of the run's checkpoints."""
+        return tf.train.CheckpointManager(
+            self._checkpoint, checkpoints.folder_of(workdir),
+            max_to_keep=self.config.checkpoint.keep)
+
+    def save(self, manager: tf.train.CheckpointManager) -> str:
+        """Saves everything under the number of the step; see `checkpoints.save`."""
+        return checkpoints.save(manager, int(self.step.numpy()))
+
+    def restore(self, workdir: str) -> bool:
+        """Restores the latest checkpoint of a run; False where there is none.
+
+        Raises:
+          CheckpointError: If it is damaged or of networks of another shape.
+        """
+        path = checkpoints.find(workdir)
+        if path is not None:
+            checkpoints.restore(self._checkpoint, path)
+        return path is not None
+
+    def restore_model(self, workdir: str) -> None:
+        """Restores segmenter, basis and tap scales of a run, not its step or optimisers.
+
+        Raises:
+          CheckpointError: If the run has no checkpoint, or it is damaged or of networks of another
+            shape.
+        """
+        path = checkpoints.find(workdir)
+        if path is None:
+            raise checkpoints.CheckpointError(
+                '`Run.init_from` must be the folder of a run that has saved a checkpoint; there is '
+                f'none in {workdir!r}.')
+        checkpoints.restore(tf.train.Checkpoint(model=self._model), path)
+
+    # The step. Nothing branches on tensors: without autograph tracing takes half of the time.
+
+    def seed(self, purpose: int) -> tf.Tensor:
+        """i32[2], a function of the run's seed, the step and what the draw is for."""
+        base = tf.constant([self.config.run.seed, purpose], tf.int32)
+        return tf.random.experimental.stateless_fold_in(base, self.step)
+
+    def view(self, images: tf.Tensor, seed: tf.Tensor) -> View:
+        """I' = T_s(T_a(I)), §3.3; pixels from outside the photo take the mean colour of ImageNet.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1]. Where replicas share a batch, those of one.
+          seed: i32[2]. The view is a pure function of it and of the photos.
+        """
+        transform = self.view_transform(images.shape[0], seed)
+        jitter_seed = tf.random.experimental.stateless_split(seed, 2)[1]
+        jittered = self.color_jitter(images, replicas.own(
+            lambda count: self.color_jitter.draw(jitter_seed, count), images.shape[0]))
+        return View(transform.warp(jittered, fill=tf.constant(_MEAN_COLOR)), transform)
+
+    def view_transform(self, batch_size: int, seed: tf.Tensor) -> warp.Transform:
+        """T_s of the view that `view` makes with the same seed."""
+        warp_seed = tf.random.experimental.stateless_split(seed, 2)[0]
+        return replicas.own(lambda count: self.random_warp.draw(
+            warp_seed, count, self.config.run.image_size), batch_size)
+
+    @tf.function(autograph=False)
+    def train_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """One update of all trained variables.
+
+        Args:
+          batch: `image` u8[B,H,W,3], `saliency` f32[B,H,W], and where they are cached
+            `reference_features` f16[B,h,w,C] and `agreed_saliency` f16[B,h,w], which takes the
+            place of `saliency`; with cached views also `backbone_features` (unless
+            they are the reference features) and
+            `view_features` f16[B,h,w,D] and the fields of the views' spatial transforms,
+            `view_matrix` and `view_displacements`. Where replicas share it, their parts, as
+            distributed by the strategy.
+
+        Returns:
+          f32[] scalars by their TensorBoard names, over the whole batch.
+        """
+        return self._update(self._weighted_terms, batch, tuple(self._optimization.groups))
+
+    @tf.function(autograph=False)
+    def warmup_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """One step towards `warmup_target`, the features' projection on the starting basis.
+
+        The responses so have the parts' shapes before the losses, which diffuse responses satisfy
+        best by vanishing, are asked for. The transformed view is fitted to the warped target. The
+        basis stays as it is.
+
+        Args:
+          batch: As of `train_step`, and `warmup_target` f16[B,h,w,K+1], responses summing to 1.
+
+        Returns:
+          f32[] scalars by their TensorBoard names, over the whole batch.
+        """
+        groups = tuple(group for group in self._optimization.groups if group != 'basis')
+        return self._update(self._warmup_loss, batch, groups)
+
+    def _update(self, objective: Objective, batch: Dict[str, tf.Tensor], groups: Sequence[str]
+                ) -> Dict[str, tf.Tensor]:
+        """Updates groups of variables and the step; returns scalars over the whole batch."""
+
+        def of_replica(part: Dict[str, tf.Tensor]) -> Any:
+            with tf.GradientTape() as tape:
+                scalars = objective(part)
+            gradients, norms = self._optimization.gradients(
+                tape, scalars['loss/total'], groups=groups)
+            return gradients, norms, replicas.mean(scalars)
+
+        def one_of_all(scalars: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+            return {name: self.strategy.experimental_local_results(value)[0]
+                    for name, value in scalars.items()}
+
+        rates = self._optimization.schedule(self.step, groups=groups)
+        gradients, norms, scalars = self.strategy.run(of_replica, (batch,))
+        # The same on each replica.
+        norms, scalars = one_of_all(norms), one_of_all(scalars)
+        scale = self._optimization.update(gradients, norms)
+        self.step.assign_add(1)
+        return {**scalars, **norms, **rates, **scale}
+
+    def _weighted_terms(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The loss of `train_step` with its terms and figures, of a replica's part of the batch."""
+        terms, figures = self._terms(batch)
+        weighted = {name: getattr(self.config.losses, name) * term for name, term in terms.items()}
+        return {
+            'loss/total': tf.add_n(list(weighted.values())),
+            **{f'loss/{name}': term for name, term in terms.items()},
+            **{f'weighted_loss/{name}': term for name, term in weighted.items()},
+            **figures,
+        }
+
+    def _warmup_loss(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+        """The loss of `warmup_step` with figures, of a replica's part of the batch."""
+        logits, view_logits, transform = self._both_logits(batch)
+        size = logits.shape[1:3]
+        target = geometry.upsample(tf.cast(batch['warmup_target'], tf.float32), size)
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+        valid = transform.valid_mask(size)
+        view_loss = tf.nn.softmax_cross_entropy_with_logits(transform.warp(target), view_logits)
+        loss += tf.math.divide_no_nan(tf.reduce_sum(valid * view_loss),
+                                      replicas.mean(tf.reduce_sum(valid)))
+        return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
+
+    def _both_logits(self, batch: Dict[str, tf.Tensor]
+                     ) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
+        """Logits f32[B,h,w,K+1] of photos and views, of one pass, and the views' transforms."""
+        if 'view_features' in batch:
+            transform = warp.Transform(*(batch[f'view_{name}']
+                                         for name in warp.Transform._fields))
+            if 'backbone_features' in batch:
+                photo_features = tf.cast(batch['backbone_features'], tf.float32)
+            else:
+                photo_features = self.segmenter.of_raw(batch['reference_features'])
+            view_features = tf.cast(batch['view_features'], tf.float32)
+            features = tf.concat([photo_features, view_features], axis=0)
+        else:
+            images = tf.cast(batch['image'], tf.float32) / 255.0
+            view, transform = self.view(images, self.seed(0))
+            features = self.segmenter.backbone(tf.concat([images, view], axis=0), training=False)
+        both = self.segmenter.head(self._without_some_channels(features))
+        logits, view_logits = tf.split(tf.cast(both, tf.float32), 2)
+        return logits, view_logits, transform
+
+    def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
+        """Dropout of whole channels (Tompson et al., CVPR 2015), others for each photo and view."""
+        rate = self.config.segmenter.dropout
+        if rate == 0:
+            return features
+        size, channels = features.shape[0] // 2, features.shape[-1]
+        # Two rows for each photo, its own and its view's, to be one photo's on any replica.
+        drawn = replicas.own(lambda count: tf.random.stateless_uniform(
+            (count, 2, channels), self.seed(3)), size)
+        kept = tf.concat([drawn[:, 0], drawn[:, 1]], axis=0) >= rate
+        return features * (tf.cast(kept, features.dtype) / (1 - rate))[:, tf.newaxis, tf.newaxis]
+
+    def _terms(self, batch: Dict[str, tf.Tensor]
+               ) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
+        """The unweighted loss terms, named as their weights, and figures to look at."""
+        settings = self.config.losses
+        size = self.config.response_size
+        logits, view_logits, transform = self._both_logits(batch)
+        logits = geometry.upsample(logits, size)
+        view_logits = geometry.upsample(view_logits, size)
+        responses, view_responses = tf.nn.softmax(logits), tf.nn.softmax(view_logits)
+        parts, view_parts = responses[..., 1:], view_responses[..., 1:]
+
+        centers = geometry.part_centers(parts, epsilon=settings.concentration_epsilon)
+        view_centers = geometry.part_centers(view_parts, epsilon=settings.concentration_epsilon)
+        warped_centers = transform.warp_points(centers)
+
+        if 'reference_features' in batch:
+            reference = self.reference_features.scale(batch['reference_features'])
+        else:
+            reference = self.reference_features(
+                photo_features.images_at(batch['image'], self.config))
+        saliency = None
+        if self.config.data.saliency is not None:
+            found = batch['agreed_saliency' if 'agreed_saliency' in batch else 'saliency']
+            found = tf.cast(found, tf.float32)[..., tf.newaxis]
+            saliency = geometry.upsample(found, size)[..., 0]
+        basis = self.part_basis()
+        consistency = losses.semantic_consistency_terms(reference, saliency, parts, basis)
+        terms = {
+            'concentration': losses.concentration_loss(
+                parts, epsilon=settings.concentration_epsilon),
+            'equivariance': losses.equivariance_loss(
+                view_logits, transform.warp(tf.stop_gradient(logits)), transform.valid_mask(size),
+                direction=settings.equivariance_direction),
+            'center_equivariance': losses.center_equivariance_loss(
+                view_centers, warped_centers, geometry.is_inside(warped_centers)),
+            'semantic_consistency': consistency.loss,
+            'orthonormal': losses.orthonormal_loss(basis),
+        }
+        figures = {
+            # The loss says little in itself; below 1 the parts explain what background cannot.
+            'loss/semantic_consistency_relative': tf.math.divide_no_nan(
+                consistency.loss, replicas.mean(consistency.all_background)),
+            **_part_figures(responses),
+        }
+        return terms, figures
+
+    # What is looked at.
+
+    @tf.function(autograph=False)
+    def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """Photos u8[B,H,W,3], a view of theirs, and responses and centres (pixels) of both."""
+        pixels = tf.cast(images, tf.float32) / 255.0
+        view, _ = self.view(pixels, self.seed(1))
+        size = self.config.run.image_size
+        network = part_model_lib.SegmenterResponses(self.segmenter)
+        found = {'view': view}
+        for name, inputs in (('', pixels), ('view_', view)):
+            responses = network.part_responses(inputs)
+            found[f'{name}part_responses'] = responses
+            found[f'{name}part_centers'] = decoding.part_centers(
+                responses, size, window=self.config.decode.center_window,
+                power=self.config.decode.center_power)
+            found[f'{name}labels'] = decoding.decode(
+                responses, size, background=self.config.decode.background)
+        return found
+
+
+def _segmenter(config: config_lib.Config, reference_features: features_lib.ReferenceFeatures
+               ) -> Union[segmenter.Segmenter, linear_segmenter.FeatureSegmenter]:
+    settings, run = config.segmenter, config.run
+    if settings.backbone == 'features':
+        return linear_segmenter.FeatureSegmenter(
+            run.num_parts, reference_features, context=settings.context,
+            normalization=settings.normalization, seed=run.seed)
+    if settings.weights is None and settings.backbone != 'tiny':
+        logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
+                        settings.backbone)
+    with pretrained.precision(run.precision):
+        return segmenter.Segmenter(
+            run.num_parts, backbone=settings.backbone, weights=settings.weights, seed=run.seed,
+            recompute=settings.recompute)
+
+
+def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Area (share of the picture) and presence (largest response) of each part, batch means."""
+    area = tf.reduce_mean(responses, axis=(0, 1, 2))
+    presence = tf.reduce_mean(tf.reduce_max(responses, axis=(1, 2)), axis=0)
+    figures = {'part/foreground_share': tf.reduce_sum(area[1:])}
+    for part in range(1, responses.shape[-1]):
+        figures[f'part_area/{part}'] = area[part]
+        figures[f'part_presence/{part}'] = presence[part]
+    return figures

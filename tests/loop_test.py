@@ -1,0 +1,211 @@
+"""Laws of a training from start to end: what stops it, what it leaves, what it logs."""
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+from typing import Dict
+
+import numpy as np
+from PIL import Image
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+import tensorflow as tf
+
+from scops_tf import config as config_lib
+from scops_tf.networks import checkpoints, pretrained
+from scops_tf.serving import trained_model
+from scops_tf.training import loop, trainer as trainer_lib
+
+# Which is as it should be: the batches are made as ever.
+pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
+
+
+@pytest.fixture(autouse=True)
+def eager():
+    """Steps run operation by operation, which for a few steps is faster than tracing them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def load(small):
+    """The configuration `small` without warm-up, with other bindings on top."""
+    return lambda *bindings: config_lib.load([], [*small, 'Run.warmup_steps=0', *bindings])
+
+
+def _content(folder: pathlib.Path) -> Dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize('binding', [
+    'Losses.semantic_consistency=1e38', 'Optimizer.learning_rate=1e30'])
+def test_what_is_not_finite_stops_with_the_step_and_every_term(load, tmp_path, binding):
+    config = load(binding, 'Losses.orthonormal=1e38')
+    with pytest.raises(loop.TrainingError, match='must be finite') as caught:
+        loop.train(config, str(tmp_path / 'run'))
+    message = str(caught.value)
+    assert 'at step 1 ' in message and '\n' not in message
+    for term in ('concentration', 'equivariance', 'center_equivariance', 'semantic_consistency',
+                 'orthonormal', 'total'):
+        assert f'loss/{term} ' in message
+    # Nothing of it was saved.
+    assert checkpoints.find(str(tmp_path / 'run')).endswith('ckpt-0')
+
+
+@pytest.mark.parametrize('name', ['loss/total', 'gradient_norm/head'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_loss_or_a_gradient_that_is_not_finite_is_refused(name, value):
+    scalars = {'loss/total': 1.0, 'gradient_norm/head': 2.0, 'learning_rate/head': 0.1}
+    loop.require_finite(scalars, 5)
+    with pytest.raises(loop.TrainingError, match=f'step 5 .*{name} {value}'):
+        loop.require_finite({**scalars, name: value}, 5)
+
+
+def test_gradients_that_overflow_are_refused_only_where_nothing_scales_them():
+    scalars = {'loss/total': 1.0, 'gradient_norm/head': float('inf')}
+    loop.require_finite({**scalars, 'loss_scale': 2.0}, 5)
+    with pytest.raises(loop.TrainingError, match='head inf.* or another `Run.precision`'):
+        loop.require_finite({**scalars, 'loss_scale': 1.0}, 5)
+    with pytest.raises(loop.TrainingError, match='total nan.*another `Run.precision`'):
+        loop.require_finite(
+            {'loss/total': float('nan'), 'gradient_norm/head': 1.0, 'loss_scale': 2.0}, 5)
+
+
+def test_a_training_in_float16_goes_through_overflows_and_logs_its_scale(
+        load, tmp_path, monkeypatch):
+    class Overflowing(trainer_lib.Trainer):
+        def __init__(self, config):
+            super().__init__(config)
+            self._optimization.state['loss_scale'].value.assign(2.0 ** 24)
+
+    monkeypatch.setattr(loop.trainer_lib, 'Trainer', Overflowing)
+    config = load("Run.precision='float16'", 'Run.steps=3', 'Logging.scalars_every=1')
+    loop.train(config, str(tmp_path))
+    events = event_accumulator.EventAccumulator(
+        str(tmp_path / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
+    events.Reload()
+    scales = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors('loss_scale')]
+    assert scales == [2.0 ** 24, 2.0 ** 23, 2.0 ** 22]
+    # And what it has left is there to be used, in float32.
+    trained = trained_model.load_part_model(config, str(tmp_path))
+    assert trained.step == 3
+    assert {variable.dtype for variable in trained.part_model.variables} == {tf.float32}
+
+
+def test_parts_that_have_vanished_stop_the_training(load, tmp_path, monkeypatch):
+
+    class Vanished(trainer_lib.Trainer):
+        def __init__(self, config):
+            super().__init__(config)
+            self.segmenter.head.bias.assign([50.0, -50.0, -50.0, -50.0])
+
+    monkeypatch.setattr(loop.trainer_lib, 'Trainer', Vanished)
+    with pytest.raises(loop.TrainingError,
+                       match='all pixels have been background for 3 steps at step 3'):
+        loop.train(load('Run.collapse_after=3'), str(tmp_path))
+
+
+def test_a_finished_run_is_left_as_it_is(small, trained_run, tmp_path):
+    workdir = tmp_path / 'run'
+    shutil.copytree(trained_run, workdir)
+    before = _content(workdir)
+    loop.train(config_lib.load([], small), str(workdir))
+    assert _content(workdir) == before
+
+
+def test_a_run_is_not_continued_with_another_configuration(load, trained_run):
+    before = _content(trained_run)
+    with pytest.raises(config_lib.ConfigError, match='`Run.warmup_steps` was 6 .* is 0 now'):
+        loop.train(load(), str(trained_run))
+    assert _content(trained_run) == before
+
+
+def test_what_fails_before_the_first_step_may_be_mended_in_the_same_folder(load, tmp_path):
+    workdir = tmp_path / 'run'
+    with pytest.raises(pretrained.WeightsError, match="there is no file '/nowhere.h5'"):
+        loop.train(load("Segmenter.backbone='resnet50'",
+                        "Segmenter.weights='/nowhere.h5'"), str(workdir))
+    loop.train(load('Run.steps=1'), str(workdir))
+    assert checkpoints.find(str(workdir)).endswith('ckpt-1')
+
+
+def test_a_run_may_start_from_the_networks_of_another(load, trained_run, tmp_path):
+    config = load(f'Run.init_from={str(trained_run)!r}', 'Run.steps=1')
+    loop.train(config, str(tmp_path))
+    source = tf.train.load_checkpoint(checkpoints.find(str(trained_run)))
+    start = tf.train.load_checkpoint(checkpoints.find(str(tmp_path), 0))
+    names = [name for name in source.get_variable_to_shape_map() if name.startswith('model/')]
+    assert len(names) > 5
+    for name in names:
+        np.testing.assert_array_equal(start.get_tensor(name), source.get_tensor(name))
+    assert start.get_tensor('step/.ATTRIBUTES/VARIABLE_VALUE') == 0
+
+
+def test_a_photo_that_cannot_be_read_any_more_is_one_sentence(load, tmp_path, monkeypatch):
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    for number in range(3):
+        Image.new('RGB', (96, 64), (60 * number, 9, 9)).save(photos / f'{number}.png')
+    config = load("Data.dataset='folder'", f'Data.root={str(photos)!r}', 'Data.saliency=None',
+                  'Data.memory_limit_gib=0.0', "PartBasis.init='random'")
+    prepare = loop.preparation.prepare
+
+    def prepare_and_remove(*arguments, **options):
+        prepared = prepare(*arguments, **options)
+        for path in photos.iterdir():
+            path.write_bytes(b'no photo')
+        return prepared
+
+    monkeypatch.setattr(loop.preparation, 'prepare', prepare_and_remove)
+    with pytest.raises(loop.TrainingError, match='must stay as they are') as caught:
+        loop.train(config, str(tmp_path / 'run'))
+    assert str(photos) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_signal_before_the_steps_ends_the_process_and_later_only_asks():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with loop.StopRequest() as stop:
+        with pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert caught.value.code == 0
+    with loop.StopRequest() as stop:
+        stop.expect_steps()
+        assert not stop.received
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received
+    with loop.StopRequest() as stop:
+        stop.expect_steps()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_tensorboard_shows_losses_rates_parts_speed_pictures_and_the_configuration(trained_run):
+    events = event_accumulator.EventAccumulator(
+        str(trained_run / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
+    events.Reload()
+    tags = set(events.Tags()['tensors'])
+    terms = ('concentration', 'equivariance', 'center_equivariance', 'semantic_consistency',
+             'orthonormal')
+    groups = ('backbone', 'head', 'basis')
+    parts = (1, 2, 3)
+    assert {
+        'config', 'parts', 'loss/total', 'loss/warmup', 'examples_per_second',
+        'part/foreground_share', 'loss/semantic_consistency_relative',
+        *(f'{kind}/{term}' for kind in ('loss', 'weighted_loss') for term in terms),
+        *(f'{kind}/{group}' for kind in ('learning_rate', 'gradient_norm') for group in groups),
+        *(f'{kind}/{part}' for kind in ('part_area', 'part_presence', 'part_basis')
+          for part in parts)} <= tags
+    # In the steps of the warm-up there are no other terms; the last step is always there.
+    assert [event.step for event in events.Tensors('loss/total')] == [*range(3, 40, 3), 40]
+    assert [event.step for event in events.Tensors('loss/orthonormal')] == [*range(9, 40, 3), 40]
+    assert [event.step for event in events.Tensors('parts')] == [40]
+    speeds = [float(tf.make_ndarray(event.tensor_proto))
+              for event in events.Tensors('examples_per_second')]
+    assert min(speeds) > 0
