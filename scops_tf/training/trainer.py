@@ -1,7 +1,6 @@
 """Networks, optimisers and checkpoint of a run; one tf.function step gives a dict of scalars."""
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
 
 from absl import logging
@@ -64,15 +63,15 @@ class Trainer:
         self.segmenter = _segmenter(config, self.reference_features)
         self.part_basis = part_basis.PartBasis(
             run.num_parts, self.reference_features.num_channels, seed=run.seed)
-        self.random_warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
-        self.color_jitter = color_jitter.ColorJitter(**dataclasses.asdict(config.color_jitter))
+        self.random_warp = warp.RandomWarp(config.warp)
+        self.color_jitter = color_jitter.ColorJitter(config.color_jitter)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
 
         groups = {'head': self.segmenter.head_variables, 'basis': [self.part_basis.raw]}
         if config.segmenter.trained == 'all':
             groups['backbone'] = self.segmenter.backbone_variables
         self._optimization = optimization.Optimization(
-            groups, run.steps, **dataclasses.asdict(config.optimizer),
+            groups, run.steps, settings=config.optimizer,
             loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
         self._model = tf.train.Checkpoint(
             segmenter=self.segmenter, part_basis=self.part_basis,
