@@ -29,7 +29,8 @@ class Run(laws.Checked):
         'float16', for GPUs, comes a dynamic loss scale; see `scops_tf.training.loss_scale`.
       warmup_steps: First steps, in which the responses are fitted to the reference features'
         projection on the starting basis, so that training does not start from diffuse responses.
-      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
+      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from. Its
+        responses are better than a warm-up's, so that there is none.
       strategy: The devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker'
         for those of the workers that TF_CONFIG tells; see `scops_tf.training.replicas`.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
@@ -122,8 +123,8 @@ class Segmenter(laws.Checked):
     Attributes:
       backbone: Atrous ResNet at output stride 8; 'features', the reference features themselves,
         with a linear head; or 'tiny', a small network to be learned from scratch.
-      context: Of 'features': side, in cells of the features, of the window around each cell whose
-        mean the head sees beside the cell; 1 for the cell alone.
+      context: Of 'features': side of the window around each cell whose mean the head sees beside
+        the cell, as a share of the features' shorter side; 0 for the cell alone.
       normalization: Of 'features': exponent of the norm that the vector of each cell is divided by
         for the head, beyond `Features.normalization`; 0 for none, 1 for unit vectors.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
@@ -138,8 +139,7 @@ class Segmenter(laws.Checked):
 
     backbone: str = laws.one_of('resnet50', 'resnet50', 'resnet101', 'features', 'tiny')
     weights: Optional[str] = 'imagenet'
-    context: int = laws.field(1, 'must be odd and at least 1',
-                              lambda value: value >= 1 and value % 2 == 1)
+    context: float = laws.within(0.0, 0, 1)
     normalization: float = laws.within(0.0, 0, 1)
     trained: str = laws.one_of('all', 'all', 'head')
     dropout: float = laws.within(0.0, 0, 0.9)
@@ -344,9 +344,9 @@ class Config:
     operative: str = ''
 
     def __post_init__(self) -> None:
-        if self.segmenter.context > 1 and self.segmenter.backbone != 'features':
+        if self.segmenter.context and self.segmenter.backbone != 'features':
             raise laws.ConfigError(
-                "`Segmenter.context` must be 1 unless `Segmenter.backbone` is 'features', since "
+                "`Segmenter.context` must be 0 unless `Segmenter.backbone` is 'features', since "
                 f'the other heads have dilated kernels; got {self.segmenter.context}.')
         if self.segmenter.normalization and self.segmenter.backbone != 'features':
             raise laws.ConfigError(
@@ -399,6 +399,16 @@ class Config:
     def response_size(self) -> Tuple[int, int]:
         """(height, width) of the responses that the losses see."""
         return self.losses.response_size or self.run.image_size
+
+    @property
+    def reference_size(self) -> Tuple[int, int]:
+        """(height, width) at which the reference features' network is shown the photos."""
+        return self.features.image_size or self.run.image_size
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps that fit the responses to the starting basis: none where a run is the start."""
+        return 0 if self.run.init_from else self.run.warmup_steps
 
 
 SECTIONS = (
