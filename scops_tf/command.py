@@ -23,8 +23,8 @@ def define_config_flags() -> None:
     flags.DEFINE_multi_string('gin_file', [], 'Gin file; may be repeated, later ones override '
                               'earlier ones.')
     define_gin_param()
-    flags.DEFINE_string('workdir', None, 'Folder of the run; below `runs/`, named after the last '
-                        'gin file, where not given.')
+    flags.DEFINE_string('workdir', None, 'Folder of the run; below `runs/`, named after the gin '
+                        'files and the category, where not given.')
     flags.DEFINE_integer('seed', None, 'Seed of every random draw; overrides Run.seed.',
                          lower_bound=0)
 

@@ -75,8 +75,7 @@ def main(argv: List[str]) -> Optional[int]:
     photos = list_photos(argv[1:], images_lib.IMAGE_SUFFIXES, but=FLAGS.out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
     # The constants of the run, unless others are given.
-    run_config = predictor.metadata.get('config', '')
-    settings = config_lib.load([], [run_config, *FLAGS.gin_param]).crf
+    settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)
     files.require_writable(FLAGS.out)
     palette = part_pictures.palette(predictor.num_parts)
     rows: List[List[Any]] = []

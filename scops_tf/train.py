@@ -21,7 +21,7 @@ def main(argv: List[str]) -> Optional[int]:
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed,
                              method='segmenter')
-    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file)
+    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
     import tensorflow as tf  # Its start takes seconds; a wrong flag is told at once.
 
     from scops_tf.training import loop, replicas

@@ -111,6 +111,10 @@ SETTINGS = (
 )
 PRECISIONS = ('float32', 'bfloat16')
 
+# The paper's training, of which the steps are.
+_RECIPE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                       'gin', 'presets', 'paper.gin')
+
 # Of the segmenter, set by `--backbone`; its weights are random, which costs the same.
 BACKBONE = 'resnet50'
 
@@ -118,7 +122,7 @@ BACKBONE = 'resnet50'
 def _config(setting: Setting, *bindings: str) -> Any:
     from scops_tf import config as config_lib
     tiny = BACKBONE == 'tiny'
-    return config_lib.load([], [
+    return config_lib.load([_RECIPE], [
         f'Run.image_size = ({setting.size}, {setting.size})', f'Run.num_parts = {setting.parts}',
         f'Run.batch_size = {setting.batch}', 'Data.saliency = \'rbd\'',
         f'Segmenter.backbone = {BACKBONE!r}', 'Segmenter.weights = None', 'Features.weights = None',
@@ -188,9 +192,9 @@ def _register_losses(setting: Setting) -> None:
 
     @item(f'center_equivariance/{size}')
     def center_equivariance():
-        from scops_tf import geometry
+        from scops_tf import config as config_lib, geometry
         from scops_tf.training import losses, warp
-        transform = warp.RandomWarp().draw([0, 0], setting.batch, (size, size))
+        transform = warp.RandomWarp(config_lib.Warp()).draw([0, 0], setting.batch, (size, size))
 
         def loss(responses, view_responses):
             warped = transform.warp_points(geometry.part_centers(responses))
@@ -209,8 +213,9 @@ def _register_losses(setting: Setting) -> None:
         def warp_images(kind=kind):
             import tensorflow as tf
 
+            from scops_tf import config as config_lib
             from scops_tf.training import warp
-            random_warp = warp.RandomWarp(kind)
+            random_warp = warp.RandomWarp(config_lib.Warp(kind=kind))
             images = setting.uniform(size, size, 3)
 
             @tf.function

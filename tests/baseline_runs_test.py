@@ -114,8 +114,10 @@ def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
 def test_factors_are_of_features_with_their_lengths_unless_bound(
         name, bindings, exponent, small, run_command, tmp_path):
     (tmp_path / 'file.gin').write_text('Features.normalization = 0.75', encoding='utf-8')
+    others = [binding for binding in small if not binding.startswith('Features.normalization')]
+    assert len(others) == len(small) - 1
     done = run_command(f'baselines.{name}', f'--gin_file={tmp_path / "file.gin"}',
-                       f'--workdir={tmp_path / "run"}', bindings=[*small, *bindings])
+                       f'--workdir={tmp_path / "run"}', bindings=[*others, *bindings])
     assert done.returncode == 0, done.stderr
     assert config_lib.load_run(str(tmp_path / 'run')).features.normalization == exponent
 
@@ -163,7 +165,8 @@ def test_a_flag_is_told_before_tensorflow_starts(run_command):
 
 
 def test_a_folder_is_named_after_the_gin_file_and_the_baseline():
-    assert config_lib.workdir_for(['gin/cub.gin'], 'dff') == 'runs/cub_dff'
+    config = config_lib.load([], method='dff')
+    assert config_lib.workdir_for(['gin/cub.gin'], config) == 'runs/cub_dff'
 
 
 # Memory.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scops_tf import config as config_lib
 from scops_tf.training import color_jitter
 
 RNG = np.random.default_rng(0)
@@ -16,8 +17,8 @@ def photos():
 
 
 def jitter(**ranges) -> color_jitter.ColorJitter:
-    return color_jitter.ColorJitter(**{
-        'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0, 'hue': 0.0, **ranges})
+    return color_jitter.ColorJitter(config_lib.ColorJitter(**{
+        'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0, 'hue': 0.0, **ranges}))
 
 
 def jittered_by(color_jitter: color_jitter.ColorJitter, pictures, seed) -> tf.Tensor:
@@ -109,5 +110,6 @@ def test_jitter_does_not_depend_on_the_precision_of_networks(photos):
 
 
 def test_ranges_of_jitter_beyond_their_law_are_named():
-    with pytest.raises(ValueError, match=r'`hue` must lie in \[0, 0.5\]; got 0.6'):
+    with pytest.raises(config_lib.ConfigError,
+                       match=r'`ColorJitter.hue` must lie in \[0, 0.5\]; got 0.6'):
         jitter(hue=0.6)

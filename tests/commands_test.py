@@ -141,6 +141,35 @@ def test_an_export_says_its_step_and_keeps_the_configuration(run):
     assert metadata['config'] == (run / 'config.gin').read_text(encoding='utf-8')
 
 
+@pytest.mark.parametrize('name, flag', [
+    ('train', '--workdir'), ('export', '--workdir'), ('evaluate', '--workdir'),
+    ('select', '--workdirs')])
+def test_a_run_of_an_earlier_version_is_refused_and_stays_as_it_is(
+        name, flag, run_command, small, trained_run, tmp_path):
+    folder = shutil.copytree(trained_run, tmp_path / 'run')
+    header, text = (folder / 'config.gin').read_text(encoding='utf-8').split('\n', 1)
+    assert header.startswith('# scops_tf configuration, format ')
+    (folder / 'config.gin').write_text(text, encoding='utf-8')
+    done = run_command(name, f'{flag}={folder}', bindings=small if name == 'train' else (),
+                       cwd=tmp_path)
+    sentence = _error(done)
+    assert 'an earlier version, whose loss weights were sums over parts' in sentence
+    assert 'train again with another `--workdir`' in sentence
+    assert (folder / 'config.gin').read_text(encoding='utf-8') == text
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(trained_run))
+
+
+def test_an_export_of_an_earlier_version_predicts(run, run_command, tmp_path):
+    export = shutil.copytree(run / 'export', tmp_path / 'export')
+    described = json.loads((export / 'scops_tf.json').read_text(encoding='utf-8'))
+    described['config'] = 'Crf.iterations = 3\nPartBasis.position = 0.25\n'
+    (export / 'scops_tf.json').write_text(json.dumps(described), encoding='utf-8')
+    photo, = _photos(tmp_path, 'photo.png')
+    done = run_command('predict', f'--export_dir={export}', f'--out={tmp_path / "out"}', str(photo))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'out' / 'labels' / 'photo.png').exists()
+
+
 def test_an_export_never_replaces_other_files(run_command, run, tmp_path):
     mine = _photos(tmp_path / 'photos', 'mine.png')[0]
     done = run_command('export', f'--workdir={run}', f'--export_dir={mine.parent}')

@@ -6,6 +6,8 @@ import pytest
 
 from scops_tf import config
 
+RESNET = "Segmenter.backbone='resnet50'"
+
 
 def _error(*params, files=()):
     with pytest.raises(config.ConfigError) as caught:
@@ -17,17 +19,18 @@ def _error(*params, files=()):
 
 def test_bindings_override_files_and_the_seed_flag_overrides_both(tmp_path):
     path = tmp_path / 'a.gin'
-    path.write_text('Run.steps = 5\nRun.seed = 1\nRun.image_size = [64, 96]\n')
+    path.write_text('Run.steps = 5\nRun.warmup_steps = 0\nRun.seed = 1\n'
+                    'Run.image_size = [64, 96]\n')
     loaded = config.load([str(path)], ['Run.steps=7'], seed=3)
     assert (loaded.run.steps, loaded.run.seed) == (7, 3)
     assert loaded.run.image_size == (64, 96)
 
 
 def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp_path):
-    (tmp_path / 'base.gin').write_text('Run.steps = 5\nRun.batch_size = 2\n')
-    (tmp_path / 'top.gin').write_text("include 'base.gin'\nRun.steps = 6\n")
+    (tmp_path / 'base.gin').write_text('Run.steps = 500\nRun.batch_size = 2\n')
+    (tmp_path / 'top.gin').write_text("include 'base.gin'\nRun.steps = 501\n")
     loaded = config.load([str(tmp_path / 'top.gin')])
-    assert (loaded.run.steps, loaded.run.batch_size) == (6, 2)
+    assert (loaded.run.steps, loaded.run.batch_size) == (501, 2)
 
 
 @pytest.mark.parametrize('binding, parts', [
@@ -43,19 +46,23 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ('Losses.orthonormal=float("nan")', ('float',)),
     ('eval/Run.steps=3', ('`eval/Run.steps`', 'unused', 'scope')),
     ('x=3', ('`x`',)),
-    ('Segmenter.num_views=4', ('`Segmenter.num_views`', "'head'")),
+    (f"{RESNET}\nSegmenter.trained='all'", ('`Segmenter.num_views`', "'head'", 'got 4')),
     ("Segmenter.recompute=True\nSegmenter.trained='head'", ('`Segmenter.recompute`', "'all'")),
-    ('Segmenter.context=0.4', ('`Segmenter.context`', "'features'", 'got 0.4')),
+    (f'{RESNET}\nSegmenter.context=0.4', ('`Segmenter.context`', "'features'", 'got 0.4')),
+    ('Segmenter.context=13', ('`Segmenter.context`', '[0, 1]', 'got 13')),
+    (f'{RESNET}\nSegmenter.normalization=0.5',
+     ('`Segmenter.normalization`', "'features'", 'got 0.5')),
     ('Features.normalization=1.5', ('`Features.normalization`', '[0, 1]', 'got 1.5')),
     ('Segmenter.normalization=1.5', ('`Segmenter.normalization`', '[0, 1]', 'got 1.5')),
-    ('Segmenter.context=13', ('`Segmenter.context`', '[0, 1]', 'got 13')),
-    ('Segmenter.normalization=0.5', ('`Segmenter.normalization`', "'features'", 'got 0.5')),
-    ('Segmenter.normalization=1.5', ('`Segmenter.normalization`', '[0, 1]', 'got 1.5')),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
-    ("Segmenter.backbone='features'", ('`Segmenter.trained`', "'head'")),
+    ("Segmenter.trained='all'\nSegmenter.num_views=0", ('`Segmenter.trained`', "'head'")),
+    ("Segmenter.backbone='tiny'", ('`Segmenter.trained`', "'all'")),
     ('Segmenter.dropout=1.0', ('`Segmenter.dropout`', '[0, 0.9]', 'got 1.0')),
     ('Features.normalization=-0.5', ('`Features.normalization`', '[0, 1]', 'got -0.5')),
     ('Run.saliency_agreement=11', ('`Run.saliency_agreement`', '[0, 10]', 'got 11')),
+    ("Optimizer.name='lion'", ('`Optimizer.name`', "'adam', 'adamw', 'sgd'", "got 'lion'")),
+    ('ColorJitter.hue=0.6', ('`ColorJitter.hue`', '[0, 0.5]', 'got 0.6')),
+    ('Warp.tps_jitter=0.06', ('`Warp.tps_jitter`', 'at most 0.05', 'got 0.06')),
     ("Evaluation.precision='float16'", ('`Evaluation.precision`', "'bfloat16'", "'float16'")),
 ])
 def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
@@ -67,7 +74,7 @@ def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
 @pytest.mark.parametrize('binding', ['Data.saliency=None', "Features.cache='none'"])
 def test_maps_agree_only_where_there_are_maps_and_features_of_all_photos(binding):
     assert config.load([], ['Run.saliency_agreement=3']).run.saliency_agreement == 3
-    assert config.load([], [binding]).run.saliency_agreement == 0
+    assert config.load([], ['Run.saliency_agreement=0', binding]).run.saliency_agreement == 0
     message = _error('Run.saliency_agreement=3', binding)
     assert '`Run.saliency_agreement` must be 0 where' in message and 'got 3' in message
 
@@ -80,6 +87,21 @@ def test_the_features_that_segment_are_those_of_the_photos_at_their_size():
         assert loaded.segmenter.backbone == 'features'
     message = _error(*bindings, 'Features.image_size=(96, 64)')
     assert '`Features.image_size`' in message and '(96, 64) and (64, 96)' in message
+
+
+def test_an_include_is_found_from_the_file_that_it_stands_in(tmp_path, monkeypatch):
+    for folder, name, text in (
+            ('a/deep', 'row.gin', "include '../base.gin'\ninclude 'sibling.gin'\nRun.seed = 1\n"),
+            ('a/deep', 'sibling.gin', 'Run.steps = 6\n'),
+            ('a', 'base.gin', 'Run.steps = 5\nRun.batch_size = 2\nRun.warmup_steps = 1\n'),
+            ('b', 'mine.gin', "include 'a/deep/row.gin'\nRun.seed = 2\n")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    for cwd, path, seed in ((tmp_path, 'a/deep/row.gin', 1), (tmp_path, 'b/mine.gin', 2),
+                            ('/', str(tmp_path / 'a' / 'deep' / 'row.gin'), 1)):
+        monkeypatch.chdir(cwd)
+        run = config.load([path]).run
+        assert (run.steps, run.batch_size, run.seed) == (6, 2, seed)
 
 
 def test_a_wrong_line_of_a_file_is_named(tmp_path):
@@ -99,24 +121,84 @@ def test_an_error_leaves_nothing_behind_for_the_next_load():
 
 
 def test_a_saved_configuration_is_read_back_equal(tmp_path):
-    loaded = config.load([], ['Run.steps=7', 'Data.root="a b\\\'c"', 'Optimizer.clip_norm=None'])
+    loaded = config.load([], ['Run.steps=700', 'Data.root="a b\\\'c"', 'Optimizer.clip_norm=None'])
     config.save(loaded, str(tmp_path / 'run'))
     assert config.load_run(str(tmp_path / 'run')) == loaded
     assert os.listdir(tmp_path / 'run') == [config.RUN_FILE]
 
 
 def test_a_run_is_continued_only_with_its_own_configuration(tmp_path):
-    config.save(config.load([], ['Run.steps=7']), str(tmp_path))
-    config.save(config.load([], ['Run.steps=7', 'Checkpoint.every=3', "Run.strategy='mirrored'"]),
+    config.save(config.load([], ['Run.steps=700']), str(tmp_path))
+    config.save(config.load([], ['Run.steps=700', 'Checkpoint.every=3', "Run.strategy='mirrored'"]),
                 str(tmp_path))
-    with pytest.raises(config.ConfigError, match='`Run.steps`.*was 7.*is 8'):
-        config.save(config.load([], ['Run.steps=8', 'Checkpoint.every=3']), str(tmp_path))
-    assert config.load_run(str(tmp_path)).run.steps == 7
+    with pytest.raises(config.ConfigError, match='`Run.steps`.*was 700.*is 800'):
+        config.save(config.load([], ['Run.steps=800', 'Checkpoint.every=3']), str(tmp_path))
+    assert config.load_run(str(tmp_path)).run.steps == 700
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path):
     with pytest.raises(config.ConfigError, match='config.gin'):
         config.load_run(str(tmp_path))
+
+
+# Runs of other versions.
+
+
+@pytest.mark.parametrize('first, words', [
+    ('', ['is of format 1', 'an earlier version, whose loss weights were sums over parts']),
+    ('# scops_tf configuration, format 1\n', ['is of format 1', 'an earlier version']),
+    ('# scops_tf configuration, format 3\n', ['is of format 3', 'a later version']),
+])
+def test_a_run_of_another_format_is_refused_wherever_it_is_read(tmp_path, first, words):
+    loaded = config.load([], ['Run.steps=700'])
+    config.save(loaded, str(tmp_path))
+    path = tmp_path / config.RUN_FILE
+    header, text = path.read_text().split('\n', 1)
+    assert header == '# scops_tf configuration, format 2'
+    # What a version does not know must not be told before.
+    path.write_text(f'{first}{text}\nPartBasis.position = 0.25\n')
+    for read in (config.load_run, lambda workdir: config.require_same(loaded, workdir),
+                 lambda workdir: config.save(loaded, workdir)):
+        with pytest.raises(config.ConfigError, match='`config.gin` of a run must be of') as caught:
+            read(str(tmp_path))
+        message = str(caught.value)
+        assert '\n' not in message and str(path) in message and 'train again' in message
+        for word in words:
+            assert word in message
+
+
+def test_the_constants_of_the_crf_are_read_from_a_configuration_of_any_version():
+    loaded = config.load([], ['Crf.iterations=3', 'Crf.bilateral=False', 'Run.num_parts=7'])
+    assert config.load_crf(loaded.operative) == loaded.crf
+    older = 'Crf.color_sigma = 7.5\nPartBasis.position = 0.25\nRun.system = "kmeans"'
+    for text in (older, loaded.operative.split('\n', 1)[1]):
+        assert config.load_crf(text, ['Crf.iterations=4']).iterations == 4
+    assert config.load_crf(older).color_sigma == 7.5
+    assert config.load_crf('') == config.Crf()
+    with pytest.raises(config.ConfigError, match="'iteration'"):
+        config.load_crf(older, ['Crf.iteration=4'])
+
+
+# Folders of runs.
+
+
+@pytest.mark.parametrize('names, params, method, folder', [
+    (['gin/cub.gin'], [], None, 'cub'),
+    (['gin/cub.gin', 'gin/presets/plus.gin'], [], None, 'cub_plus'),
+    (['a/b.gin', 'c.gin', 'd/e.gin'], [], None, 'b_c_e'),
+    (['gin/cub.gin'], [], 'dff', 'cub_dff'),
+    (['gin/pascal.gin', 'plus.gin'], ["Data.category='cow'"], None, 'pascal_plus_cow'),
+    (['gin/pascal.gin'], ["Data.category='cow'"], 'kmeans', 'pascal_cow_kmeans'),
+])
+def test_a_run_is_named_after_its_files_its_category_and_its_baseline(
+        names, params, method, folder):
+    loaded = config.load([], params, method=method)
+    assert config.workdir_for(names, loaded) == os.path.join('runs', folder)
+
+
+def test_a_run_without_a_file_has_no_name():
+    with pytest.raises(config.ConfigError, match='`--workdir` or `--gin_file` must be given'):
+        config.workdir_for([], config.load([]))
 
 
 def test_every_section_is_frozen_and_documented():
@@ -128,11 +210,3 @@ def test_every_section_is_frozen_and_documented():
         assert type(section).__doc__
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(section, dataclasses.fields(section)[0].name, 1)
-
-
-def test_every_shipped_gin_file_builds():
-    folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'gin')
-    names = sorted(name for name in os.listdir(folder) if name.endswith('.gin'))
-    assert names
-    for name in names:
-        config.load([os.path.join(folder, name)])

@@ -41,15 +41,20 @@ def small(creatures) -> List[str]:
     """Bindings of a small training on `creatures`, which needs neither weights nor time."""
     return [f'Data.root={str(creatures)!r}', "Data.dataset='synthetic'", "Data.saliency='masks'",
             'Run.image_size=(64, 96)', 'Run.num_parts=3', 'Run.steps=40', 'Run.batch_size=2',
-            'Run.warmup_steps=6', "Segmenter.backbone='tiny'", "Features.network='filters'",
-            'Losses.response_size=(32, 48)', "Optimizer.name='adam'",
-            'Optimizer.learning_rate=1e-3', 'Checkpoint.every=1', 'Checkpoint.keep=50',
+            'Run.warmup_steps=6', 'Run.saliency_agreement=0', "Features.network='filters'",
+            'Features.normalization=0.0', "PartBasis.init='nmf'", "Segmenter.backbone='tiny'",
+            "Segmenter.trained='all'", 'Segmenter.dropout=0.0', 'Segmenter.num_views=0',
+            'Losses.response_size=(32, 48)', 'Losses.concentration=0.3', 'Losses.equivariance=4.0',
+            'Losses.center_equivariance=3.0', 'Losses.orthonormal=0.6', "Optimizer.name='adam'",
+            'Optimizer.learning_rate=1e-3', 'Optimizer.head_multiplier=10.0',
+            'Optimizer.basis_learning_rate=1e-2', 'Optimizer.clip_norm=5.0', 'Checkpoint.every=1',
+            'Checkpoint.keep=50', 'Decode.center_window=None', 'Decode.center_power=1.0',
             'Logging.scalars_every=3', 'Logging.num_pictures=1']
 
 
 @pytest.fixture(scope='session')
 def linear() -> List[str]:
-    """Bindings on top of `small` as of the preset for a quick result: a head on the features."""
+    """Bindings on top of `small` as of the default recipe: a head on the features."""
     return ["Segmenter.backbone='features'", "Segmenter.trained='head'", 'Segmenter.num_views=2',
             'Segmenter.dropout=0.5', 'Features.normalization=0.75', "PartBasis.init='kmeans'",
             'Run.saliency_agreement=2', 'Run.warmup_steps=3', 'Run.steps=8']

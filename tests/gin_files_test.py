@@ -1,9 +1,14 @@
-"""Laws of the shipped gin files: which experiment each one is, and what its header says."""
+"""Laws of the shipped gin files: what each one changes, and what its header says."""
 from __future__ import annotations
 
+import ast
 import dataclasses
 import pathlib
 import re
+import shutil
+import subprocess
+import sys
+from typing import Any, Dict, Sequence
 
 import pytest
 
@@ -11,67 +16,240 @@ from scops_tf import config
 from scops_tf.datasets import pascal
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
-# Included by others or given after them; no experiments in themselves.
-BASES = ('preset_fast', 'preset_plus', 'preset_resnet50', 'preset_paper', 'pascal')
-EXPERIMENTS = sorted(path.stem for path in FOLDER.glob('*.gin') if path.stem not in BASES)
-CATEGORIES = {'horse': 'horse', 'cow': 'cow', 'sheep': 'sheep', 'aero': 'aeroplane', 'bus': 'bus',
-              'car': 'car', 'motor': 'motorbike'}
-NO_EQUIVARIANCE = {'losses.equivariance': 0.0, 'losses.center_equivariance': 0.0}
+FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
+DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
+# Recipes of their own, and what goes on top of the default one.
+RECIPES, DELTAS = ('paper', 'resnet50'), ('plus',)
+ROWS = {'cub_k4': 'cub', 'celeba_k4': 'celeba', 'celeba_k8': 'celeba', 'aflw_k8': 'celeba',
+        'pascal_k4': 'pascal'}
+NO_EQUIVARIANCE = {'Losses.equivariance': 0.0, 'Losses.center_equivariance': 0.0}
 ABLATIONS = {
-    'only_sc': {'losses.concentration': 0.0, **NO_EQUIVARIANCE},
-    'no_sc': {'losses.semantic_consistency': 0.0, 'losses.orthonormal': 0.0},
-    'no_con': {'losses.concentration': 0.0},
-    'no_eqv': NO_EQUIVARIANCE,
-    'no_saliency': {'data.saliency': None},
+    'only_semantic_consistency': {'Losses.concentration': 0.0, **NO_EQUIVARIANCE},
+    'without_semantic_consistency': {'Losses.semantic_consistency': 0.0, 'Losses.orthonormal': 0.0},
+    'without_concentration': {'Losses.concentration': 0.0},
+    'without_equivariance': NO_EQUIVARIANCE,
+    'without_saliency': {'Data.saliency': None, 'Run.saliency_agreement': 0},
 }
 
 
-def load(name: str) -> config.Config:
-    return config.load([str(FOLDER / f'{name}.gin')])
+def load(*names: str, params: Sequence[str] = ()) -> config.Config:
+    return config.load([str(FILES[name]) for name in names], params)
 
 
-def differences(name: str, base: str) -> dict:
-    """{'section.field': value} of what `name` sets otherwise than `base`."""
-    ours, theirs = (dataclasses.asdict(load(each)) for each in (name, base))
-    del ours['operative']
-    return {f'{section}.{field}': value for section, fields in ours.items()
-            for field, value in fields.items() if value != theirs[section][field]}
+def fields(loaded: config.Config) -> Dict[str, Any]:
+    """{'Run.steps': 100, ...} of every field."""
+    return {f'{type(getattr(loaded, section.name)).__name__}.{name}': value
+            for section in dataclasses.fields(loaded) if section.name != 'operative'
+            for name, value in dataclasses.asdict(getattr(loaded, section.name)).items()}
 
 
-def test_there_is_a_file_for_every_row_of_the_paper():
-    assert set(EXPERIMENTS) >= {'celeba_k4', 'celeba_k8', 'aflw_k8', 'cub', *(
-        f'pascal_{short}' for short in CATEGORIES), *(f'celeba_k8_{name}' for name in ABLATIONS)}
-    assert set(CATEGORIES.values()) == set(pascal.CATEGORIES)
+def differences(loaded: config.Config, base: config.Config) -> Dict[str, Any]:
+    """What `loaded` has otherwise than `base`."""
+    ours, theirs = fields(loaded), fields(base)
+    return {name: value for name, value in ours.items() if value != theirs[name]}
 
 
-@pytest.mark.parametrize('name', ABLATIONS)
-def test_an_ablation_changes_nothing_but_what_it_leaves_out(name):
-    assert differences(f'celeba_k8_{name}', 'celeba_k8') == ABLATIONS[name]
+def bound(name: str) -> Dict[str, Any]:
+    """What the file itself binds, with the values that it gives; not what it includes."""
+    lines = re.findall(r'^(\w+\.\w+) = (.+)$', FILES[name].read_text(encoding='utf-8'),
+                       re.MULTILINE)
+    values = {each: ast.literal_eval(value) for each, value in lines}
+    assert len(values) == len(lines)
+    return values
 
 
-@pytest.mark.parametrize('short', CATEGORIES)
-def test_categories_of_pascal_differ_in_the_category_alone(short):
-    assert differences(f'pascal_{short}', 'pascal') == {'data.category': CATEGORIES[short]}
-    assert load(f'pascal_{short}').run.num_parts == 4
+# The files.
+
+
+def test_there_is_a_file_for_every_data_set_every_recipe_and_every_row_of_the_paper():
+    assert set(FILES) == {'quickstart', *DATASETS, *RECIPES, *DELTAS, *ROWS, *ABLATIONS}
+    # An `include` must find one file, and a run is named after it.
+    assert len(FILES) == len(list(FOLDER.rglob('*.gin')))
+    assert {path.parent.name for name, path in FILES.items() if name in (*RECIPES, *DELTAS)} == {
+        'presets'}
+    assert {path.parent.name for name, path in FILES.items() if name in (*ROWS, *ABLATIONS)} == {
+        'paper'}
+    assert not list(FOLDER.rglob('*.py'))
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name not in (*DELTAS, *ABLATIONS)])
+def test_every_file_builds_and_has_what_it_binds(name):
+    ours = fields(load(name))
+    assert bound(name) or 'include' in FILES[name].read_text(encoding='utf-8')
+    assert {binding: ours[binding] for binding in bound(name)} == bound(name)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_header_says_what_it_is_the_command_the_cost_and_the_score(name):
+    text = FILES[name].read_text(encoding='utf-8')
+    assert max(map(len, text.splitlines())) <= 100
+    header = ' '.join(re.findall(r'^# ?(.*)', text.split('\n\n')[0], re.MULTILINE))
+    assert text.startswith('# ')
+    for word in ('Command: ', 'Cost: ', 'Score: '):
+        assert word in header, word
+    path = str(FILES[name].relative_to(FOLDER.parent))
+    command = header[header.index('Command: '):header.index('Cost: ')]
+    named = re.findall(r'--gin_file=(\S+)', command)
+    if name == 'quickstart':
+        assert 'scripts/quickstart.sh' in command and not named
+        return
+    # A preset or an ablation after a data set's file, any other file alone.
+    assert named[-1] == path and len(named) == (2 if name in (
+        *RECIPES, *DELTAS, *ABLATIONS) else 1)
+    assert all((FOLDER.parent / each).is_file() for each in named)
+    params = re.findall(r'--gin_param=(?:"([^"]+)"|(\S+))', command)
+    config.load([str(FOLDER.parent / each) for each in named], [a or b for a, b in params])
+
+
+def test_a_misspelt_binding_of_a_file_fails(tmp_path):
+    text = FILES['cub'].read_text(encoding='utf-8')
+    for misspelt in (text.replace('Data.classes', 'Data.clases'),
+                     text.replace('Data.classes', 'Date.classes')):
+        assert misspelt != text
+        (tmp_path / 'cub.gin').write_text(misspelt, encoding='utf-8')
+        with pytest.raises(config.ConfigError, match='clases|Date'):
+            config.load([str(tmp_path / 'cub.gin')])
+
+
+@pytest.mark.parametrize('cwd', ['repository', 'elsewhere'])
+def test_includes_are_found_from_the_repository_and_from_elsewhere(cwd, tmp_path):
+    copy = tmp_path / 'copy' / 'gin'
+    shutil.copytree(FOLDER, copy)
+    # Names of its own, so that only the copy has them.
+    for path in (copy / 'celeba.gin', copy / 'presets' / 'paper.gin'):
+        path.write_text(path.read_text(encoding='utf-8') + 'Run.seed = 5\n', encoding='utf-8')
+    (tmp_path / 'empty').mkdir()
+    name = 'gin/paper/aflw_k8.gin' if cwd == 'repository' else str(copy / 'paper' / 'aflw_k8.gin')
+    done = subprocess.run(
+        [sys.executable, '-c', 'from scops_tf import config\n'
+         f'run = config.load([{name!r}]).run\nprint(run.seed, run.num_parts, run.steps)'],
+        cwd=copy.parent if cwd == 'repository' else tmp_path / 'empty',
+        env={'PYTHONPATH': str(FOLDER.parent)}, capture_output=True, text=True)
+    assert done.stdout.split() == ['5', '8', '20000'], done.stderr
+
+
+# The defaults.
+
+
+def test_the_defaults_are_the_recipe_for_four_parts_on_features_at_512():
+    loaded = config.load([])
+    assert loaded.run.num_parts == 4 and loaded.run.image_size == (512, 512)
+    assert (loaded.segmenter.backbone, loaded.features.network) == ('features', 'vgg19')
+    assert set(differences(load('cub'), loaded)) == {'Data.dataset', 'Data.classes'}
+    for name, dataset in (('folder', 'folder'), ('pascal', 'pascal')):
+        assert load(name).data.dataset == dataset
+        assert set(differences(load(name), loaded)) <= {'Data.dataset'}
+
+
+@pytest.mark.parametrize('names', [
+    *((name,) for name in (*DATASETS, *ROWS, 'quickstart')),
+    *((name, preset) for name in DATASETS for preset in (*RECIPES, *DELTAS))], ids='_'.join)
+@pytest.mark.parametrize('num_parts', [1, 3, 16])
+def test_the_number_of_parts_can_be_changed_and_nothing_else_is_needed(names, num_parts):
+    loaded = load(*names, params=[f'Run.num_parts = {num_parts}'])
+    assert loaded.run.num_parts == num_parts
+    assert set(differences(loaded, load(*names))) == {'Run.num_parts'}
+
+
+# Presets.
+
+
+@pytest.mark.parametrize('name', (*RECIPES, *DELTAS, *ABLATIONS))
+def test_what_goes_after_a_file_names_no_photos_and_no_number_of_parts(name):
+    # Without saliency its maps have no source; nothing else of the data is touched.
+    of_data = {binding for binding in bound(name) if binding.startswith('Data.')}
+    assert of_data == ({'Data.saliency'} if name == 'without_saliency' else set())
+    assert 'Run.num_parts' not in bound(name)
+    assert 'include' not in FILES[name].read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('preset', (*RECIPES, *DELTAS))
+@pytest.mark.parametrize('name', DATASETS)
+def test_a_preset_after_a_file_changes_exactly_what_it_binds(name, preset):
+    loaded, base = load(name, preset), load(name)
+    ours = fields(loaded)
+    assert {binding: ours[binding] for binding in bound(preset)} == bound(preset)
+    assert set(differences(loaded, base)) <= set(bound(preset))
+
+
+def test_plus_overrides_nothing_that_a_data_set_s_file_sets():
+    for name in DATASETS:
+        ours, theirs = bound('plus'), {**bound('celeba'), **bound(name)}
+        assert {key: ours[key] for key in ours.keys() & theirs} == {
+            key: theirs[key] for key in ours.keys() & theirs}
+    faces = differences(load('celeba', 'plus'), load('celeba'))
+    assert faces == {'Features.normalization': 0.0, 'PartBasis.init': 'nmf',
+                     'Segmenter.normalization': 1.0}
+
+
+@pytest.mark.parametrize('preset', RECIPES)
+@pytest.mark.parametrize('name', DATASETS)
+def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name, preset):
+    loaded = load(name, preset)
+    recipe = load('folder', preset)
+    assert {key for key in differences(loaded, recipe) if not key.startswith('Data.')} <= {
+        'Run.num_parts'}
+    assert loaded.run.num_parts == load(name).run.num_parts
+    assert loaded.run.image_size == (256, 256) and loaded.run.saliency_agreement == 0
+
+
+def test_recipes_of_their_own_say_the_same_things():
+    cadence = {'Checkpoint.every'}
+    assert bound('paper').keys() - cadence == bound('resnet50').keys()
+    # The drawings have features and networks of their own besides.
+    own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
+           'Features.network', 'Features.weights', 'Features.layer_weights', 'Decode.background'}
+    assert bound('quickstart').keys() - own == bound('resnet50').keys()
+    # And a file of photos sets nothing else.
+    for name in DATASETS:
+        assert {key for key in bound(name) if not key.startswith('Data.')} <= {
+            'Run.num_parts', *bound('resnet50')}
+
+
+# The paper's tables.
+
+
+@pytest.mark.parametrize('row', [row for row in ROWS if row != 'aflw_k8'])
+def test_a_row_is_the_paper_s_training_on_its_photos(row):
+    loaded = load(row)
+    assert loaded.run.num_parts == int(row[-1])
+    allowed = {'Run.num_parts', *bound(row)}
+    assert set(differences(loaded, load(ROWS[row], 'paper'))) <= allowed
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_the_weights_of_a_row_are_the_authors_in_means_over_parts(row):
+    parts, batch, weights = load(row).run.num_parts, load(row).run.batch_size, load(row).losses
+    assert weights.semantic_consistency == 1e4 and weights.equivariance == 1e3
+    assert weights.center_equivariance == 100 / 2
+    assert weights.concentration == pytest.approx(10 * parts / batch, rel=0.01)
+    assert weights.orthonormal == pytest.approx(0.1 * parts * (parts - 1), rel=0.01)
 
 
 def test_aflw_starts_from_the_run_on_celeba_with_its_parts():
-    tuned = load('aflw_k8')
-    assert tuned.run.init_from == config.workdir_for(['gin/celeba_k8.gin'])
-    assert set(differences('aflw_k8', 'celeba_k8')) == {
-        'data.dataset', 'run.init_from', 'run.steps', 'checkpoint.every'}
+    tuned, celeba = load('aflw_k8'), load('celeba_k8')
+    assert tuned.run.init_from == config.workdir_for(['gin/paper/celeba_k8.gin'], celeba)
+    assert tuned.run.num_parts == celeba.run.num_parts
+    assert set(differences(tuned, celeba)) == {'Data.dataset', 'Run.init_from', 'Run.steps'}
 
 
-def test_loss_weights_are_the_same_mean_over_parts_whatever_their_number():
-    for name in ('celeba_k4', 'celeba_k8'):
-        loaded = load(name)
-        parts, losses = loaded.run.num_parts, loaded.losses
-        assert losses.equivariance * (parts + 1) == pytest.approx(1.0, rel=0.01)
-        assert losses.center_equivariance * 2 * parts == pytest.approx(0.1, rel=0.01)
+@pytest.mark.parametrize('name', [*DATASETS, *ROWS])
+@pytest.mark.parametrize('ablation', ABLATIONS)
+def test_an_ablation_changes_nothing_but_what_it_leaves_out(name, ablation):
+    left_out = {key: value for key, value in ABLATIONS[ablation].items()
+                if fields(load(name))[key] != value}
+    assert differences(load(name, ablation), load(name)) == left_out
+    assert bound(ablation) == ABLATIONS[ablation]
 
 
-@pytest.mark.parametrize('name', EXPERIMENTS)
-def test_the_command_of_a_header_is_of_its_own_file(name):
-    header = (FOLDER / f'{name}.gin').read_text(encoding='utf-8')
-    commands = re.findall(r'--gin_file=(\S+)', header)
-    assert commands == [f'gin/{name}.gin'] or name == 'quickstart' and not commands
+def test_every_category_of_pascal_is_named_in_the_header_and_has_a_run_of_its_own():
+    for name in ('pascal', 'pascal_k4'):
+        text = FILES[name].read_text(encoding='utf-8')
+        assert load(name).data.category is None and load(name).run.num_parts == 4
+        folders = set()
+        for category in pascal.CATEGORIES:
+            assert category in text
+            loaded = load(name, params=[f'Data.category = {category!r}'])
+            assert differences(loaded, load(name)) == {'Data.category': category}
+            folders.add(config.workdir_for([str(FILES[name])], loaded))
+        assert folders == {f'runs/{name}_{category}' for category in pascal.CATEGORIES}

@@ -16,9 +16,10 @@ BATCH, PARTS, SIDE = 2, 3, 16
 STRETCH = SIDE / (SIDE - 1)  # One unit of their coordinates in ours.
 
 # Ours divided by theirs.
-CONCENTRATION = BATCH * STRETCH ** 2  # They divide by the batch size twice.
-EQUIVARIANCE = PARTS + 1  # They average over channels, we sum.
-CENTER_EQUIVARIANCE = PARTS * 2 * STRETCH ** 2  # They average over parts and x, y, we sum.
+CONCENTRATION = BATCH / PARTS * STRETCH ** 2  # They divide by the batch size twice and sum parts.
+EQUIVARIANCE = 1  # They average over channels and pixels, as we do.
+CENTER_EQUIVARIANCE = 2 * STRETCH ** 2  # They average over parts, x and y, we sum x and y.
+ORTHONORMAL = 1 / (PARTS * (PARTS - 1))  # They have the sum.
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_centers_without_epsilon_are_theirs_in_pixels(authors):
     )
 
 
-def test_concentration_is_theirs_times_batch_and_squared_stretch(authors):
+def test_concentration_is_theirs_times_batch_over_parts_and_squared_stretch(authors):
     value, gradient = _value_and_gradient(
         lambda logits: losses.concentration_loss(_parts(logits), epsilon=1e-3),
         _channels_last(authors['pred']))
@@ -93,11 +94,12 @@ def test_semantic_consistency_is_theirs(authors):
     np.testing.assert_allclose(basis_gradient, authors['sc_grad_w'], rtol=1e-8, atol=1e-14)
 
 
-def test_orthonormal_loss_is_theirs(authors):
+def test_orthonormal_loss_is_theirs_over_the_pairs_of_parts(authors):
     value, gradient = _value_and_gradient(
         lambda raw_basis: losses.orthonormal_loss(tf.nn.relu(raw_basis)), authors['w_raw'])
-    np.testing.assert_allclose(value, authors['orth_loss'], rtol=1e-12)
-    np.testing.assert_allclose(gradient, authors['orth_grad_w'], rtol=1e-8, atol=1e-14)
+    np.testing.assert_allclose(value, authors['orth_loss'] * ORTHONORMAL, rtol=1e-12)
+    np.testing.assert_allclose(gradient, authors['orth_grad_w'] * ORTHONORMAL,
+                               rtol=1e-8, atol=1e-14)
 
 
 def test_upsampling_is_theirs(authors):
@@ -124,7 +126,7 @@ def test_warped_logits_are_theirs_where_the_source_lies_inside(authors):
     )
 
 
-def test_equivariance_is_theirs_times_the_channels(authors):
+def test_equivariance_is_theirs(authors):
     target = _channels_last(authors['pred_tps_org'])
     value, gradient = _value_and_gradient(
         lambda logits: losses.equivariance_loss(logits, target, np.ones((BATCH, SIDE, SIDE))),
@@ -145,7 +147,7 @@ def _center_equivariance(authors, view_logits):
     return losses.center_equivariance_loss(view_centers, warped_centers, np.ones((BATCH, PARTS)))
 
 
-def test_center_equivariance_is_theirs_times_parts_axes_and_squared_stretch(authors):
+def test_center_equivariance_is_theirs_times_axes_and_squared_stretch(authors):
     value, gradient = _value_and_gradient(lambda logits: _center_equivariance(authors, logits),
                                           _channels_last(authors['pred_tps']))
     np.testing.assert_allclose(value, authors['lmeqv_loss'] * CENTER_EQUIVARIANCE, rtol=1e-10)
@@ -166,5 +168,5 @@ def test_their_total_is_ours_with_their_weights_divided_by_the_factors(authors):
         _center_equivariance(authors, view_logits) / CENTER_EQUIVARIANCE,
         losses.semantic_consistency_loss(_channels_last(authors['features']), authors['saliency'],
                                          _parts(logits), authors['basis']),
-        losses.orthonormal_loss(authors['basis'])]
+        losses.orthonormal_loss(authors['basis']) / ORTHONORMAL]
     np.testing.assert_allclose(np.dot(authors['lambdas'], terms), authors['total_loss'], rtol=1e-12)

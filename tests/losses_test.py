@@ -86,6 +86,33 @@ def test_repeating_the_batch_leaves_the_loss_unchanged(name):
     np.testing.assert_allclose(loss(*repeated), value, rtol=1e-12)
 
 
+@pytest.mark.parametrize('times', [2, 3])
+def test_repeating_the_parts_leaves_the_means_over_parts_unchanged(times):
+    rng = _rng()
+    parts = rng.uniform(size=(BATCH, *SIZE, PARTS))
+    centers, moved = rng.normal(size=(2, BATCH, PARTS, 2))
+    visible = rng.uniform(size=(BATCH, PARTS)) > 0.3
+    for loss, arguments, axis in (
+            (losses.concentration_loss, [parts], 3),
+            (losses.center_equivariance_loss, [centers, moved, visible], 1)):
+        value = loss(*arguments).numpy()
+        assert value > 0
+        repeated = [np.concatenate([argument] * times, axis=axis) for argument in arguments]
+        np.testing.assert_allclose(loss(*repeated), value, rtol=1e-12)
+
+
+@pytest.mark.parametrize('direction', losses.DIRECTIONS)
+def test_sharing_a_response_among_equal_channels_divides_equivariance_by_their_number(direction):
+    # The divergence of two distributions does not change where both split each channel in two, so
+    # that its mean over channels is half of it.
+    view, target, valid = _logits(0), _logits(1), _rng(2).uniform(size=(BATCH, *SIZE)) > 0.4
+    value = losses.equivariance_loss(view, target, valid, direction=direction).numpy()
+    assert value > 0
+    split = losses.equivariance_loss(np.repeat(view, 2, axis=-1), np.repeat(target, 2, axis=-1),
+                                     valid, direction=direction)
+    np.testing.assert_allclose(split, value / 2, rtol=1e-12)
+
+
 def test_half_precision_inputs_give_float32_losses_and_finite_gradients():
     features, saliency, responses, basis = [tf.cast(x, tf.bfloat16) for x in _semantic_inputs()]
     logits = tf.cast(_logits(), tf.bfloat16)
@@ -115,12 +142,12 @@ def test_concentration_of_two_pixels_is_their_mean_squared_distance_to_the_middl
     np.testing.assert_allclose(losses.concentration_loss(responses, epsilon=0.0), 1, rtol=1e-12)
 
 
-def test_concentration_sums_over_parts():
+def test_concentration_is_the_mean_over_parts():
     responses = _rng().uniform(size=(BATCH, *SIZE, PARTS))
     alone = [
         losses.concentration_loss(responses[..., part : part + 1]).numpy() for part in range(PARTS)
     ]
-    np.testing.assert_allclose(losses.concentration_loss(responses), sum(alone), rtol=1e-12)
+    np.testing.assert_allclose(losses.concentration_loss(responses), np.mean(alone), rtol=1e-12)
 
 
 def test_concentration_of_an_absent_part_has_finite_gradient():
@@ -149,12 +176,12 @@ def test_equivariance_is_zero_for_equal_maps(direction):
 
 
 @pytest.mark.parametrize('direction', losses.DIRECTIONS)
-def test_equivariance_is_the_mean_divergence_of_valid_pixels(direction):
+def test_equivariance_is_the_mean_divergence_of_channels_and_valid_pixels(direction):
     view, target, valid = _logits(0), _logits(1), _rng(2).uniform(size=(BATCH, *SIZE)) > 0.5
     p, q = tf.nn.softmax(target).numpy(), tf.nn.softmax(view).numpy()
     if direction == 'view_to_target':
         p, q = q, p
-    expected = (p * np.log(p / q)).sum(-1)[valid].mean()
+    expected = (p * np.log(p / q)).mean(-1)[valid].mean()
     np.testing.assert_allclose(
         losses.equivariance_loss(view, target, valid, direction=direction), expected, rtol=1e-12
     )
@@ -196,12 +223,12 @@ def test_equivariance_of_saturated_logits_is_finite(direction):
 # Equivariance of centres.
 
 
-def test_center_equivariance_sums_squared_distances_over_visible_parts():
+def test_center_equivariance_is_the_mean_squared_distance_of_parts_invisible_ones_at_zero():
     view, warped = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3, 2), np.float32)
     view[0, 0], warped[0, 1], view[1, 2] = [0.3, 0.4], [1, 0], [5, 5]
     visible = np.array([[1, 1, 1], [1, 1, 0]], np.float32)
     np.testing.assert_allclose(
-        losses.center_equivariance_loss(view, warped, visible), (0.25 + 1) / 2, rtol=1e-6
+        losses.center_equivariance_loss(view, warped, visible), (0.25 + 1) / (2 * 3), rtol=1e-6
     )
 
 
@@ -214,7 +241,8 @@ def test_center_equivariance_has_gradients_through_both_views_where_visible():
         view,
         warped,
     )
-    np.testing.assert_allclose(view_gradient, [[2 * (view - warped)[0, 0], [0, 0]]], rtol=1e-12)
+    # Twice the offset, divided by the two parts.
+    np.testing.assert_allclose(view_gradient, [[(view - warped)[0, 0], [0, 0]]], rtol=1e-12)
     np.testing.assert_allclose(warped_gradient, -np.asarray(view_gradient), rtol=1e-12)
 
 
@@ -334,17 +362,32 @@ def test_orthonormal_loss_is_zero_for_orthonormal_rows_whatever_their_length():
     np.testing.assert_allclose(losses.orthonormal_loss(basis), 0, atol=1e-10)
 
 
-def test_orthonormal_loss_of_equal_rows_counts_the_pairs():
+@pytest.mark.parametrize('num_parts', [2, PARTS, 8])
+def test_orthonormal_loss_of_equal_rows_is_one_whatever_their_number(num_parts):
     np.testing.assert_allclose(
-        losses.orthonormal_loss(np.full((PARTS, 7), 2.0)), PARTS * (PARTS - 1), rtol=1e-6
-    )
+        losses.orthonormal_loss(np.full((num_parts, 11), 2.0)), 1, rtol=1e-6)
 
 
-def test_orthonormal_loss_of_a_row_of_zeros_is_one_with_zero_gradient():
+def test_orthonormal_loss_is_the_mean_square_of_the_cosines_of_different_rows():
+    basis = np.abs(_rng().normal(size=(PARTS, 7)))
+    rows = basis / np.linalg.norm(basis, axis=1, keepdims=True)
+    cosines = (rows @ rows.T)[~np.eye(PARTS, dtype=bool)]
+    np.testing.assert_allclose(
+        losses.orthonormal_loss(basis, epsilon=0.0), np.mean(cosines ** 2), rtol=1e-12)
+
+
+def test_orthonormal_loss_of_a_single_part_is_zero_with_zero_gradient():
+    for basis in (np.full((1, 7), 2.0, np.float32), np.zeros((1, 7), np.float32)):
+        value, (gradient,) = _value_and_gradients(losses.orthonormal_loss, basis)
+        assert value == 0 and value.dtype == np.float32
+        np.testing.assert_array_equal(gradient, np.zeros_like(basis))
+
+
+def test_orthonormal_loss_of_a_row_of_zeros_is_one_entry_with_zero_gradient():
     basis = np.eye(PARTS, 7, dtype=np.float32)
     basis[1] = 0
     value, (gradient,) = _value_and_gradients(losses.orthonormal_loss, basis)
-    np.testing.assert_allclose(value, 1, rtol=1e-5)
+    np.testing.assert_allclose(value, 1 / (PARTS * (PARTS - 1)), rtol=1e-5)
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[1], 0)
 

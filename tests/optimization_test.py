@@ -5,11 +5,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scops_tf import config as config_lib
 from scops_tf.training import loss_scale, optimization
 
 SETTINGS = {'name': 'sgd', 'learning_rate': 0.1, 'head_multiplier': 10.0,
             'basis_learning_rate': 0.5, 'power': 0.9, 'momentum': 0.0, 'weight_decay': 0.0,
             'clip_norm': None}
+NAMES = ('sgd', 'adam', 'adamw')
+
+
+def _optimization(groups, *, loss_scale=None, **settings) -> optimization.Optimization:
+    """Of a training of 100 steps by `SETTINGS` with others on top."""
+    return optimization.Optimization(
+        groups, 100, settings=config_lib.Optimizer(**{**SETTINGS, **settings}),
+        loss_scale=loss_scale)
 
 
 def _groups() -> dict:
@@ -19,7 +28,7 @@ def _groups() -> dict:
 
 def _update(groups, step=0, *, names=('backbone', 'head', 'basis'), factor=1.0, **settings):
     """One update by the gradient `factor` of the sum of all variables."""
-    updates = optimization.Optimization(groups, 100, **{**SETTINGS, **settings})
+    updates = _optimization(groups, **settings)
     return _step(updates, step, names=names, factor=factor)
 
 
@@ -83,7 +92,7 @@ def test_only_the_groups_named_are_updated():
 
 
 def test_slots_are_there_before_the_first_update():
-    updates = optimization.Optimization(_groups(), 100, **{**SETTINGS, 'name': 'adam'})
+    updates = _optimization(_groups(), name='adam')
     # The number of updates, and two moments per variable.
     assert len(updates.optimizers['head'].variables) == 1 + 2 * 2
 
@@ -91,7 +100,7 @@ def test_slots_are_there_before_the_first_update():
 # Gradients in float16.
 
 
-@pytest.mark.parametrize('name', optimization.NAMES)
+@pytest.mark.parametrize('name', NAMES)
 def test_a_scaled_loss_gives_the_updates_and_norms_of_the_plain_one(name):
     plain, scaled = _groups(), _groups()
     settings = {'name': name, 'weight_decay': 0.2, 'clip_norm': 1.5}
@@ -107,11 +116,11 @@ def test_a_scaled_loss_gives_the_updates_and_norms_of_the_plain_one(name):
 
 
 @pytest.mark.parametrize('traced', [False, True])
-@pytest.mark.parametrize('name', optimization.NAMES)
+@pytest.mark.parametrize('name', NAMES)
 def test_an_overflow_of_one_group_leaves_all_variables_and_slots_alone(name, traced):
     groups, scale = _groups(), loss_scale.LossScale(start=2.0 ** 16, growth_steps=2)
-    updates = optimization.Optimization(groups, 100, loss_scale=scale, **{
-        **SETTINGS, 'name': name, 'weight_decay': 0.2, 'momentum': 0.5, 'clip_norm': 1.0})
+    updates = _optimization(groups, loss_scale=scale, name=name, weight_decay=0.2, momentum=0.5,
+                            clip_norm=1.0)
     step = tf.function(lambda: _step(updates)) if traced else lambda: _step(updates)
     variables = [variable for group in groups.values() for variable in group] + [
         variable for optimizer in updates.optimizers.values() for variable in optimizer.variables
@@ -134,13 +143,14 @@ def test_an_overflow_of_one_group_leaves_all_variables_and_slots_alone(name, tra
 
 
 def test_only_what_has_a_loss_scale_keeps_one():
-    plain = optimization.Optimization(_groups(), 100, **SETTINGS)
+    plain = _optimization(_groups())
     assert plain.state.keys() == {'backbone', 'head', 'basis'}
     scale = loss_scale.LossScale()
-    scaled = optimization.Optimization(_groups(), 100, **SETTINGS, loss_scale=scale)
+    scaled = _optimization(_groups(), loss_scale=scale)
     assert scaled.state == {**scaled.optimizers, 'loss_scale': scale}
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ValueError, match="`name` must be one of sgd, adam, adamw; got 'lion'"):
-        optimization.Optimization(_groups(), 100, **{**SETTINGS, 'name': 'lion'})
+    with pytest.raises(config_lib.ConfigError, match="`Optimizer.name` must be one of 'adam', "
+                       "'adamw', 'sgd'; got 'lion'"):
+        _optimization(_groups(), name='lion')

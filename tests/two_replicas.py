@@ -63,9 +63,9 @@ def _overflow(strategy: tf.distribute.Strategy) -> dict:
         variable = tf.Variable([1.0])
         scale = loss_scale.LossScale()
         updates = optimization.Optimization(
-            {'head': [variable]}, 100, name='sgd', learning_rate=0.1, head_multiplier=1.0,
-            basis_learning_rate=0.0, power=0.0, momentum=0.0, weight_decay=0.0, clip_norm=None,
-            loss_scale=scale)
+            {'head': [variable]}, 100, loss_scale=scale, settings=config_lib.Optimizer(
+                name='sgd', learning_rate=0.1, head_multiplier=1.0, basis_learning_rate=0.0,
+                power=0.0, momentum=0.0, weight_decay=0.0, clip_norm=None))
 
     def of_replica():
         index = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -8,24 +8,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import geometry
+from scops_tf import config as config_lib, geometry
 from scops_tf.training import warp
 
 SIZE = (40, 60)
 SEED = (3, 5)
 
+KINDS = ('similarity', 'projective', 'tps')
+
+
+def _random_warp(kind='similarity', **ranges):
+    return warp.RandomWarp(config_lib.Warp(kind=kind, **ranges))
+
+
 # Ranges far beyond the defaults, to make errors large.
 WIDE = {
-    'similarity': warp.RandomWarp('similarity'),
-    'projective': warp.RandomWarp('projective', projective_jitter=0.3),
-    'tps': warp.RandomWarp('tps', tps_jitter=0.05),
+    'similarity': _random_warp('similarity'),
+    'projective': _random_warp('projective', projective_jitter=0.3),
+    'tps': _random_warp('tps', tps_jitter=0.05),
 }
 STILL = {'max_rotation': 0.0, 'inverse_scale': (1.0, 1.0), 'max_shift': 0.0}
 
 
 def _similarity(angle, inverse_scale=1.0, *, size=SIZE):
     """The first drawn transform of 10,000 that turns by an angle in degrees, without shift."""
-    random_warp = warp.RandomWarp(
+    random_warp = _random_warp(
         max_rotation=180.0, inverse_scale=(inverse_scale,) * 2, max_shift=0.0
     )
     matrix = random_warp.draw(SEED, 10000, size).matrix
@@ -56,9 +63,9 @@ def _draw_in_view(random_warp, size, seed=0):
 # Identity and known transforms.
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_ranges_of_nothing_draw_the_identity(kind):
-    transform = warp.RandomWarp(kind, **STILL, projective_jitter=0.0, tps_jitter=0.0).draw(
+    transform = _random_warp(kind, **STILL, projective_jitter=0.0, tps_jitter=0.0).draw(
         SEED, 2, SIZE
     )
     maps = np.random.default_rng(0).uniform(size=(2, *SIZE, 3)).astype(np.float32)
@@ -129,7 +136,7 @@ def test_spline_passes_through_its_displaced_control_points():
 # Images, maps and points move alike.
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_points_go_back_to_where_they_came_from(kind):
     for seed in range(5):
         transform = WIDE[kind].draw((seed, 0), 8, SIZE)
@@ -138,17 +145,17 @@ def test_points_go_back_to_where_they_came_from(kind):
         np.testing.assert_allclose(transform.source_points(moved), points, atol=1e-5)
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('size', [(200, 300), (240, 160)])
 def test_center_of_a_warped_blob_is_the_warped_center(kind, size):
-    transform, points = _draw_in_view(warp.RandomWarp(kind), size)
+    transform, points = _draw_in_view(_random_warp(kind), size)
     centers = geometry.part_centers(transform.warp(_blobs(points, size, sigma=0.015)))
     # A warp that is not affine stretches one side of a blob more than the other.
     tolerance = 3e-4 if kind == 'similarity' else 2e-3
     np.testing.assert_allclose(centers, transform.warp_points(points), atol=tolerance)
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_one_transform_moves_maps_of_any_resolution_alike(kind):
     image_size, map_size = (200, 300), (50, 75)
     transform, points = _draw_in_view(WIDE[kind], image_size)
@@ -160,7 +167,7 @@ def test_one_transform_moves_maps_of_any_resolution_alike(kind):
     assert np.mean(differing) < 0.02  # Along the border alone.
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_gradient_of_warped_points_is_the_inverse_of_the_sampling_maps(kind):
     transform = WIDE[kind].draw(SEED, 2, SIZE)
     points = tf.constant([[[0.2, -0.3]], [[-0.4, 0.1]]])
@@ -186,7 +193,7 @@ def test_points_behind_the_horizon_stay_finite_and_out_of_view():
 # The border.
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_mask_is_one_exactly_where_the_source_lies_inside(kind):
     transform = WIDE[kind].draw(SEED, 4, SIZE)
     grid = tf.reshape(geometry.coordinate_grid(SIZE), [1, -1, 2])
@@ -196,7 +203,7 @@ def test_mask_is_one_exactly_where_the_source_lies_inside(kind):
     assert 0.2 < mask.mean() < 1
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_pixels_from_outside_take_the_fill_and_the_others_never_do(kind):
     transform = WIDE[kind].draw(SEED, 4, SIZE)
     mask = transform.valid_mask(SIZE).numpy()[..., None]
@@ -207,7 +214,7 @@ def test_pixels_from_outside_take_the_fill_and_the_others_never_do(kind):
 # Draws.
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_draw_is_a_pure_function_of_its_seed(kind):
     first, again, other = [WIDE[kind].draw(seed, 3, SIZE) for seed in (SEED, SEED, (3, 6))]
     for values, repeated in zip(first, again):
@@ -217,9 +224,9 @@ def test_a_draw_is_a_pure_function_of_its_seed(kind):
         assert not np.allclose(first.matrix[one], first.matrix[two])
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_draws_keep_to_their_ranges_and_fill_them(kind):
-    transform = warp.RandomWarp(kind).draw(SEED, 2000, SIZE)
+    transform = _random_warp(kind).draw(SEED, 2000, SIZE)
     matrix = transform.matrix.numpy().astype(np.float64)
     if kind == 'projective':
         tilt = matrix[:, 2, :2].copy()
@@ -247,7 +254,7 @@ def test_draws_keep_to_their_ranges_and_fill_them(kind):
 
 def test_largest_allowed_spline_does_not_fold():
     # Where the sampling map folds, two pixels of the view share a source and points have no image.
-    transform = warp.RandomWarp('tps', **STILL, tps_jitter=0.05).draw(SEED, 16, SIZE)
+    transform = _random_warp('tps', **STILL, tps_jitter=0.05).draw(SEED, 16, SIZE)
     grid = tf.repeat(geometry.coordinate_grid((25, 25))[None], 16, axis=0)
     sources = tf.reshape(transform.source_points(tf.reshape(grid, [16, -1, 2])), grid.shape).numpy()
     along_x, along_y = np.diff(sources, axis=2)[:, :-1], np.diff(sources, axis=1)[:, :, :-1]
@@ -255,7 +262,7 @@ def test_largest_allowed_spline_does_not_fold():
     assert area.min() > 0
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_stored_and_stacked_transforms_work_as_the_drawn_ones(kind):
     drawn = [WIDE[kind].draw((seed, 0), 1, SIZE) for seed in range(4)]
     bank = warp.Transform(*(np.concatenate(values) for values in zip(*drawn)))
@@ -265,7 +272,7 @@ def test_stored_and_stacked_transforms_work_as_the_drawn_ones(kind):
     np.testing.assert_allclose(picked.warp(maps), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('kind', warp.KINDS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_graph_is_traced_once_and_equals_eager(kind):
     maps = np.random.default_rng(0).uniform(size=(3, *SIZE, 2)).astype(np.float32)
     points = maps[:, 0, :4]
@@ -308,8 +315,8 @@ def test_no_gradient_flows_through_a_warped_map():
     ],
 )
 def test_values_out_of_range_are_named(name, value):
-    with pytest.raises(ValueError, match=f'`{name}`'):
-        warp.RandomWarp(**{name: value})
+    with pytest.raises(config_lib.ConfigError, match=f'`Warp.{name}`'):
+        _random_warp(**{name: value})
 
 
 def test_maps_of_one_pixel_height_are_refused():
@@ -319,7 +326,7 @@ def test_maps_of_one_pixel_height_are_refused():
 
 def test_import_of_warp_alone_says_nothing_of_end_of_life():
     result = subprocess.run(
-        [sys.executable, '-W', 'always', '-c', 'from scops_tf import warp'],
+        [sys.executable, '-W', 'always', '-c', 'from scops_tf.training import warp'],
         capture_output=True,
         text=True,
         check=True,

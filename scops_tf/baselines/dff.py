@@ -26,7 +26,7 @@ def main(argv: List[str]) -> None:
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, [_LENGTHS_KEPT, *FLAGS.gin_param], seed=FLAGS.seed,
                              method='dff')
-    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, 'dff')
+    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
     from scops_tf.baselines import method  # TensorFlow's start takes seconds.
 
     method.make(config, workdir)

@@ -21,7 +21,7 @@ def main(argv: List[str]) -> None:
     """Reads the configuration, fits and exports."""
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed, method='kmeans')
-    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, 'kmeans')
+    workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
     from scops_tf.baselines import method  # TensorFlow's start takes seconds.
 
     method.make(config, workdir)

@@ -6,11 +6,15 @@ import importlib.util  # noqa: F401  gin's `include` uses it without importing i
 import logging
 import os
 import re
-from typing import Optional, Sequence, Set
+from typing import Optional, Sequence, Set, Tuple
 
 import gin
 
 from scops_tf.config import laws, sections as sections_lib
+
+# First line of a configuration that is saved; the number changes where bindings change in meaning.
+FORMAT = 2
+HEADER = '# scops_tf configuration, format {}\n'
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
@@ -18,8 +22,8 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     """Reads gin files, then bindings on top of them, and builds the configuration.
 
     Args:
-      gin_files: Paths; later ones override earlier ones. `include` is resolved from the working
-        folder and from the folders of these files.
+      gin_files: Paths; later ones override earlier ones. An `include` is found from the folder of
+        the file that it stands in, or from the working folder.
       gin_params: Bindings, later ones override earlier ones; each may be a text of many lines.
       seed: Overrides `Run.seed` where given.
       method: Overrides `Run.method` where given.
@@ -39,7 +43,8 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
                 raise laws.ConfigError(
                     f'`--gin_file` must name a gin file; there is none at {path!r}.')
             # Gin promises no order of the search: names must be unique among these folders.
-            gin.add_config_file_search_path(os.path.dirname(os.path.abspath(path)))
+            for folder in _folders(path):
+                gin.add_config_file_search_path(folder)
         gin.parse_config_files_and_bindings(list(gin_files), params, finalize_config=False)
         sections = {name: cls() for name, cls in sections_lib.SECTIONS}
         operative = gin.operative_config_str()
@@ -48,7 +53,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
             raise laws.ConfigError(
                 f'Every binding must be used, but `{sorted(unused)[0]}` is unused; '
                 'remove the scope or the macro.')
-        return sections_lib.Config(operative=operative, **sections)
+        return sections_lib.Config(operative=HEADER.format(FORMAT) + operative, **sections)
     except laws.ConfigError as error:
         raise laws.ConfigError(_without_gin_context(error)) from None
     except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
@@ -56,6 +61,19 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     finally:
         root_logger.removeFilter(_is_no_search_step)
         gin.clear_config()
+
+
+def _folders(path: str) -> Tuple[str, ...]:
+    """The folders of a gin file and of those that it includes."""
+    folder = os.path.dirname(os.path.abspath(path))
+    with open(path, encoding='utf-8') as file:
+        names = re.findall(r'^include\s+[\'"](.+)[\'"]', file.read(), re.MULTILINE)
+    folders = {folder: None}
+    for name in names:
+        found = [included for included in (os.path.join(folder, name), os.path.abspath(name))
+                 if os.path.isfile(included) and not os.path.samefile(included, path)]
+        folders.update(dict.fromkeys(_folders(found[0]) if found else ()))
+    return tuple(folders)
 
 
 def _is_no_search_step(record: logging.LogRecord) -> bool:
@@ -93,11 +111,27 @@ def _bound_names(text: str) -> Set[str]:
     return set(re.findall(r'^([\w./]+) =', text, re.MULTILINE))
 
 
-def workdir_for(gin_files: Sequence[str], method: str = 'segmenter') -> str:
-    """Folder of a run where `--workdir` is not given: `runs/` and the last gin file's name."""
+def workdir_for(gin_files: Sequence[str], config: sections_lib.Config) -> str:
+    """Folder of a run where `--workdir` is not given.
+
+    Args:
+      gin_files: Paths of the run's gin files.
+      config: That they and the bindings give.
+
+    Returns:
+      Below `runs/`, the names of the files in their order, of `Data.category` where there is one,
+      and of the baseline: `runs/pascal_plus_horse_dff`.
+
+    Raises:
+      ConfigError: If there is no file.
+    """
     if not gin_files:
         raise laws.ConfigError(
             '`--workdir` or `--gin_file` must be given, since the folder of the run '
             'is named by one.')
-    name = os.path.splitext(os.path.basename(gin_files[-1]))[0]
-    return os.path.join('runs', name if method == 'segmenter' else f'{name}_{method}')
+    names = [os.path.splitext(os.path.basename(path))[0] for path in gin_files]
+    if config.data.category is not None:
+        names.append(config.data.category)
+    if config.run.method != 'segmenter':
+        names.append(config.run.method)
+    return os.path.join('runs', '_'.join(names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 from scops_tf import files
 from scops_tf.config import gin_files, laws, sections as sections_lib
@@ -17,13 +17,36 @@ _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
                    'Data.memory_limit_gib')
 
 
-def _bindings(operative: str) -> Dict[str, Any]:
-    """{'Run.steps': 100, ...} of an operative config."""
-    bindings = {}
+def _written(operative: str) -> Iterator[Tuple[str, str]]:
+    """Names and values of an operative config, as written."""
     joined = operative.replace('\\\n', ' ')
     for match in re.finditer(r'^(\w+\.\w+) =\s*(.*(?:\n[ \t]+.*)*)', joined, re.MULTILINE):
-        bindings[match.group(1)] = ast.literal_eval(match.group(2).strip())
-    return bindings
+        yield match.group(1), match.group(2).strip()
+
+
+def _bindings(operative: str) -> Dict[str, Any]:
+    """{'Run.steps': 100, ...} of an operative config."""
+    return {name: ast.literal_eval(value) for name, value in _written(operative)}
+
+
+def _load(path: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
+    """The configuration in a run's file.
+
+    Raises:
+      ConfigError: If the file is of another format, or as `gin_files.load`.
+    """
+    with open(path, encoding='utf-8') as file:
+        found = re.match(gin_files.HEADER.format(r'(\d+)'), file.read())
+    # The first format had no such line.
+    number = int(found.group(1)) if found else 1
+    if number != gin_files.FORMAT:
+        version = ('an earlier version, whose loss weights were sums over parts'
+                   if number < gin_files.FORMAT else 'a later version')
+        raise laws.ConfigError(
+            f'`{RUN_FILE}` of a run must be of format {gin_files.FORMAT}, but {path} is of format '
+            f'{number}, of {version}; train again with another `--workdir`, or use this run with '
+            'the version that it was trained with.')
+    return gin_files.load([path], gin_params)
 
 
 def require_same(config: sections_lib.Config, workdir: str) -> None:
@@ -33,12 +56,12 @@ def require_same(config: sections_lib.Config, workdir: str) -> None:
     default value.
 
     Raises:
-      ConfigError: If the folder holds a run of another configuration.
+      ConfigError: If the folder holds a run of another configuration or of another version.
     """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.exists(path):
         return
-    old, new = _bindings(gin_files.load([path]).operative), _bindings(config.operative)
+    old, new = _bindings(_load(path).operative), _bindings(config.operative)
     differing = [name for name in sorted({*old, *new})
                  if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
     if differing:
@@ -65,10 +88,26 @@ def load_run(workdir: str, gin_params: Sequence[str] = ()) -> sections_lib.Confi
     """Configuration that the run in `workdir` was trained with, with bindings on top of it.
 
     Raises:
-      ConfigError: If there is no run in the folder, or as `load`.
+      ConfigError: If there is no run in the folder or it is of another version, or as `load`.
     """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.isfile(path):
         raise laws.ConfigError('`--workdir` must be the folder of a trained run, which has a file '
                                f'{RUN_FILE}; there is none in {workdir!r}.')
-    return gin_files.load([path], gin_params)
+    return _load(path, gin_params)
+
+
+def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:
+    """Constants of the CRF in the configuration of an export, with bindings on top of them.
+
+    Nothing else of it is read, so the export may be of an earlier version.
+
+    Args:
+      operative: Text of the configuration; it may be empty.
+      gin_params: Bindings.
+
+    Raises:
+      ConfigError: As `load`.
+    """
+    own = [f'{name} = {value}' for name, value in _written(operative) if name.startswith('Crf.')]
+    return gin_files.load([], [*own, *gin_params]).crf

@@ -1,4 +1,9 @@
-"""The sections of a configuration: frozen dataclasses whose fields gin files bind."""
+"""The sections of a configuration: frozen dataclasses whose fields gin files bind.
+
+The defaults are the default recipe: a linear head on the features of VGG19 for photos of 512x512,
+K = 4. So the gin file of a data set says where its photos are and what they need otherwise, and a
+preset says what it does otherwise.
+"""
 from __future__ import annotations
 
 import dataclasses
@@ -39,13 +44,13 @@ class Run(laws.Checked):
     """
 
     num_parts: int = laws.within(4, 1, 64)
-    steps: int = laws.at_least(1000, 1)
-    image_size: Tuple[int, int] = laws.image_size((256, 256))
-    saliency_agreement: int = laws.within(0, 0, 10)
+    steps: int = laws.at_least(600, 1)
+    image_size: Tuple[int, int] = laws.image_size((512, 512))
+    saliency_agreement: int = laws.within(3, 0, 10)
     batch_size: int = laws.at_least(6, 1)
     seed: int = laws.within(0, 0, 2**31 - 1)
     precision: str = laws.one_of('float32', 'float32', 'bfloat16', 'float16')
-    warmup_steps: int = laws.at_least(0, 0)
+    warmup_steps: int = laws.at_least(200, 0)
     init_from: Optional[str] = None
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
@@ -57,7 +62,7 @@ class Checkpoint(laws.Checked):
     """When checkpoints are written and how many are kept."""
 
     every: int = laws.at_least(100, 1)
-    keep: int = laws.at_least(3, 1)
+    keep: int = laws.at_least(20, 1)
 
 
 @_bound
@@ -121,14 +126,14 @@ class Segmenter(laws.Checked):
     """The part segmentation network.
 
     Attributes:
-      backbone: Atrous ResNet at output stride 8; 'features', the reference features themselves,
-        with a linear head; or 'tiny', a small network to be learned from scratch.
+      backbone: 'features', the reference features themselves, with a linear head; an atrous ResNet
+        at output stride 8; or 'tiny', a small network to be learned from scratch.
       context: Of 'features': side of the window around each cell whose mean the head sees beside
         the cell, as a share of the features' shorter side; 0 for the cell alone.
       normalization: Of 'features': exponent of the norm that the vector of each cell is divided by
         for the head, beyond `Features.normalization`; 0 for none, 1 for unit vectors.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
-      trained: All weights, or the head on a frozen backbone.
+      trained: The head on a frozen backbone, or all weights.
       dropout: Share of the backbone's channels that the head does without, others at each step and
         photo.
       recompute: With `trained = 'all'`: activations are computed again in the backward pass, block
@@ -137,14 +142,14 @@ class Segmenter(laws.Checked):
         features cached; 0 draws a new view each step.
     """
 
-    backbone: str = laws.one_of('resnet50', 'resnet50', 'resnet101', 'features', 'tiny')
+    backbone: str = laws.one_of('features', 'features', 'resnet50', 'resnet101', 'tiny')
     weights: Optional[str] = 'imagenet'
     context: float = laws.within(0.0, 0, 1)
     normalization: float = laws.within(0.0, 0, 1)
-    trained: str = laws.one_of('all', 'all', 'head')
-    dropout: float = laws.within(0.0, 0, 0.9)
+    trained: str = laws.one_of('head', 'head', 'all')
+    dropout: float = laws.within(0.5, 0, 0.9)
     recompute: bool = False
-    num_views: int = laws.at_least(0, 0)
+    num_views: int = laws.at_least(4, 0)
 
 
 @_bound
@@ -172,7 +177,7 @@ class Features(laws.Checked):
         ('block5_conv2', 'block5_conv4'), 'must name at least one layer', bool)
     layer_weights: Tuple[float, ...] = laws.field(
         (1.0, 1.0), 'must be positive', lambda value: all(weight > 0 for weight in value))
-    normalization: float = laws.within(0.0, 0, 1)
+    normalization: float = laws.within(0.75, 0, 1)
     image_size: Optional[Tuple[int, int]] = laws.image_size(None)
     cache: str = laws.one_of('auto', 'auto', 'memory', 'disk', 'none')
     cache_limit_gib: float = laws.at_least(6.0, 0)
@@ -183,10 +188,10 @@ class PartBasis(laws.Checked):
     """The part basis W: how it starts, from features masked by saliency.
 
     Attributes:
-      init: Non-negative factors, k-means centroids, or |N(0, 1)|.
+      init: k-means centroids, non-negative factors, or |N(0, 1)|.
     """
 
-    init: str = laws.one_of('nmf', 'nmf', 'kmeans', 'random')
+    init: str = laws.one_of('kmeans', 'kmeans', 'nmf', 'random')
 
 
 @_bound
@@ -205,29 +210,46 @@ class Kmeans(laws.Checked):
 class Losses(laws.Checked):
     """Weights λ of the loss terms and their constants.
 
+    The terms are means over parts, see `scops_tf.training.losses`, so no weight depends on K. By
+    default those of semantic consistency, of both equivariances and of orthonormality are the
+    authors' for faces in these reductions, divided by 1000, which Adam does not see.
+    Concentration is 300 times theirs for K = 4, since parts die of less.
+
     Attributes:
       response_size: (height, width) of the responses that the losses see; the photos' where None.
       equivariance_direction: Order of the arguments of the divergence of Eq. 3; see
         `scops_tf.training.losses.equivariance_loss`.
     """
 
-    concentration: float = laws.at_least(0.1, 0)
+    concentration: float = laws.at_least(2.0, 0)
     equivariance: float = laws.at_least(1.0, 0)
-    center_equivariance: float = laws.at_least(1.0, 0)
+    center_equivariance: float = laws.at_least(0.05, 0)
     semantic_consistency: float = laws.at_least(10.0, 0)
-    orthonormal: float = laws.at_least(0.1, 0)
+    orthonormal: float = laws.at_least(1.2e-3, 0)
     concentration_epsilon: float = laws.at_least(1e-3, 0)
     equivariance_direction: str = laws.one_of('target_to_view', 'target_to_view', 'view_to_target')
     response_size: Optional[Tuple[int, int]] = laws.field(
-        None, 'must be (height, width) in pixels, each from 8 to 4096',
+        (64, 64), 'must be (height, width) in pixels, each from 8 to 4096',
         lambda value: all(8 <= side <= 4096 for side in value))
 
 
 @_bound
 class Warp(laws.Checked):
-    """The spatial transforms T_s of Eq. 3; see `scops_tf.training.warp.RandomWarp` for the ranges.
+    """The spatial transforms T_s of Eq. 3; the ranges are those of the authors' configuration.
 
-    The defaults are those of the authors' released configuration.
+    Attributes:
+      kind: 'similarity': rotation, scale and shift; 'projective': that after a random tilt; 'tps':
+        that after a thin-plate spline.
+      max_rotation: Degrees; rotation is uniform in +-max_rotation, in pixels of the photo.
+      inverse_scale: (low, high) of the uniform factor from the view to its source: 0.5 shows
+        objects twice as large.
+      max_shift: Share of the width and of the height; the shift is uniform in +- that along each.
+      projective_jitter: c_x and c_y of the tilt v / (1 + c . v) are uniform in +- this, v in the
+        frame: the scale at an edge differs by this share from that in the centre. Up to 0.4 the
+        horizon stays out of view. Ours: the paper gives no range.
+      tps_jitter: Each coordinate of each control point moves uniformly in +- this, in units of the
+        frame. Up to a tenth of the distance of the control points the spline does not fold.
+      tps_points: Control points along each axis.
     """
 
     kind: str = laws.one_of('similarity', 'similarity', 'projective', 'tps')
@@ -237,6 +259,14 @@ class Warp(laws.Checked):
     projective_jitter: float = laws.within(0.1, 0, 0.4)
     tps_jitter: float = laws.at_least(0.01, 0)
     tps_points: int = laws.within(5, 2, 16)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        largest = 0.2 / (self.tps_points - 1)
+        if self.tps_jitter > largest:
+            raise laws.ConfigError(
+                f'`Warp.tps_jitter` must be at most {largest:.3g} with {self.tps_points} '
+                f'control points along an axis (`Warp.tps_points`); got {self.tps_jitter}.')
 
 
 @_bound
@@ -264,14 +294,14 @@ class Optimizer(laws.Checked):
         no limit.
     """
 
-    name: str = laws.one_of('sgd', 'sgd', 'adam', 'adamw')
-    learning_rate: float = laws.positive(1e-5)
-    head_multiplier: float = laws.positive(10.0)
-    basis_learning_rate: float = laws.at_least(1e-2, 0)
+    name: str = laws.one_of('adam', 'adam', 'adamw', 'sgd')
+    learning_rate: float = laws.positive(1e-3)
+    head_multiplier: float = laws.positive(1.0)
+    basis_learning_rate: float = laws.at_least(1e-4, 0)
     power: float = laws.at_least(0.9, 0)
     momentum: float = laws.within(0.9, 0, 0.999)
     weight_decay: float = laws.at_least(5e-4, 0)
-    clip_norm: Optional[float] = laws.positive(5.0)
+    clip_norm: Optional[float] = laws.positive(None)
 
 
 @_bound
@@ -281,14 +311,15 @@ class Decode(laws.Checked):
     Attributes:
       background: Constant value of the background among the max-normalized parts.
       center_window: Size of the window on the main object that part centres are taken under, see
-        `scops_tf.serving.main_object`; None for the whole photo, as in the paper.
+        `scops_tf.serving.main_object`; None for the whole photo, as in the paper, whose centres
+        lie between two objects.
       center_power: That responses are raised to for part centres: 1 as in the paper, more for
-        centres of what is a part for certain.
+        centres of what is a part for certain, not of what may be one.
     """
 
     background: float = laws.within(0.1, 0, 1)
-    center_window: Optional[float] = laws.positive(None)
-    center_power: float = laws.positive(1.0)
+    center_window: Optional[float] = laws.positive(1.0)
+    center_power: float = laws.positive(2.0)
 
 
 @_bound
@@ -388,12 +419,6 @@ class Config:
             raise laws.ConfigError(
                 "`Segmenter.trained` must be 'all' for the backbone 'tiny', which "
                 "has no weights to start from; got 'head'.")
-        # A tenth of the distance of the control points, for the spline not to fold.
-        largest = 0.2 / (self.warp.tps_points - 1)
-        if self.warp.tps_jitter > largest:
-            raise laws.ConfigError(
-                f'`Warp.tps_jitter` must be at most {largest:.3g} with {self.warp.tps_points} '
-                f'control points along an axis (`Warp.tps_points`); got {self.warp.tps_jitter}.')
 
     @property
     def response_size(self) -> Tuple[int, int]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from scops_tf import config as config_lib
+
 
 class ColorJitter:
     """The appearance perturbation T_a (§3.3): brightness, contrast, saturation, hue, in this order.
@@ -19,22 +21,16 @@ class ColorJitter:
     * hue: H of HSV turned by U(-hue, hue) of a full turn (`keras_cv.layers.RandomHue`).
 
     Args:
-      brightness, contrast, saturation: In [0, 1].
-      hue: In [0, 0.5].
+      settings: The ranges; the section states their laws.
     """
 
-    def __init__(self, *, brightness: float, contrast: float, saturation: float,
-                 hue: float) -> None:
-        for name, value, limit in (('brightness', brightness, 1), ('contrast', contrast, 1),
-                                   ('saturation', saturation, 1), ('hue', hue, 0.5)):
-            if not 0 <= value <= limit:
-                raise ValueError(f'`{name}` must lie in [0, {limit}]; got {value}.')
+    def __init__(self, settings: config_lib.ColorJitter) -> None:
         import keras_cv  # Here, since it takes seconds and nothing else needs it.
 
         # Each layer makes a generator. Without a seed it would be the global one, which
         # deterministic ops forbid. Nothing is drawn from it.
         common = {'seed': 1, 'dtype': 'float32'}
-        self._ranges = (brightness, contrast, saturation, hue)
+        self._ranges = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
         self._contrast = keras_cv.layers.RandomContrast(value_range=(0, 1), factor=0.5, **common)
         self._saturation = keras_cv.layers.RandomSaturation(factor=0.5, **common)
         self._hue = keras_cv.layers.RandomHue(factor=0.5, value_range=(0, 1), **common)

@@ -1,6 +1,8 @@
-"""The loss terms of SCOPS as pure functions of tensors; every one is a mean over the batch.
+"""The loss terms of SCOPS as pure functions of tensors.
 
-Where replicas share a batch, that is the mean over them of what each one computes of its part.
+Every term is a mean over the batch and over the parts, so that its weight depends neither on B nor
+on K. Each docstring names the paper's sum and the factor between the two. Where replicas share a
+batch, a term is the mean over them of what each one computes of its share.
 
 Tensors of less than single precision are computed in float32, float64 stays float64. Part responses
 R are the soft-max over the K+1 channels of the part logits with the background, channel 0, removed,
@@ -27,13 +29,13 @@ def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tens
         and gradient. Must be at least 0.
 
     Returns:
-      float[]. Summed over parts, averaged over the batch; squared units of the frame of `geometry`.
+      float[]. Averaged over parts and batch; squared units of the frame of `geometry`. The paper
+      sums over parts: its term is K times as large.
 
     Raises:
       ValueError: If `part_responses` is not of rank 4 or `epsilon` is negative.
     """
-    variance = geometry.spatial_variance(part_responses, epsilon=epsilon)
-    return tf.reduce_mean(tf.reduce_sum(variance, axis=1))
+    return tf.reduce_mean(geometry.spatial_variance(part_responses, epsilon=epsilon))
 
 
 def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
@@ -49,8 +51,9 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
         'view_to_target' is D_KL(R' || T(R)), as printed in the paper.
 
     Returns:
-      float[]. In nats, summed over channels, averaged over the valid pixels of the whole batch; 0
-      where no pixel is valid.
+      float[]. In nats, averaged over the K+1 channels and the valid pixels of the whole batch; 0
+      where no pixel is valid. The paper's divergence sums over channels: it is K+1 times as large.
+      The authors' code averages over them as well.
 
     Raises:
       ValueError: If the shapes differ or `direction` is unknown.
@@ -66,7 +69,7 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
     first, second = log_target, log_view
     if direction == 'view_to_target':
         first, second = second, first
-    divergence = tf.reduce_sum(tf.exp(first) * (first - second), axis=-1)
+    divergence = tf.reduce_mean(tf.exp(first) * (first - second), axis=-1)
     return tf.math.divide_no_nan(tf.reduce_sum(valid * divergence),
                                  replicas.mean(tf.reduce_sum(valid)))
 
@@ -78,11 +81,12 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
       view_centers: float[B,K,2]. Part centres of the transformed image, in the frame: c'.
       warped_centers: float[B,K,2]. Part centres of the image, moved by the transform: T(c).
         Gradients flow into both, as in the paper.
-      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image; the
-        others do not count, since no response there could answer them.
+      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image. The
+        others count 0, since no response there could answer them.
 
     Returns:
-      float[]. Squared distance summed over the visible parts, averaged over the batch.
+      float[]. Squared distance, summed over x and y, averaged over all K parts and the batch. The
+      paper sums over parts: its term is K times as large.
 
     Raises:
       ValueError: If the shapes differ.
@@ -94,7 +98,7 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
     geometry.require_shape('warped_centers', warped_centers, '[B, K, 2]', view_centers.shape)
     geometry.require_shape('visible', visible, '[B, K]', view_centers.shape[:2])
     offsets = tf.where(visible[..., None], view_centers - warped_centers, 0)
-    return tf.reduce_mean(tf.reduce_sum(tf.square(offsets), axis=(1, 2)))
+    return tf.reduce_mean(tf.reduce_sum(tf.square(offsets), axis=2))
 
 
 class SemanticConsistency(NamedTuple):
@@ -135,8 +139,8 @@ def semantic_consistency_terms(
       part_basis: float[K,C]. W, at least 0.
 
     Returns:
-      Both float[], averaged over B*H*W*C. Gradients flow into `part_responses` and `part_basis`
-      only.
+      Both float[], averaged over B*H*W*C; the paper sums over pixels and channels. Neither form
+      depends on K. Gradients flow into `part_responses` and `part_basis` only.
 
     Raises:
       ValueError: If the shapes do not fit each other or sizes are unknown.
@@ -202,16 +206,24 @@ def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
     Args:
       part_basis: float[K,C]. W.
       epsilon: Added to the squared norm of a row before it is divided by, so that a row of zeros,
-        which the ReLU can leave, costs 1 with a gradient of 0; the authors' constant.
+        which the ReLU can leave, costs 1 / (K (K - 1)) with a gradient of 0; the authors' constant.
 
     Returns:
-      float[]. Sum of squares over the K*K entries: 0 for orthogonal rows, K (K - 1) for equal ones.
+      float[]. Sum of squares over the K*K entries, divided by the K (K - 1) entries off the
+      diagonal: 0 for orthogonal rows, 1 for equal ones. The paper has the sum: its term is
+      K (K - 1) times as large. A single part has no other to be orthogonal to: 0, with a gradient
+      of 0.
 
     Raises:
       ValueError: If `part_basis` is not of rank 2.
     """
     basis = geometry.as_float(part_basis)
     geometry.require_shape('part_basis', basis, '[K, C]', [None, None])
+    num_parts = basis.shape[0]
+    if num_parts == 1:
+        # A function of the basis all the same, for its gradient to be there.
+        return tf.reduce_sum(tf.zeros_like(basis) * basis)
     basis *= tf.math.rsqrt(tf.reduce_sum(tf.square(basis), axis=1, keepdims=True) + epsilon)
     gram = tf.matmul(basis, basis, transpose_b=True)
-    return tf.reduce_sum(tf.square(gram - tf.eye(basis.shape[0], dtype=basis.dtype)))
+    deviation = tf.square(gram - tf.eye(num_parts, dtype=basis.dtype))
+    return tf.reduce_sum(deviation) / (num_parts * (num_parts - 1))

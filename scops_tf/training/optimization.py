@@ -5,9 +5,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
+from scops_tf import config as config_lib
 from scops_tf.training import loss_scale, replicas
-
-NAMES = ('sgd', 'adam', 'adamw')
 
 
 class Optimization:
@@ -19,50 +18,36 @@ class Optimization:
     Args:
       groups: Variables by group.
       num_steps: Of the whole training.
-      name: Of all optimisers, one of `NAMES`. 'sgd' has momentum, and its weight decay is part of
-        the gradient; that of 'adamw' is decoupled; 'adam' has none.
-      learning_rate: Of the backbone at step 0.
-      head_multiplier: Factor of the head's learning rate.
-      basis_learning_rate: Of the basis.
-      power: Of the schedule.
-      momentum: Of 'sgd'.
-      weight_decay: Of 'sgd' and 'adamw'.
-      clip_norm: Largest gradient norm of each group; None for no limit.
+      settings: Names, rates, decay and limits; the section says what each one is.
       loss_scale: Of networks that compute in float16. Steps whose gradients are not finite then
         update nothing.
 
     Attributes:
       groups: As given.
       optimizers: Keras optimiser by group.
-
-    Raises:
-      ValueError: If `name` is unknown.
     """
 
-    def __init__(self, groups: Mapping[str, List[tf.Variable]], num_steps: int, *, name: str,
-                 learning_rate: float, head_multiplier: float, basis_learning_rate: float,
-                 power: float, momentum: float, weight_decay: float,
-                 clip_norm: Optional[float],
+    def __init__(self, groups: Mapping[str, List[tf.Variable]], num_steps: int, *,
+                 settings: config_lib.Optimizer,
                  loss_scale: Optional[loss_scale.LossScale] = None) -> None:
-        if name not in NAMES:
-            raise ValueError(f'`name` must be one of {", ".join(NAMES)}; got {name!r}.')
         self.groups = dict(groups)
         self._strategy = tf.distribute.get_strategy()
         self._num_steps = num_steps
-        self._rates = {'backbone': learning_rate, 'head': head_multiplier * learning_rate,
-                       'basis': basis_learning_rate}
-        self._power = power
-        self._clip_norm = clip_norm
+        self._rates = {'backbone': settings.learning_rate,
+                       'head': settings.head_multiplier * settings.learning_rate,
+                       'basis': settings.basis_learning_rate}
+        self._power = settings.power
+        self._clip_norm = settings.clip_norm
         self._loss_scale = loss_scale
-        self._coupled_decay = weight_decay if name == 'sgd' else 0.0
+        self._coupled_decay = settings.weight_decay if settings.name == 'sgd' else 0.0
         # The rate is assigned before every update; XLA is the affair of the whole step.
         common: Dict[str, Any] = {'learning_rate': 0.0, 'jit_compile': False}
         self.optimizers: Dict[str, tf.keras.optimizers.Optimizer] = {}
         for group, variables in self.groups.items():
-            if name == 'sgd':
-                optimizer = tf.keras.optimizers.SGD(momentum=momentum, **common)
-            elif name == 'adamw' and group != 'basis':
-                optimizer = tf.keras.optimizers.AdamW(weight_decay=weight_decay, **common)
+            if settings.name == 'sgd':
+                optimizer = tf.keras.optimizers.SGD(momentum=settings.momentum, **common)
+            elif settings.name == 'adamw' and group != 'basis':
+                optimizer = tf.keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
             else:
                 optimizer = tf.keras.optimizers.Adam(**common)
             # Slots are there before a checkpoint is restored, so that none can be missed.

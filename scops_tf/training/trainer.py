@@ -1,7 +1,6 @@
 """One training step as a `tf.function`: losses, gradients, updates, and scalars to look at (§3)."""
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import tensorflow as tf
@@ -53,7 +52,7 @@ class Trainer:
         if config.segmenter.trained == 'all':
             groups['backbone'] = segmenter.backbone_variables
         self._optimization = optimization.Optimization(
-            groups, run.steps, **dataclasses.asdict(config.optimizer),
+            groups, run.steps, settings=config.optimizer,
             loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
         self._checkpoint = self.model.checkpoint(self.step, **self._optimization.state)
 

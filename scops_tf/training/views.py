@@ -1,7 +1,6 @@
 """Transformed views of photos (§3.3): drawn from seeds, as pure functions of them."""
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,8 +27,8 @@ class Views:
     """
 
     def __init__(self, config: config_lib.Config) -> None:
-        self._warp = warp.RandomWarp(**dataclasses.asdict(config.warp))
-        self._jitter = color_jitter.ColorJitter(**dataclasses.asdict(config.color_jitter))
+        self._warp = warp.RandomWarp(config.warp)
+        self._jitter = color_jitter.ColorJitter(config.color_jitter)
         self._image_size = config.run.image_size
 
     def draw(self, images: tf.Tensor, seed: tf.Tensor) -> View:

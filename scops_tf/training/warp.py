@@ -19,14 +19,12 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import geometry
+from scops_tf import config as config_lib, geometry
 
 with warnings.catch_warnings():
     # TensorFlow Addons is in its last release; `setup.py` pins it.
     warnings.filterwarnings('ignore', message=r'\s*TensorFlow Addons', category=UserWarning)
     import tensorflow_addons as tfa
-
-KINDS = ('similarity', 'projective', 'tps')
 
 # Steps of the inversion of a spline; each shrinks the error by the Lipschitz constant of the
 # displacement, typically 0.05 at the default jitter and 0.25 at the largest one allowed.
@@ -147,51 +145,14 @@ def _apply(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
 
 
 class RandomWarp:
-    """Draws spatial transforms; the defaults are the ranges of the authors' released configuration.
+    """Draws spatial transforms.
 
     Args:
-      kind: 'similarity': rotation, scale and shift; 'projective': that after a random tilt; 'tps':
-        that after a thin-plate spline.
-      max_rotation: Degrees, at most 180; rotation is uniform in +-max_rotation, in pixels of the
-        image.
-      inverse_scale: (low, high) of the uniform factor from the view to its source: 0.5 shows
-        objects twice as large.
-      max_shift: Share of the width and of the height; the shift is uniform in +- that along each.
-      projective_jitter: c_x and c_y of the tilt v / (1 + c . v) are uniform in +- this, v in the
-        frame: the scale at an edge differs by this share from that in the centre. At most 0.4.
-        Ours: the paper gives no range.
-      tps_jitter: Each coordinate of each control point moves uniformly in +- this, in units of the
-        frame. At most a tenth of the distance between control points, so that the spline cannot
-        fold.
-      tps_points: Control points along each axis, at least 2.
-
-    Raises:
-      ValueError: If a range breaks its law.
+      settings: Kind and ranges; the section states their laws and says what is drawn.
     """
 
-    def __init__(self, kind: str = 'similarity', *, max_rotation: float = 60.0,
-                 inverse_scale: Tuple[float, float] = (0.5, 1 / 0.7), max_shift: float = 0.05,
-                 projective_jitter: float = 0.1, tps_jitter: float = 0.01,
-                 tps_points: int = 5) -> None:
-        _require(kind in KINDS, 'kind', f'be one of {KINDS}', kind)
-        _require(0 <= max_rotation <= 180, 'max_rotation', 'lie in [0, 180]', max_rotation)
-        _require(0 < inverse_scale[0] <= inverse_scale[1], 'inverse_scale',
-                 'be (low, high) with 0 < low <= high', inverse_scale)
-        _require(0 <= max_shift <= 1, 'max_shift', 'lie in [0, 1]', max_shift)
-        _require(0 <= projective_jitter <= 0.4, 'projective_jitter',
-                 'lie in [0, 0.4], for the horizon to stay out of view', projective_jitter)
-        _require(tps_points >= 2, 'tps_points', 'be at least 2', tps_points)
-        largest = 0.2 / (tps_points - 1)
-        _require(0 <= tps_jitter <= largest, 'tps_jitter',
-                 f'lie in [0, {largest:.3g}], a tenth of the distance of {tps_points} control '
-                 'points on an axis, for the spline not to fold', tps_jitter)
-        self.kind = kind
-        self.max_rotation = max_rotation
-        self.inverse_scale = inverse_scale
-        self.max_shift = max_shift
-        self.projective_jitter = projective_jitter
-        self.tps_jitter = tps_jitter
-        self.tps_points = tps_points
+    def __init__(self, settings: config_lib.Warp) -> None:
+        self._settings = settings
 
     def draw(self, seed: Any, batch_size: int, size: geometry.Size) -> Transform:
         """One transform per batch member, a pure function of the arguments.
@@ -202,15 +163,17 @@ class RandomWarp:
           size: (height, width) of the images, for their aspect ratio; the transform then fits any
             resolution.
         """
+        settings = self._settings
         seeds = tf.random.experimental.stateless_split(seed, 5)
 
         def uniform(index: int, shape: Tuple[int, ...], low: float, high: float) -> tf.Tensor:
             return tf.random.stateless_uniform((batch_size, *shape), seeds[index], low, high)
 
-        angle = uniform(0, (), -np.pi * self.max_rotation / 180, np.pi * self.max_rotation / 180)
-        scale = uniform(1, (), *self.inverse_scale)
+        rotation = np.pi * settings.max_rotation / 180
+        angle = uniform(0, (), -rotation, rotation)
+        scale = uniform(1, (), *settings.inverse_scale)
         side = 2.0  # Of the frame.
-        shift = uniform(2, (2,), -side * self.max_shift, side * self.max_shift)
+        shift = uniform(2, (2,), -side * settings.max_shift, side * settings.max_shift)
         cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
         aspect = (size[0] - 1) / (size[1] - 1)
         zero, one = tf.zeros([batch_size]), tf.ones([batch_size])
@@ -218,14 +181,10 @@ class RandomWarp:
             tf.stack([cosine, -sine * aspect, shift[:, 0]], axis=-1),
             tf.stack([sine / aspect, cosine, shift[:, 1]], axis=-1),
             tf.stack([zero, zero, one], axis=-1)], axis=1)
-        if self.kind == 'projective':
-            tilt = uniform(3, (2,), -self.projective_jitter, self.projective_jitter)
+        if settings.kind == 'projective':
+            tilt = uniform(3, (2,), -settings.projective_jitter, settings.projective_jitter)
             # Times the matrix of v / (1 + c . v), which is the identity but for c in its last row.
             matrix += matrix[:, :, 2:] * tf.pad(tilt, [[0, 0], [0, 1]])[:, None]
-        count = self.tps_points if self.kind == 'tps' else 0
-        return Transform(matrix, uniform(4, (count, count, 2), -self.tps_jitter, self.tps_jitter))
-
-
-def _require(holds: bool, name: str, law: str, value: Any) -> None:
-    if not holds:
-        raise ValueError(f'`{name}` must {law}; got {value!r}.')
+        count = settings.tps_points if settings.kind == 'tps' else 0
+        return Transform(
+            matrix, uniform(4, (count, count, 2), -settings.tps_jitter, settings.tps_jitter))
