@@ -125,9 +125,9 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         photos.append({'file': f'images/overlay-{index}.jpg', 'caption': caption,
                        'width': image.shape[1], 'height': image.shape[0]})
         _write_jpeg(os.path.join(folder, photos[-1]['file']), image)
-    environment = jinja2.Environment(loader=jinja2.PackageLoader('scops_tf.pictures'), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader('scops_tf.pictures'), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template('report.html').render(
         title=title, facts=facts or {}, tables=tables, parts=cards, overlays=photos, config=config,
         curves=[_curve(name, *points) for name, points in (curves or {}).items()])
