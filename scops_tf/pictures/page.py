@@ -23,10 +23,10 @@ PAGE_FILE = 'index.html'
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
-    """Scores under one protocol, ours beside baselines.
+    """Scores of one set of photos, ours beside baselines.
 
     Attributes:
-      protocol: Its name.
+      title: Stands above it, such as 'cub, protocol cub'.
       counts: What was scored, such as {'photos to fit': 90, 'photos to test': 88}.
       columns: (name of the score, 'lower' or 'higher' if that is better, else ''); the best value
         of a column with a direction is marked.
@@ -34,7 +34,7 @@ class ScoreTable:
       note: A sentence below the table.
     """
 
-    protocol: str
+    title: str
     counts: Mapping[str, int]
     columns: Sequence[Tuple[str, str]]
     rows: Sequence[Tuple[str, Sequence[Optional[float]]]]
@@ -125,7 +125,7 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         photos.append({'file': f'images/overlay-{index}.jpg', 'caption': caption,
                        'width': image.shape[1], 'height': image.shape[0]})
         _write_jpeg(os.path.join(folder, photos[-1]['file']), image)
-    environment = jinja2.Environment(loader=jinja2.PackageLoader('scops_tf'), autoescape=True,
+    environment = jinja2.Environment(loader=jinja2.PackageLoader('scops_tf.pictures'), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     page = environment.get_template('report.html').render(
