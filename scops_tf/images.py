@@ -1,4 +1,4 @@
-"""Every pixel convention: decoding, resizing, network preprocessing, colour jitter, writing.
+"""Every pixel convention: finding, decoding, resizing and writing pictures; points on them.
 
 At the edges and on disk photos are uint8 RGB; in graphs they are float32 RGB in [0, 1], and every
 network does its own `preprocess` from there. Sizes are (height, width) tuples in pixels.
@@ -6,7 +6,7 @@ network does its own `preprocess` from there. Sizes are (height, width) tuples i
 from __future__ import annotations
 
 import io
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -183,6 +183,22 @@ def _resize(array: np.ndarray, size: Size, method: Image.Resampling) -> np.ndarr
     return np.array(Image.fromarray(np.ascontiguousarray(array)).resize(size[::-1], method))
 
 
+def scale_points(points: Any, factors: Any) -> Any:
+    """Points of a picture as points of the same picture at another size.
+
+    Resizing lays both pictures' borders on each other. So it is pixels' borders that scale, and
+    their centres lie half a pixel inside of them.
+
+    Args:
+      points: float[...,2], an array or a tensor. (x, y) in pixels, from the first one's centre.
+      factors: float[...,2] that broadcasts with `points`. The new width and height over the old.
+
+    Returns:
+      float[...,2]. (x, y) in pixels of the resized picture.
+    """
+    return (points + 0.5) * factors - 0.5
+
+
 # Writing.
 
 
@@ -198,8 +214,4 @@ def write_png(path: str, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG')
     files.write(path, buffer.getvalue())
-
-
-# In graphs.
-
 

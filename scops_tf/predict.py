@@ -5,7 +5,6 @@ Writes, below `--out`: `labels/*.png` (palette PNG, 0 is background), `overlays/
 """
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import os
@@ -102,7 +101,7 @@ def main(argv: List[str]) -> Optional[int]:
             rows += [[name, part + 1, f'{centers[part, 0]:.2f}', f'{centers[part, 1]:.2f}',
                       f'{presence[part]:.4f}', int(np.sum(labels == part + 1))]
                      for part in range(predictor.num_parts)]
-    files.write(_path('centers.csv'), _csv(rows))
+    files.write_csv(_path('centers.csv'), ['photo', 'part', 'x', 'y', 'presence', 'area'], rows)
     logging.info('Wrote the parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
     if not unreadable:
         return None
@@ -129,14 +128,6 @@ def _npz(**arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator='\n')
-    writer.writerow(['photo', 'part', 'x', 'y', 'presence', 'area'])
-    writer.writerows(rows)
-    return table.getvalue().encode()
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scops_tf import evaluate_arrays
-from scops_tf.evaluation import landmark_regression
+from scops_tf.evaluation import landmark_regression, text_report
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -104,7 +104,7 @@ def test_a_face_set_without_names_sizes_and_classes_is_scored(tmp_path):
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='scops')
     assert result['image_list_sha256'] == {'train': None, 'test': None}
     assert 'classes' not in result['scores']['predictions']
-    assert 'no names given' in evaluate_arrays.render(result)
+    assert 'no names given' in text_report.of_arrays(result)
 
 
 def test_train_and_test_images_in_common_are_said(tmp_path):

@@ -49,7 +49,8 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
         'The photos tested on are those trained on; of their masks training saw none unless '
         '`Data.saliency` is \'masks\'.',)
     dataset = PartDataset(name='folder', train=splits['train'], fit=splits['train'],
-                          test=splits['test'] or splits['train'], protocol='folder', notes=notes)
+                          test=splits['test'] or splits['train'], annotation_kind='none',
+                          notes=notes)
     return with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
 
 
