@@ -169,6 +169,18 @@ def test_maps_of_8_and_16_bits_span_0_to_1(tmp_path):
         np.testing.assert_allclose(found, [[0, 0.2, 1]], rtol=1e-6)
 
 
+def test_images_are_found_below_a_folder_by_their_suffixes_in_the_order_of_their_names(tmp_path):
+    wanted = ['b.JPG', 'deep/er/a.webp', 'deep/z.png']
+    for name in (*wanted, '.hidden.png', '.hidden/a.png', 'notes.txt', 'png', 'deep/out/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'linked').symlink_to(tmp_path / 'deep')
+    (tmp_path / 'alias').symlink_to(tmp_path / 'deep' / 'out')
+    assert images.names_below(str(tmp_path), but=[str(tmp_path / 'alias')]) == wanted
+    assert images.names_below(f'{tmp_path}/') == sorted([*wanted, 'deep/out/a.png'])
+    assert images.names_below(str(tmp_path / 'none')) == []
+
+
 @pytest.mark.parametrize('kind', [np.asarray, tf.constant], ids=['array', 'tensor'])
 def test_points_lie_on_the_same_place_of_a_resized_picture(kind):
     # A pixel of 10 x 6 becomes 5 x 2 pixels; borders stay borders.
