@@ -19,6 +19,7 @@ import numpy as np
 
 from scops_tf import command, files
 from scops_tf.evaluation import image_lists, landmark_regression, text_report, trivial_baselines
+from scops_tf.evaluation.landmark_split import Split
 
 FLAGS = flags.FLAGS
 _SPLITS = ('train', 'test')
@@ -48,10 +49,8 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_splits(
-    pred_path: str, truth_path: str
-) -> tuple[list[landmark_regression.Split], list[np.ndarray] | None, list[list[str] | None],
-           list[str]]:
+def read_splits(pred_path: str, truth_path: str) -> tuple[
+        list[Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
     """Predictions and truth of the train and test images, in the order of the truth.
 
     Returns:
@@ -81,9 +80,8 @@ def read_splits(
         visible = truth.get(f'visible_{which}')
         if visible is not None and visible.dtype.kind in 'iu' and np.isin(visible, (0, 1)).all():
             visible = visible.astype(bool)
-        splits.append(
-            landmark_regression.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
-                                      truth.get(f'class_{which}')))
+        splits.append(Split(centers, landmarks, visible, truth.get(f'box_{which}'),
+                            truth.get(f'class_{which}')))
     shared = set(names[0] or ()) & set(names[1] or ())
     if shared:
         notes.append(f'{len(shared)} images are both train and test images, such as '

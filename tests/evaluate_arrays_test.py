@@ -11,6 +11,7 @@ import pytest
 
 from scops_tf import evaluate_arrays
 from scops_tf.evaluation import landmark_regression, text_report
+from scops_tf.evaluation.landmark_split import Split
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -68,8 +69,9 @@ def test_the_command_prints_and_writes_scores_baselines_counts_and_the_image_lis
 def test_scores_are_those_of_the_regression(tmp_path):
     pred, truth = _arrays()
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
-    splits = [landmark_regression.Split(pred[which], *(truth[prefix + which] for prefix in (
-        '', 'visible_', 'box_', 'class_'))) for which in ('train', 'test')]
+    splits = [Split(pred[which], *(truth[prefix + which]
+                                   for prefix in ('', 'visible_', 'box_', 'class_')))
+              for which in ('train', 'test')]
     scores = landmark_regression.regress(*splits, protocol='cub')
     entry = result['scores']['predictions']
     assert entry['test'] == scores.test_error() and entry['train'] == scores.fit_error()

@@ -12,6 +12,7 @@ import numpy as np
 from scops_tf import images as images_lib
 from scops_tf.datasets.records import PartDataset
 from scops_tf.evaluation import landmark_regression, trivial_baselines
+from scops_tf.evaluation.landmark_split import Split
 from scops_tf.evaluation.part_maps import PhotoSplit
 
 # The protocol of `landmark_regression.PROTOCOLS` for each kind of annotations with landmarks.
@@ -70,16 +71,15 @@ class LandmarkScorer:
             self._regression_split(self._test, test_centers),
             sizes=tuple(sizes), seed=seed, **self._options)
 
-    def _regression_split(self, split: PhotoSplit, centers: np.ndarray
-                          ) -> landmark_regression.Split:
+    def _regression_split(self, split: PhotoSplit, centers: np.ndarray) -> Split:
         points, visible = landmarks(split)
         classes = [record.class_id for record in split.records]
         known = None if None in classes else np.array(classes)
         factors = map_factors(split, self._map_size)[:, np.newaxis]
         if self._in_boxes:
-            return landmark_regression.Split(
+            return Split(
                 images_lib.scale_points(centers, 1 / factors), points, visible, boxes(split), known)
-        return landmark_regression.Split(
+        return Split(
             centers, images_lib.scale_points(points, factors), visible, None, known)
 
 
