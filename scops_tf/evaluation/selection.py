@@ -32,7 +32,7 @@ from scops_tf.evaluation.candidates import Candidate, add_agreement, rank
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
 from scops_tf.serving import trained_model
-from scops_tf.training import trainer as trainer_lib, warp
+from scops_tf.training import views as views_lib, warp
 
 # Of the mean over photos of a part's largest response: one that responds less is no part.
 _LEAST_PRESENCE = 0.3
@@ -85,9 +85,8 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     chosen = {workdir: _steps(workdir, steps, all_steps) for workdir in workdirs}
     first = workdirs[0]
     records = _common_records(configs)
-    trainer = trainer_lib.Trainer(configs[first])
-    photos = _photos(trainer, records, first, max_photos)
-    features = reconstruction.PhotoFeatures(photos.images, trainer)
+    photos = _photos(configs[first], records, first, max_photos)
+    features = reconstruction.PhotoFeatures(photos.images)
     if len({reconstruction.feature_space(config) for config in configs.values()}) > 1:
         logging.warning('The runs have different reference features: how well parts reconstruct '
                         'them is not compared.')
@@ -136,10 +135,9 @@ def _common_records(configs: Dict[str, config_lib.Config]) -> Sequence[datasets.
     return records
 
 
-def _photos(trainer: trainer_lib.Trainer, records: Sequence[datasets.Record], workdir: str,
+def _photos(config: config_lib.Config, records: Sequence[datasets.Record], workdir: str,
             max_photos: int) -> _Photos:
     """Photos spread over the records, with a view of each that no training has seen."""
-    config = trainer.config
     places = np.linspace(0, len(records) - 1, min(max_photos, len(records)))
     store = photo_features.open_store(
         config, [records[place] for place in np.unique(places.astype(int))], workdir)
@@ -147,11 +145,11 @@ def _photos(trainer: trainer_lib.Trainer, records: Sequence[datasets.Record], wo
     saliency = None
     if config.data.saliency is not None:
         saliency = np.stack([store.saliency(index) for index in range(len(store))])
-    views, batches = np.empty_like(images), []
+    drawn, views, batches = views_lib.Views(config), np.empty_like(images), []
     size = config.evaluation.batch_size
     for start in range(0, len(images), size):
         pixels = tf.constant(images[start:start + size], tf.float32) / 255.0
-        view = trainer.view(pixels, tf.constant([_VIEW_SEED, start], tf.int32))
+        view = drawn.draw(pixels, tf.constant([_VIEW_SEED, start], tf.int32))
         views[start:start + size] = np.rint(view.images.numpy() * 255)
         batches.append((start, view.transform))
     return _Photos(images, saliency, views, batches, [record.name for record in store.records])
@@ -168,7 +166,7 @@ def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
     trained = trained_model.load_part_model(config, workdir, precision=config.evaluation.precision)
     num_parts, predict = config.run.num_parts, trained.part_model.predict
     reconstructed = None if features is None else reconstruction.Reconstruction(
-        *features.of(config), trained, num_parts, checkpoints.find(workdir, step))
+        trained.model, features.of(config))
     labels, presence = [], []
     same = either = 0
     for start, transform in photos.batches:
