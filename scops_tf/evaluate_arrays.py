@@ -18,11 +18,11 @@ from absl import app, flags
 import numpy as np
 
 from scops_tf import command, files
-from scops_tf.evaluation import image_lists, landmark_regression, trivial_baselines
+from scops_tf.evaluation import image_lists, landmark_regression, text_report, trivial_baselines
+from scops_tf.evaluation.landmark_split import Split
 
 FLAGS = flags.FLAGS
 _SPLITS = ('train', 'test')
-_MOST_COLUMNS = 8  # Categories that still fit on a screen side by side; --out has all of them.
 
 
 class ArrayFileError(ValueError):
@@ -49,10 +49,8 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_splits(
-    pred_path: str, truth_path: str
-) -> tuple[list[landmark_regression.Split], list[np.ndarray] | None, list[list[str] | None],
-           list[str]]:
+def read_splits(pred_path: str, truth_path: str) -> tuple[
+        list[Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
     """Predictions and truth of the train and test images, in the order of the truth.
 
     Returns:
@@ -82,9 +80,8 @@ def read_splits(
         visible = truth.get(f'visible_{which}')
         if visible is not None and visible.dtype.kind in 'iu' and np.isin(visible, (0, 1)).all():
             visible = visible.astype(bool)
-        splits.append(
-            landmark_regression.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
-                                      truth.get(f'class_{which}')))
+        splits.append(Split(centers, landmarks, visible, truth.get(f'box_{which}'),
+                            truth.get(f'class_{which}')))
     shared = set(names[0] or ()) & set(names[1] or ())
     if shared:
         notes.append(f'{len(shared)} images are both train and test images, such as '
@@ -161,34 +158,6 @@ def _entry(score: landmark_regression.RegressionScores, seed: int, *,
     return entry
 
 
-def render(result: dict[str, Any]) -> str:
-    """The result of `evaluate` as text: a table with six significant digits, in per cent."""
-    counts = ', '.join(f'{count} {name}' for name, count in result['counts'].items())
-    lines = [f'Protocol `{result["protocol"]}`: {result["description"]}.', f'{counts}.']
-    lines += [f'SHA-256 of the sorted names of the {which} images: {digest or "no names given"}'
-              for which, digest in result['image_list_sha256'].items()]
-    classes = list(result['scores']['predictions'].get('classes', {}))
-    if len(classes) > _MOST_COLUMNS:
-        classes = []
-    header = [f'class {number}' for number in classes] + ['test', '95 % interval', 'train']
-    rows = [['error in %', *header]]
-    for name, entry in result['scores'].items():
-        low, high = entry['interval']
-        rows.append([name, *(_number(entry['classes'][number]['test']) for number in classes),
-                     _number(entry['test']), f'{_number(low)} to {_number(high)}',
-                     _number(entry['train'])])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines.append('')
-    lines += ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-              for row in rows]
-    lines += [''] + [f'Note: {note}' for note in result['notes']] if result['notes'] else []
-    return '\n'.join(lines)
-
-
-def _number(value: float) -> str:
-    return f'{value:#.6g}'
-
-
 def _without_nan(value: Any) -> Any:
     """JSON has no NaN: null instead."""
     if isinstance(value, dict):
@@ -220,7 +189,7 @@ def main(argv: list[str]) -> None:
                       keypoint=FLAGS.keypoint, seed=FLAGS.seed)
     if FLAGS.out:
         write(result, FLAGS.out)
-    print(render(result))
+    print(text_report.of_arrays(result))
 
 
 if __name__ == '__main__':

@@ -1,8 +1,11 @@
 """Files that are whole or not there: written under another name first, then moved in place."""
 from __future__ import annotations
 
+import csv
+import io
 import os
 import tempfile
+from typing import Any, Iterable, Sequence
 
 
 def require_writable(folder: str) -> None:
@@ -45,3 +48,21 @@ def write(path: str, content: bytes) -> None:
     finally:
         if os.path.isfile(temporary):
             os.remove(temporary)
+
+
+def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes or replaces a table of comma-separated values in UTF-8, atomically.
+
+    Args:
+      path: Of the file.
+      header: Names of the columns.
+      rows: Their values; numbers are written as `str` writes them.
+
+    Raises:
+      OSError: As `write`.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator='\n')
+    writer.writerow(header)
+    writer.writerows(rows)
+    write(path, table.getvalue().encode())

@@ -76,12 +76,6 @@ def frame_to_pixels(points: Any, size: Size) -> Any:
     return (points + 1) * _half_extent(points, size)
 
 
-def pixels_to_frame(points: Any, size: Size) -> Any:
-    """Inverse of `frame_to_pixels`, along axes of more than one pixel; 0 along the others."""
-    half = _half_extent(points, size)
-    return points / np.maximum(half, 0.5) - np.where(half > 0, 1, 0).astype(half.dtype)
-
-
 def is_inside(points: tf.Tensor) -> tf.Tensor:
     """bool[...]. Whether points float[...,2] lie within the frame, its border included.
 

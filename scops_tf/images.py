@@ -1,4 +1,4 @@
-"""Every pixel convention: decoding, resizing, network preprocessing, colour jitter, writing.
+"""Every pixel convention: finding, decoding, resizing and writing pictures; points on them.
 
 At the edges and on disk photos are uint8 RGB; in graphs they are float32 RGB in [0, 1], and every
 network does its own `preprocess` from there. Sizes are (height, width) tuples in pixels.
@@ -6,7 +6,8 @@ network does its own `preprocess` from there. Sizes are (height, width) tuples i
 from __future__ import annotations
 
 import io
-from typing import Optional, Tuple
+import os
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +28,28 @@ if Image.MAX_IMAGE_PIXELS is not None:
 
 class ImageError(ValueError):
     """A file that is no usable image; the message names it and says why."""
+
+
+# Finding.
+
+
+def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
+    """Relative paths of the images below a folder, sorted, '/' between folders; none is opened.
+
+    Args:
+      root: The folder is searched recursively for the suffixes in `IMAGE_SUFFIXES`, in either case.
+        Hidden files and folders are passed over, links to folders are not followed.
+      but: Folders that are not searched, such as that of the results.
+    """
+    left_out = {os.path.realpath(folder) for folder in but}
+    names: List[str] = []
+    for folder, folders, found in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith('.')
+                      and os.path.realpath(os.path.join(folder, name)) not in left_out]
+        names += [os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
+                  for name in found
+                  if not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(names)
 
 
 # Decoding.
@@ -183,6 +206,22 @@ def _resize(array: np.ndarray, size: Size, method: Image.Resampling) -> np.ndarr
     return np.array(Image.fromarray(np.ascontiguousarray(array)).resize(size[::-1], method))
 
 
+def scale_points(points: Any, factors: Any) -> Any:
+    """Points of a picture as points of the same picture at another size.
+
+    Resizing lays both pictures' borders on each other. So it is pixels' borders that scale, and
+    their centres lie half a pixel inside of them.
+
+    Args:
+      points: float[...,2], an array or a tensor. (x, y) in pixels, from the first one's centre.
+      factors: Numbers that broadcast with `points`. The new width and height over the old.
+
+    Returns:
+      float[...,2]. (x, y) in pixels of the resized picture.
+    """
+    return (points + 0.5) * factors - 0.5
+
+
 # Writing.
 
 
@@ -198,8 +237,4 @@ def write_png(path: str, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG')
     files.write(path, buffer.getvalue())
-
-
-# In graphs.
-
 

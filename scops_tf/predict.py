@@ -5,7 +5,6 @@ Writes, below `--out`: `labels/*.png` (palette PNG, 0 is background), `overlays/
 """
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import os
@@ -16,19 +15,18 @@ from absl import flags, logging
 import numpy as np
 import tqdm
 
-from scops_tf import command, config as config_lib, files
+from scops_tf import command, config as config_lib, files, images as images_lib
+from scops_tf.pictures import drawing, palette as palette_lib, parts as part_pictures
 from scops_tf.serving import crf
 
 FLAGS = flags.FLAGS
 
 
-def list_photos(arguments: Sequence[str], suffixes: Sequence[str], *, but: str
-                ) -> List[Tuple[str, str]]:
+def list_photos(arguments: Sequence[str], *, but: str) -> List[Tuple[str, str]]:
     """(name, path) of every photo; folders are searched, hidden files and folders passed over.
 
     Args:
       arguments: Photos and folders.
-      suffixes: Of the photos in folders, in lower case.
       but: A folder that is not searched, such as that of the results.
 
     Returns:
@@ -41,7 +39,8 @@ def list_photos(arguments: Sequence[str], suffixes: Sequence[str], *, but: str
     paths: List[str] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            paths += _photos_below(argument, suffixes, os.path.realpath(but))
+            paths += [os.path.join(argument, *name.split('/'))
+                      for name in images_lib.names_below(argument, but=[but])]
         elif os.path.exists(argument):
             paths.append(argument)
         else:
@@ -50,34 +49,24 @@ def list_photos(arguments: Sequence[str], suffixes: Sequence[str], *, but: str
     paths = list(dict.fromkeys(os.path.abspath(path) for path in paths))
     if not paths:
         raise command.CommandError('`IMAGES` must hold at least one photo '
-                                   f'({", ".join(suffixes)}); got {list(arguments)}.')
+                                   f'({", ".join(images_lib.IMAGE_SUFFIXES)}); got '
+                                   f'{list(arguments)}.')
     common = os.path.commonpath([os.path.dirname(path) for path in paths])
     relative = [os.path.relpath(path, common) for path in paths]
     names = [os.path.splitext(name)[0] for name in relative]
     return list(zip(names if len(set(names)) == len(names) else relative, paths))
 
 
-def _photos_below(root: str, suffixes: Sequence[str], but: str) -> List[str]:
-    found: List[str] = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith('.')
-                      and os.path.realpath(os.path.join(folder, name)) != but]
-        found += [os.path.join(folder, name) for name in names if not name.startswith('.')
-                  and name.lower().endswith(tuple(suffixes))]
-    return sorted(found)
-
-
 def main(argv: List[str]) -> Optional[int]:
     """Predicts and writes; returns 1 after a list of the photos that could not be read, if any."""
-    from scops_tf import images as images_lib
-    from scops_tf.pictures import parts as part_pictures
-    from scops_tf.serving import predictor as predictor_lib
-    photos = list_photos(argv[1:], images_lib.IMAGE_SUFFIXES, but=FLAGS.out)
+    from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
+
+    photos = list_photos(argv[1:], but=FLAGS.out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
     # The constants of the run, unless others are given.
     settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)
     files.require_writable(FLAGS.out)
-    palette = part_pictures.palette(predictor.num_parts)
+    palette = palette_lib.palette(predictor.num_parts)
     rows: List[List[Any]] = []
     unreadable: List[str] = []
     with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
@@ -91,8 +80,7 @@ def main(argv: List[str]) -> Optional[int]:
             labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
             if FLAGS.crf:
                 labels = _refined(photo, found.part_responses, predictor.metadata, settings)
-            overlay = part_pictures.draw_centers(part_pictures.overlay(photo, labels), centers,
-                                                 presence)
+            overlay = drawing.draw_centers(drawing.overlay(photo, labels), centers, presence)
             part_pictures.write_label_png(_path('labels', f'{name}.png'), labels, palette)
             images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
             files.write(_path('responses', f'{name}.npz'), _npz(
@@ -101,7 +89,7 @@ def main(argv: List[str]) -> Optional[int]:
             rows += [[name, part + 1, f'{centers[part, 0]:.2f}', f'{centers[part, 1]:.2f}',
                       f'{presence[part]:.4f}', int(np.sum(labels == part + 1))]
                      for part in range(predictor.num_parts)]
-    files.write(_path('centers.csv'), _csv(rows))
+    files.write_csv(_path('centers.csv'), ['photo', 'part', 'x', 'y', 'presence', 'area'], rows)
     logging.info('Wrote the parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
     if not unreadable:
         return None
@@ -128,14 +116,6 @@ def _npz(**arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator='\n')
-    writer.writerow(['photo', 'part', 'x', 'y', 'presence', 'area'])
-    writer.writerows(rows)
-    return table.getvalue().encode()
 
 
 if __name__ == '__main__':

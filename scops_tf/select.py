@@ -3,9 +3,6 @@
 Prints a table, the best first, and writes it to `--output`: how well parts move with the photo, how
 well they reconstruct its features, and how far runs agree, all on training photos; see
 `scops_tf.evaluation.selection`. `--steps=all` compares all checkpoints that the runs have kept.
-
-With `--correlate` the scores are compared with those that `scops_tf.evaluate` has written of the
-same checkpoints, which tells whether they can be relied on.
 """
 from __future__ import annotations
 
@@ -28,14 +25,13 @@ def main(argv: List[str]) -> None:
         raise command.CommandError("`--steps` must be 'all' or numbers such as 300,600; got "
                                    f'{",".join(FLAGS.steps)!r}.')
     files.require_writable(os.path.dirname(FLAGS.output) or '.')
-    from scops_tf.evaluation import selection  # TensorFlow's start takes seconds.
+    from scops_tf.evaluation import selection, text_report  # TensorFlow's start takes seconds.
 
     result = selection.select(
         FLAGS.workdirs, steps=None if everything else list(map(int, FLAGS.steps or ())),
-        all_steps=everything, max_photos=FLAGS.max_photos, gin_params=FLAGS.gin_param,
-        correlate=FLAGS.correlate)
+        all_steps=everything, max_photos=FLAGS.max_photos, gin_params=FLAGS.gin_param)
     files.write(FLAGS.output, f'{json.dumps(result, indent=2, allow_nan=False)}\n'.encode())
-    print(selection.render(result))
+    print(text_report.of_selection(result))
 
 
 if __name__ == '__main__':
@@ -47,5 +43,4 @@ if __name__ == '__main__':
     flags.DEFINE_integer('max_photos', 100, 'Most training photos that are looked at.',
                          lower_bound=1)
     flags.DEFINE_string('output', 'selection.json', 'JSON file for the scores.')
-    flags.DEFINE_bool('correlate', False, 'Compare with the scores that evaluate has written.')
     command.run(main)

@@ -226,17 +226,19 @@ def _register_losses(setting: Setting) -> None:
             return lambda: view(images)[0].numpy()
 
 
-def _train_batch(trainer: Any, setting: Setting) -> Dict[str, Any]:
-    """A batch of a run with cached reference features."""
+def _train_batch(trainer: Any, setting: Setting) -> Any:
+    """A `Batch` of a run with cached reference features."""
     import tensorflow as tf
-    network, side = trainer.reference_features, setting.size
+
+    from scops_tf.datasets.batches import Batch
+    network, side = trainer.model.reference_features, setting.size
     shape = network.shape((side, side))
-    return {'image': tf.constant(setting.photos(setting.batch)),
-            'saliency': setting.uniform(side, side),
-            'reference_features': tf.cast(setting.uniform(*shape), tf.float16)}
+    return Batch(tf.range(setting.batch, dtype=tf.int64),
+                 tf.constant(setting.photos(setting.batch)), setting.uniform(side, side),
+                 reference_features=tf.cast(setting.uniform(*shape), tf.float16))
 
 
-def _training(trainer: Any, batch: Dict[str, Any]) -> Callable[[], Any]:
+def _training(trainer: Any, batch: Any) -> Callable[[], Any]:
     return lambda: trainer.train_step(batch)['loss/total'].numpy()
 
 
@@ -290,11 +292,12 @@ def _register_head_only(setting: Setting) -> None:
             setting, "Segmenter.trained = 'head'", 'Segmenter.num_views = 4',
             'Losses.response_size = (64, 64)'))
         batch = _train_batch(trainer, setting)
-        row = trainer.segmenter.feature_shape((setting.size, setting.size))
-        transform = trainer.view_transform(setting.batch, tf.constant([0, 0]))
-        for name in ('backbone_features', 'view_features'):
-            batch[name] = tf.cast(setting.uniform(*row), tf.float16)
-        batch.update({f'view_{name}': values for name, values in transform._asdict().items()})
+        row = trainer.model.segmenter.feature_shape((setting.size, setting.size))
+        transform = trainer.views.transform(setting.batch, tf.constant([0, 0]))
+        batch = batch._replace(
+            view_matrix=transform.matrix, view_displacements=transform.displacements,
+            **{name: tf.cast(setting.uniform(*row), tf.float16)
+               for name in ('backbone_features', 'view_features')})
         return _training(trainer, batch)
 
 
@@ -381,7 +384,7 @@ def _segmenter(setting: Setting) -> Any:
 
 def _feature_segmenter(setting: Setting) -> Any:
     from scops_tf.networks import linear_segmenter, reference_features as features_lib
-    return linear_segmenter.FeatureSegmenter(
+    return linear_segmenter.LinearSegmenter(
         setting.parts, features_lib.ReferenceFeatures(weights=None, normalization=0.75))
 
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from scops_tf import images
 from scops_tf.datasets import pascal_annotation
-from scops_tf.pictures import parts as part_pictures, sheets
+from scops_tf.pictures import drawing, sheets
 
 _CELL = (600, 800)
 _MOST_LABELS = 255
@@ -66,7 +66,7 @@ def draw(photo: np.ndarray, annotation: pascal_annotation.Annotation, name: str)
                           [found.box for found in objects]),
                          ([(part.name, part.mask) for part in parts], [])):
         labels = _labels([mask for _, mask in named], annotation.size)
-        cells.append(_captioned(part_pictures.overlay(photo, labels), named, boxes))
+        cells.append(_captioned(drawing.overlay(photo, labels), named, boxes))
     return sheets.sheet([cells], cell_size=_CELL, row_captions=[
         f'{name}; objects: {len(objects)}, parts: {len(parts)}'])
 

@@ -110,7 +110,8 @@ def test_records_hold_what_the_tables_say(root):
         assert record.landmarks[k].tolist() == ([0, 0] if hidden else landmark(4, k))
     dataset = aflw.read(str(root))
     assert dataset.fit == dataset.train
-    assert (dataset.name, dataset.protocol) == ('aflw', 'aflw')
+    assert (dataset.name, dataset.annotation_kind) == ('aflw', 'faces')
+    assert dataset.eyes == aflw.EYES
 
 
 def test_the_eyes_are_the_two_eye_centres():

@@ -45,8 +45,14 @@ def spoil(record: Record) -> None:
     path.write_bytes(path.read_bytes()[:40])
 
 
-def as_numpy(dataset: tf.data.Dataset) -> List[Dict[str, np.ndarray]]:
-    return list(dataset.as_numpy_iterator())
+def as_numpy(dataset: tf.data.Dataset) -> List[batches.Batch]:
+    # TensorFlow's own iterator of arrays does not take fields that are None.
+    return [batch._replace(**{name: value.numpy() for name, value in _kept(batch).items()})
+            for batch in dataset]
+
+
+def _kept(batch: batches.Batch) -> Dict[str, np.ndarray]:
+    return {name: value for name, value in batch._asdict().items() if value is not None}
 
 
 def test_photos_are_squashed_and_keep_their_colours(tmp_path):
@@ -55,9 +61,8 @@ def test_photos_are_squashed_and_keep_their_colours(tmp_path):
     image = store.image(0)
     assert image.dtype == np.uint8 and image.shape == SIZE + (3,)
     assert (image == [255, 0, 0]).all()
-    batch = next(batches.training_batches(store, batch_size=2, seed=0, num_steps=1)
-                 .as_numpy_iterator())
-    assert (batch['image'] == [255, 0, 0]).all()
+    batch, = as_numpy(batches.training_batches(store, batch_size=2, seed=0, num_steps=1))
+    assert (batch.image == [255, 0, 0]).all()
 
 
 def test_sizes_of_the_photos_as_decoded_are_kept(store):
@@ -210,7 +215,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_batch_size():
 
 
 def test_a_resumed_run_sees_the_batches_of_one_never_stopped(records):
-    arrays = {'number': np.arange(7.0)[:, None] * np.ones(5)}
+    arrays = {'warmup_target': np.arange(7.0)[:, None] * np.ones(5)}
     store = photo_store.PhotoStore(records, image_size=SIZE, saliency='folder')
     whole = as_numpy(batches.training_batches(store, batch_size=3, seed=2, num_steps=11,
                                               arrays=arrays))
@@ -218,63 +223,66 @@ def test_a_resumed_run_sees_the_batches_of_one_never_stopped(records):
                                              start_step=4, arrays=arrays))
     assert (len(whole), len(rest)) == (11, 7)
     for one, other in zip(whole[4:], rest):
-        assert one.keys() == other.keys() == {'index', 'image', 'saliency', 'number'}
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+        assert _kept(one).keys() == _kept(other).keys() == {
+            'index', 'image', 'saliency', 'warmup_target'}
+        for name, value in _kept(one).items():
+            np.testing.assert_array_equal(value, getattr(other, name))
     assert as_numpy(batches.training_batches(store, batch_size=3, seed=2, num_steps=11,
                                              start_step=11)) == []
 
 
 def test_the_parts_of_all_replicas_are_the_batches_of_one(records):
     store = photo_store.PhotoStore(records, image_size=SIZE, saliency='folder')
-    arrays = {'number': np.arange(7), 'drawn': lambda step, indices, wanted: (
+    arrays = {'warmup_target': np.arange(7), 'view_features': lambda step, indices, wanted: (
         100 * step + np.arange(len(indices)))[wanted]}
 
-    def batches(workers: int, worker: int, replicas: int) -> list:
+    def parts_of(workers: int, worker: int, replicas: int) -> list:
         context = tf.distribute.InputContext(workers, worker, replicas)
         return as_numpy(batches.training_batches(store, batch_size=8, seed=2, num_steps=5,
                                                  start_step=1, arrays=arrays, context=context))
 
-    whole = batches(1, 0, 1)
+    whole = parts_of(1, 0, 1)
     assert len(whole) == 4
     # Two workers of two replicas each, whose parts follow one another.
-    parts = [batches(2, worker, 4) for worker in range(2)]
+    parts = [parts_of(2, worker, 4) for worker in range(2)]
     for step, batch in enumerate(whole):
         of_step = [part for worker in parts for part in worker[2 * step:2 * step + 2]]
-        for name, value in batch.items():
-            assert all(len(part[name]) == 2 for part in of_step)
+        for name, value in _kept(batch).items():
+            assert all(len(getattr(part, name)) == 2 for part in of_step)
             np.testing.assert_array_equal(
-                np.concatenate([part[name] for part in of_step]), value, err_msg=name)
+                np.concatenate([getattr(part, name) for part in of_step]), value, err_msg=name)
     with pytest.raises(ValueError, match='not divisible'):
-        batches(1, 0, 3)
+        parts_of(1, 0, 3)
 
 
 @pytest.mark.parametrize('limit', [0.0, 4.0])
 def test_batches_hold_what_belongs_to_their_indices(records, limit):
     store = photo_store.PhotoStore(records, image_size=SIZE, saliency='folder',
                                    memory_limit_gib=limit)
-    arrays = {'features': np.arange(7 * 6, dtype=np.float16).reshape(7, 2, 3),
-              'label': np.arange(7)}
+    arrays = {'reference_features': np.arange(7 * 6, dtype=np.float16).reshape(7, 2, 3),
+              'warmup_target': np.arange(7)}
     found = as_numpy(batches.training_batches(store, batch_size=4, seed=0, num_steps=9,
                                               arrays=arrays))
     for step, batch in enumerate(found):
         np.testing.assert_array_equal(
-            batch['index'], batches.batch_indices(7, batch_size=4, seed=0, step=step))
-        for row, index in enumerate(batch['index']):
-            np.testing.assert_array_equal(batch['image'][row], store.image(index))
-            np.testing.assert_array_equal(batch['saliency'][row], store.saliency(index))
-            np.testing.assert_array_equal(batch['features'][row], arrays['features'][index])
-            assert batch['label'][row] == index
+            batch.index, batches.batch_indices(7, batch_size=4, seed=0, step=step))
+        for row, index in enumerate(batch.index):
+            np.testing.assert_array_equal(batch.image[row], store.image(index))
+            np.testing.assert_array_equal(batch.saliency[row], store.saliency(index))
+            np.testing.assert_array_equal(batch.reference_features[row],
+                                          arrays['reference_features'][index])
+            assert batch.warmup_target[row] == index
 
 
 def test_training_batches_have_static_shapes(store):
-    arrays = {'features': np.zeros((7, 2, 3), np.float16)}
+    arrays = {'reference_features': np.zeros((7, 2, 3), np.float16)}
     spec = batches.training_batches(store, batch_size=4, seed=0, num_steps=1,
                                     arrays=arrays).element_spec
-    assert spec == {'index': tf.TensorSpec([4], tf.int64),
-                    'image': tf.TensorSpec([4, 12, 16, 3], tf.uint8),
-                    'saliency': tf.TensorSpec([4, 12, 16], tf.float32),
-                    'features': tf.TensorSpec([4, 2, 3], tf.float16)}
+    assert spec._replace(**dict.fromkeys(batches.Batch._fields[4:])) == batches.Batch(
+        tf.TensorSpec([4], tf.int64), tf.TensorSpec([4, 12, 16, 3], tf.uint8),
+        tf.TensorSpec([4, 12, 16], tf.float32), tf.TensorSpec([4, 2, 3], tf.float16))
+    # Fields that the run does not keep.
+    assert len(set(spec[4:])) == 1
 
 
 def test_arrays_are_read_through_their_own_indexing(store):
@@ -287,14 +295,14 @@ def test_arrays_are_read_through_their_own_indexing(store):
             return (2 * indices).astype(np.float32)
 
     for batch in as_numpy(batches.training_batches(store, batch_size=3, seed=0, num_steps=3,
-                                                   arrays={'doubled': Doubled()})):
-        np.testing.assert_array_equal(batch['doubled'], 2 * batch['index'])
+                                                   arrays={'warmup_target': Doubled()})):
+        np.testing.assert_array_equal(batch.warmup_target, 2 * batch.index)
 
 
 def test_a_batch_may_be_larger_than_the_set(records):
     store = photo_store.PhotoStore(records[:1], image_size=SIZE)
     batch, = as_numpy(batches.training_batches(store, batch_size=3, seed=0, num_steps=1))
-    assert batch['index'].tolist() == [0, 0, 0]
+    assert batch.index.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize('argument', [
@@ -306,8 +314,9 @@ def test_steps_out_of_range_are_errors(store, argument):
 
 
 @pytest.mark.parametrize('arrays, match', [
-    ({'features': np.zeros((6, 2))}, 'one row per photo, 7; got 6'),
-    ({'image': np.zeros((7, 2))}, "not be named 'image'")])
+    ({'reference_features': np.zeros((6, 2))}, 'one row per photo, 7; got 6'),
+    ({'image': np.zeros((7, 2))}, "fields of a batch .* got 'image'"),
+    ({'features': np.zeros((7, 2))}, "fields of a batch .* got 'features'")])
 def test_arrays_that_do_not_fit_are_errors(store, arrays, match):
     with pytest.raises(ValueError, match=match):
         batches.training_batches(store, batch_size=2, seed=0, num_steps=1, arrays=arrays)
@@ -320,7 +329,7 @@ def test_memory_stays_flat(records):
         return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
 
     store = photo_store.PhotoStore(records, image_size=(96, 128))
-    arrays = {'features': np.zeros((7, 32, 32, 16), np.float16)}
+    arrays = {'reference_features': np.zeros((7, 32, 32, 16), np.float16)}
     following = iter(batches.training_batches(store, batch_size=8, seed=0, num_steps=400,
                                               arrays=arrays))
     for _ in itertools.islice(following, 100):

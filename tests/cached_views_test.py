@@ -28,45 +28,46 @@ def small_resnet(monkeypatch):
 
 
 def _first(prepared: preparation.Prepared, start: int, count: int) -> list:
-    return [{name: value.numpy() for name, value in batch.items()}
+    return [batch._replace(**{name: value.numpy() for name, value in batch._asdict().items()
+                              if value is not None})
             for batch in itertools.islice(prepared.batches(start), count)]
 
 
-def test_a_cached_view_is_the_view_of_its_transform(load, store, small_resnet, tmp_path):
+def test_a_cached_view_is_the_view_of_its_transform(prepare, load, store, small_resnet, tmp_path):
     trainer = trainer_lib.Trainer(load(*VIEWS))
-    prepared = preparation.prepare(trainer, store, str(tmp_path), fresh=True)
+    prepared = prepare(trainer, store, tmp_path)
     for step, batch in enumerate(_first(prepared, 0, 3)):
-        photos = tf.cast(batch['image'], tf.float32) / 255
-        np.testing.assert_allclose(batch['backbone_features'],
-                                   trainer.segmenter.backbone(photos), rtol=2e-3, atol=0.2)
-        for index, photo in enumerate(batch['index']):
+        photos = tf.cast(batch.image, tf.float32) / 255
+        np.testing.assert_allclose(batch.backbone_features,
+                                   trainer.model.segmenter.backbone(photos), rtol=2e-3, atol=0.2)
+        for index, photo in enumerate(batch.index):
             seed = tf.random.experimental.stateless_fold_in(
                 tf.constant([trainer.config.run.seed, 2], tf.int32), int(photo))
-            view = trainer.view(tf.repeat(photos[index:index + 1], 3, axis=0), seed)
-            which = [np.allclose(batch['view_matrix'][index], matrix, atol=1e-5)
+            view = trainer.views.draw(tf.repeat(photos[index:index + 1], 3, axis=0), seed)
+            which = [np.allclose(batch.view_matrix[index], matrix, atol=1e-5)
                      for matrix in view.transform.matrix.numpy()]
             assert sum(which) == 1, (step, photo)
-            expected = trainer.segmenter.backbone(view.images)[which.index(True)]
-            np.testing.assert_allclose(batch['view_features'][index], expected, rtol=2e-3,
+            expected = trainer.model.segmenter.backbone(view.images)[which.index(True)]
+            np.testing.assert_allclose(batch.view_features[index], expected, rtol=2e-3,
                                        atol=0.2)
-        assert np.isfinite(trainer.train_step(
-            {name: tf.constant(value) for name, value in batch.items()})['loss/total'])
+        assert np.isfinite(trainer.train_step(batch._replace(**{
+            name: tf.constant(value) for name, value in batch._asdict().items()
+            if value is not None}))['loss/total'])
     assert trainer.train_step.experimental_get_tracing_count() == 1
 
 
 def test_batches_from_a_step_on_are_those_of_a_run_never_stopped(
-        load, store, small_resnet, tmp_path):
+        prepare, load, store, small_resnet, tmp_path):
     config = load(*VIEWS)
     whole, continued = (
-        preparation.prepare(trainer_lib.Trainer(config), store, str(tmp_path), fresh=True)
+        prepare(trainer_lib.Trainer(config), store, tmp_path)
         for _ in range(2))
     batches = _first(whole, 0, 6)
     for batch, again in zip(batches[4:], _first(continued, 4, 2)):
-        assert batch.keys() == again.keys()
-        for name, value in batch.items():
-            np.testing.assert_array_equal(again[name], value, err_msg=name)
+        for name, value, same in zip(batch._fields, batch, again):
+            np.testing.assert_array_equal(same, value, err_msg=name)
     # Photos come again with other views.
-    drawn = {tuple(matrix.ravel()) for batch in batches for matrix in batch['view_matrix']}
+    drawn = {tuple(matrix.ravel()) for batch in batches for matrix in batch.view_matrix}
     assert len(drawn) > len(store)
 
 
@@ -86,8 +87,9 @@ def test_views_of_reference_features_are_kept_under_all_that_they_depend_on(
         load, store, linear, tmp_path):
     def views(scales, *bindings) -> None:
         trainer = trainer_lib.Trainer(load(*linear, "Features.cache='disk'", *bindings))
-        trainer.reference_features.tap_scales.assign(scales)
-        found = cached_views.views(trainer, store, str(tmp_path))
+        trainer.model.reference_features.tap_scales.assign(scales)
+        found = cached_views.arrays(
+            trainer.config, trainer.model, trainer.views, store, str(tmp_path))
         assert 'view_features' in found
         # Those of the photos are the reference features, which are cached already.
         assert 'backbone_features' not in found

@@ -80,7 +80,8 @@ def test_records_hold_what_the_lists_say(root):
     assert record.landmarks.tolist() == [[15, 10], [22, 13], [17, 17], [-3, 24], [21, 27]]
     assert record.visible.tolist() == [True] * 5
     assert dataset.landmark_names[:2] == ('lefteye', 'righteye')
-    assert (dataset.name, dataset.protocol) == ('celeba', 'celeba')
+    assert (dataset.name, dataset.annotation_kind) == ('celeba', 'faces')
+    assert [dataset.landmark_names[eye] for eye in dataset.eyes] == ['lefteye', 'righteye']
 
 
 def test_faces_of_exactly_the_least_area_stay_and_smaller_ones_go(root):

@@ -14,7 +14,7 @@ from PIL import Image
 import pytest
 
 from scops_tf import command, predict
-from scops_tf.pictures import parts as part_pictures
+from scops_tf.pictures.palette import palette
 from scops_tf.serving import crf, decoding, predictor as predictor_lib
 
 
@@ -211,7 +211,7 @@ def test_predictions_are_those_of_the_export(predicted, run):
         assert picture.mode == 'P'
         np.testing.assert_array_equal(np.array(picture), expected.labels[0])
         np.testing.assert_array_equal(np.array(picture.getpalette()).reshape(-1, 3)[:4],
-                                      part_pictures.palette(3)[:4])
+                                      palette(3)[:4])
     assert Image.open(out / 'overlays' / 'a.png.png').size == (70, 40)
     responses = np.load(out / 'responses' / 'a.png.npz')
     np.testing.assert_allclose(responses['part_responses'], expected.part_responses[0], atol=1e-3)
@@ -262,20 +262,19 @@ def test_what_predict_cannot_use_is_one_sentence(run, run_command, tmp_path, arg
 def test_photos_are_named_by_what_tells_them_apart(tmp_path):
     a, b = _photos(tmp_path, 'x/a.png', 'x/deep/b.JPG')
     _photos(tmp_path, 'x/.hidden.png', 'x/out/labels/a.png')
-    found = predict.list_photos([str(tmp_path / 'x'), str(a)], ('.png', '.jpg'),
-                                but=str(tmp_path / 'x' / 'out'))
+    found = predict.list_photos([str(tmp_path / 'x'), str(a)], but=str(tmp_path / 'x' / 'out'))
     assert found == [('a', str(a)), (os.path.join('deep', 'b'), str(b))]
     other, = _photos(tmp_path, 'y/a.png')
-    assert [name for name, _ in predict.list_photos([str(a), str(other)], (), but='')] == [
+    assert [name for name, _ in predict.list_photos([str(a), str(other)], but='')] == [
         os.path.join('x', 'a'), os.path.join('y', 'a')]
     twin, = _photos(tmp_path, 'x/a.jpg')
-    assert [name for name, _ in predict.list_photos([str(a), str(twin)], (), but='')] == [
+    assert [name for name, _ in predict.list_photos([str(a), str(twin)], but='')] == [
         'a.png', 'a.jpg']
 
 
 def test_a_photo_that_is_not_there_is_named():
     with pytest.raises(command.CommandError, match="there is no '/nowhere/a.jpg'"):
-        predict.list_photos(['/nowhere/a.jpg'], ('.jpg',), but='')
+        predict.list_photos(['/nowhere/a.jpg'], but='')
 
 
 # How errors become sentences.

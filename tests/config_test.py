@@ -52,6 +52,7 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
     ('Segmenter.context=13', ('`Segmenter.context`', '[0, 1]', 'got 13')),
     (f'{RESNET}\nSegmenter.normalization=0.5',
      ('`Segmenter.normalization`', "'features'", 'got 0.5')),
+    ('Features.normalization=1.5', ('`Features.normalization`', '[0, 1]', 'got 1.5')),
     ('Segmenter.normalization=1.5', ('`Segmenter.normalization`', '[0, 1]', 'got 1.5')),
     ('Run.warmup_steps=1000', ('`Run.warmup_steps`', 'smaller')),
     ("Segmenter.trained='all'\nSegmenter.num_views=0", ('`Segmenter.trained`', "'head'")),

@@ -79,6 +79,19 @@ def store(load) -> Any:
 
 
 @pytest.fixture(scope='session')
+def prepare() -> Callable[..., Any]:
+    """What `preparation.prepare` gives for a trainer and photos."""
+    from scops_tf.training import preparation
+
+    def prepare(trainer: Any, store: Any, workdir: Any, *, fresh: bool = True) -> Any:
+        return preparation.prepare(
+            trainer.config, trainer.model, trainer.views, store, str(workdir), fresh=fresh,
+            start_step=int(trainer.step.numpy()))
+
+    return prepare
+
+
+@pytest.fixture(scope='session')
 def start_command() -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts `python -m scops_tf.<name>` as a user would, outside of the source tree.
 

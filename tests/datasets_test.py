@@ -114,7 +114,8 @@ def test_masks_of_pascal_are_extracted_beside_the_run(tmp_path, shared):
     examples = shared / 'data' / 'pascal_part_examples'
     dataset = datasets.load('pascal', root=str(examples), category='horse', min_object_area=0.0,
                             min_part_share=0.0, workdir=str(tmp_path / 'runs' / 'horse'))
-    assert dataset.protocol == 'pascal' and dataset.train == dataset.test
+    assert dataset.annotation_kind == 'nested_part_masks'
+    assert dataset.train == dataset.test
     cache = tmp_path / 'runs' / 'pascal_cache'
     for record in dataset.test:
         assert pathlib.Path(record.mask_path).is_relative_to(cache)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from scops_tf import evaluate_arrays
-from scops_tf.evaluation import landmark_regression
+from scops_tf.evaluation import landmark_regression, text_report
+from scops_tf.evaluation.landmark_split import Split
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -68,8 +69,9 @@ def test_the_command_prints_and_writes_scores_baselines_counts_and_the_image_lis
 def test_scores_are_those_of_the_regression(tmp_path):
     pred, truth = _arrays()
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
-    splits = [landmark_regression.Split(pred[which], *(truth[prefix + which] for prefix in (
-        '', 'visible_', 'box_', 'class_'))) for which in ('train', 'test')]
+    splits = [Split(pred[which], *(truth[prefix + which]
+                                   for prefix in ('', 'visible_', 'box_', 'class_')))
+              for which in ('train', 'test')]
     scores = landmark_regression.regress(*splits, protocol='cub')
     entry = result['scores']['predictions']
     assert entry['test'] == scores.test_error() and entry['train'] == scores.fit_error()
@@ -104,7 +106,7 @@ def test_a_face_set_without_names_sizes_and_classes_is_scored(tmp_path):
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='scops')
     assert result['image_list_sha256'] == {'train': None, 'test': None}
     assert 'classes' not in result['scores']['predictions']
-    assert 'no names given' in evaluate_arrays.render(result)
+    assert 'no names given' in text_report.of_arrays(result)
 
 
 def test_train_and_test_images_in_common_are_said(tmp_path):

@@ -60,8 +60,9 @@ def test_notes_of_the_dataset_stand_beside_the_scores(evaluated):
 
 def test_counts_and_the_protocol_stand_beside_the_scores(evaluated):
     printed, saved = evaluated
-    assert 'Protocol celeba, step 40, seed 0: 3 photos to train, 6 photos to fit, 2 photos to ' \
-        'test' in printed
+    assert 'Dataset celeba, protocol scops, step 40, seed 0: 3 photos to train, 6 photos to fit, ' \
+        '2 photos to test' in printed
+    assert json.loads(saved)['protocol'] == 'scops'
     assert json.loads(saved)['counts'] == {
         'photos to train': 3, 'photos to fit': 6, 'photos to test': 2}
 

@@ -1,6 +1,7 @@
 """Laws of written files: whole or not there."""
 from __future__ import annotations
 
+import csv
 import errno
 import os
 
@@ -66,3 +67,12 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_of_its_class(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises((FileExistsError, NotADirectoryError), match='must be writable'):
         files.write(str(tmp_path / 'file' / 'below'), b'')
+
+
+def test_a_table_is_read_back_as_it_was_written(tmp_path):
+    path = tmp_path / 'new' / 'table.csv'
+    rows = [['a, "quoted" name', 'x', '1.5'], ['zweite\nZeile', 'ü', '2']]
+    files.write_csv(str(path), ['photo', 'score', 'value'], rows)
+    with open(path, encoding='utf-8', newline='') as file:
+        assert list(csv.reader(file)) == [['photo', 'score', 'value'], *rows]
+    assert b'\r' not in path.read_bytes() and os.listdir(path.parent) == ['table.csv']

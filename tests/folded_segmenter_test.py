@@ -30,12 +30,12 @@ def resnet() -> segmenter.Segmenter:
 
 
 @pytest.fixture(scope='module')
-def vgg() -> linear_segmenter.FeatureSegmenter:
+def vgg() -> linear_segmenter.LinearSegmenter:
     """With scales that bring the features of random weights to a usual size."""
     reference = features_lib.ReferenceFeatures(weights=None, normalization=0.75)
     photos = tf.random.stateless_uniform((2, 64, 96, 3), [0, 1])
     reference.measure_scales([reference.raw(photos)])
-    network = linear_segmenter.FeatureSegmenter(3, reference, seed=1)
+    network = linear_segmenter.LinearSegmenter(3, reference, seed=1)
     network.head.bias.assign([0.1, 0.0, -0.1, 0.2])
     return network
 
@@ -113,7 +113,7 @@ def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(plain, folded, 
 @pytest.mark.parametrize('backbone', ['tiny', 'filters'])
 def test_another_network_is_refused(backbone):
     plain = (segmenter.Segmenter(3, backbone='tiny') if backbone == 'tiny' else
-             linear_segmenter.FeatureSegmenter(3, features_lib.ReferenceFeatures('filters')))
+             linear_segmenter.LinearSegmenter(3, features_lib.ReferenceFeatures('filters')))
     with pytest.raises(ValueError, match='`segmenter` must be on one of resnet50, .*vgg19'):
         folded_segmenter.FoldedSegmenter(plain)
 

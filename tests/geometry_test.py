@@ -87,18 +87,15 @@ def test_small_precision_is_summed_in_float32():
 
 @pytest.mark.parametrize('convert', [np.asarray, tf.constant])
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
-def test_pixels_and_frame_are_inverse_of_each_other(convert, dtype):
+def test_points_of_the_frame_are_pixels_from_the_first_to_the_last(convert, dtype):
     points = convert(np.array([[-1, -1], [1, 1], [0.25, -0.5]], dtype))
     pixels = geometry.frame_to_pixels(points, SIZE)
     np.testing.assert_allclose(pixels, [[0, 0], [7, 4], [4.375, 1]], rtol=1e-6)
-    back = geometry.pixels_to_frame(pixels, SIZE)
-    np.testing.assert_allclose(back, points, rtol=1e-6)
-    assert back.dtype == points.dtype
+    assert pixels.dtype == points.dtype
 
 
-def test_single_pixel_goes_to_the_frame_and_back():
+def test_every_point_is_the_pixel_of_a_map_of_one():
     assert geometry.frame_to_pixels(np.zeros(2), (1, 1)).tolist() == [0, 0]
-    assert geometry.pixels_to_frame(np.zeros(2), (1, 1)).tolist() == [0, 0]
 
 
 def test_border_is_inside_and_beyond_it_is_not():

@@ -169,6 +169,30 @@ def test_maps_of_8_and_16_bits_span_0_to_1(tmp_path):
         np.testing.assert_allclose(found, [[0, 0.2, 1]], rtol=1e-6)
 
 
+def test_images_are_found_below_a_folder_by_their_suffixes_in_the_order_of_their_names(tmp_path):
+    wanted = ['b.JPG', 'deep/er/a.webp', 'deep/z.png']
+    for name in (*wanted, '.hidden.png', '.hidden/a.png', 'notes.txt', 'png', 'deep/out/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'linked').symlink_to(tmp_path / 'deep')
+    (tmp_path / 'alias').symlink_to(tmp_path / 'deep' / 'out')
+    assert images.names_below(str(tmp_path), but=[str(tmp_path / 'alias')]) == wanted
+    assert images.names_below(f'{tmp_path}/') == sorted([*wanted, 'deep/out/a.png'])
+    assert images.names_below(str(tmp_path / 'none')) == []
+
+
+@pytest.mark.parametrize('kind', [np.asarray, tf.constant], ids=['array', 'tensor'])
+def test_points_lie_on_the_same_place_of_a_resized_picture(kind):
+    # A pixel of 10 x 6 becomes 5 x 2 pixels; borders stay borders.
+    factors = kind([5.0, 2.0])
+    points = kind([[-0.5, -0.5], [9.5, 5.5], [0.0, 0.0], [4.5, 2.5]])
+    expected = [[-0.5, -0.5], [49.5, 11.5], [2.0, 0.5], [24.5, 5.5]]
+    scaled = images.scale_points(points, factors)
+    assert type(scaled) is type(points)
+    np.testing.assert_allclose(scaled, expected)
+    np.testing.assert_allclose(images.scale_points(scaled, 1 / factors), points, atol=1e-6)
+
+
 def test_labels_are_the_values_or_palette_indices(tmp_path):
     labels = np.array([[0, 1, 2], [4, 3, 255]], np.uint8)
     grey, palette = Image.fromarray(labels), Image.fromarray(labels, 'P')

@@ -6,6 +6,7 @@ from sklearn import linear_model
 
 from scops_tf.evaluation import landmark_regression
 from scops_tf.evaluation.contingency import MetricError
+from scops_tf.evaluation.landmark_split import Split
 
 PIXEL_SIDES = np.array([120.0, 70.0])  # Width and height differ, and x and y with them.
 
@@ -19,8 +20,7 @@ def _split(seed, num_images=60, num_parts=4, num_landmarks=5, noise=0.0, **field
     centers = generator.uniform(0, 1, (num_images, num_parts, 2)) * PIXEL_SIDES
     landmarks = centers.reshape(num_images, -1) @ weights + offset
     landmarks = landmarks + noise * generator.normal(size=landmarks.shape)
-    return landmark_regression.Split(centers, landmarks.reshape(num_images, num_landmarks, 2),
-                                     **fields)
+    return Split(centers, landmarks.reshape(num_images, num_landmarks, 2), **fields)
 
 
 def _boxed(split, seed):
@@ -97,7 +97,7 @@ def test_the_order_and_the_unit_of_coordinates_do_not_matter(protocol):
 def test_the_order_of_images_and_parts_does_not_matter():
     fit, test = _split(0, noise=5), _split(1, noise=5)
     order = np.random.default_rng(0).permutation(60)
-    permuted = landmark_regression.Split(fit.centers[order][:, [2, 0, 3, 1]], fit.landmarks[order])
+    permuted = Split(fit.centers[order][:, [2, 0, 3, 1]], fit.landmarks[order])
     assert landmark_regression.regress(
         permuted, test._replace(centers=test.centers[:, [2, 0, 3, 1]])).test_error() == (
             pytest.approx(landmark_regression.regress(fit, test).test_error()))
@@ -129,8 +129,8 @@ def test_the_error_of_a_class_is_that_of_its_images_with_the_fit_of_all():
     fit, test = _boxed(fit, 0), _boxed(test, 1)
     classes = np.repeat([7, 2, 9], [10, 20, 30])
     scores = landmark_regression.regress(fit, test._replace(classes=classes), protocol='cub')
-    alone = landmark_regression.Split(*(None if field is None else field[classes == 2]
-                                        for field in test._replace(classes=classes)))
+    alone = Split(*(None if field is None else field[classes == 2]
+                    for field in test._replace(classes=classes)))
     assert scores.test_error(2) == pytest.approx(
         landmark_regression.regress(fit, alone, protocol='cub').test_error())
     counts = [(~np.isnan(scores.test_errors[classes == number])).sum() for number in (7, 2, 9)]
@@ -289,8 +289,8 @@ def test_released_face_predictions_give_their_published_errors(shared, protocol,
                                                                test_error):
     arrays = np.load(shared / 'golden' / 'face_landmarks.npz')
     scores = landmark_regression.regress(
-        landmark_regression.Split(arrays['train_pred'], arrays['train_gt']),
-        landmark_regression.Split(arrays['test_pred'], arrays['test_gt']), protocol=protocol)
+        Split(arrays['train_pred'], arrays['train_gt']),
+        Split(arrays['test_pred'], arrays['test_gt']), protocol=protocol)
     assert scores.fit_error() == pytest.approx(fit_error, abs=1e-6)
     assert scores.test_error() == pytest.approx(test_error, abs=1e-6)
     assert scores.notes == ()

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from scops_tf import config as config_lib
+from scops_tf.datasets.batches import Batch
 from scops_tf.evaluation import run_scores
 from scops_tf.networks import checkpoints, linear_segmenter, reference_features as features_lib
 from scops_tf.serving import (
@@ -28,10 +29,10 @@ def _photos(height: int, width: int) -> np.ndarray:
 
 
 @pytest.fixture
-def network() -> linear_segmenter.FeatureSegmenter:
+def network() -> linear_segmenter.LinearSegmenter:
     reference = features_lib.ReferenceFeatures('filters', normalization=0.75)
     reference.tap_scales.assign([0.5, 2.0])
-    return linear_segmenter.FeatureSegmenter(3, reference, seed=1)
+    return linear_segmenter.LinearSegmenter(3, reference, seed=1)
 
 
 def test_part_logits_are_one_linear_map_of_the_scaled_features(network):
@@ -59,6 +60,12 @@ def test_context_adds_the_mean_over_the_cells_of_a_window_that_lie_within_the_ma
     assert (head.kernel.numpy() != head.context_kernel.numpy()).all()
 
 
+def test_the_window_is_the_odd_number_of_cells_next_to_its_share_of_the_shorter_side():
+    sizes = [linear_segmenter.window_of(share, size) for share, size in (
+        (0.4, (32, 40)), (0.4, (40, 24)), (0.0, (32, 40)), (0.01, (32, 40)), (1.0, (9, 12)))]
+    assert sizes == [13, 9, 1, 1, 9]
+
+
 def test_only_the_head_is_trained(network):
     assert network.backbone_variables == []
     assert [variable.shape for variable in network.head_variables] == [
@@ -75,7 +82,7 @@ def test_only_the_head_is_trained(network):
 
 def test_the_head_starts_small_and_by_its_seed(network):
     def kernel(seed: int) -> np.ndarray:
-        return linear_segmenter.FeatureSegmenter(
+        return linear_segmenter.LinearSegmenter(
             3, network.reference_features, seed=seed).head.kernel.numpy()
 
     np.testing.assert_array_equal(kernel(1), network.head.kernel)
@@ -83,21 +90,19 @@ def test_the_head_starts_small_and_by_its_seed(network):
     assert kernel(1).std() == pytest.approx(0.01, rel=0.3)
 
 
-def test_no_parts_and_exponents_out_of_range_are_refused(network):
+def test_no_parts_are_refused(network):
     with pytest.raises(ValueError, match='`num_parts` must be at least 1; got 0'):
-        linear_segmenter.FeatureSegmenter(0, network.reference_features)
-    with pytest.raises(ValueError, match=r'`normalization` must lie in \[0, 1\]; got 1.5'):
-        linear_segmenter.FeatureSegmenter(3, network.reference_features, normalization=1.5)
+        linear_segmenter.LinearSegmenter(0, network.reference_features)
 
 
 def test_what_is_left_of_lengths_is_what_both_exponents_leave(network):
     photos = tf.constant(_photos(33, 49), tf.float32) / 255
     plain = features_lib.ReferenceFeatures('filters')
     plain.tap_scales.assign(network.reference_features.tap_scales)
-    halved = linear_segmenter.FeatureSegmenter(
+    halved = linear_segmenter.LinearSegmenter(
         3, features_lib.ReferenceFeatures('filters', normalization=0.5), normalization=0.5)
     halved.reference_features.tap_scales.assign(plain.tap_scales)
-    further = linear_segmenter.FeatureSegmenter(3, plain, normalization=0.75)
+    further = linear_segmenter.LinearSegmenter(3, plain, normalization=0.75)
     expected = network.reference_features(photos)  # Of the exponent 0.75.
     assert np.abs(expected - plain(photos)).max() > 0.1
     np.testing.assert_allclose(further.backbone(photos), expected, rtol=1e-4, atol=1e-5)
@@ -112,7 +117,7 @@ def test_what_is_left_of_lengths_is_what_both_exponents_leave(network):
 @pytest.fixture(scope='module')
 def config(small, linear) -> config_lib.Config:
     return config_lib.load(
-        [], [*small, *linear, 'Segmenter.context=3', 'Segmenter.normalization=0.5'])
+        [], [*small, *linear, 'Segmenter.context=0.2', 'Segmenter.normalization=0.5'])
 
 
 @pytest.fixture(scope='module')
@@ -164,12 +169,13 @@ def test_logits_of_cached_features_are_those_that_are_served(config, workdir):
     trained = trainer_lib.Trainer(still)
     trained.restore(str(workdir))
     photos = _photos(64, 96)
-    reference = trained.reference_features.raw(tf.constant(photos, tf.float32) / 255)
-    transform = trained.view_transform(2, trained.seed(0))
-    read = trained.segmenter.backbone(tf.constant(photos, tf.float32) / 255)
-    logits, view_logits, _ = trained._both_logits({
-        'reference_features': reference, 'view_features': read,
-        **{f'view_{name}': value for name, value in transform._asdict().items()}})
+    reference = trained.model.reference_features.raw(tf.constant(photos, tf.float32) / 255)
+    transform = trained.views.transform(2, trained.seed(0))
+    read = trained.model.segmenter.backbone(tf.constant(photos, tf.float32) / 255)
+    logits, view_logits, _ = trained._both_logits(Batch(
+        tf.constant([0, 1], tf.int64), tf.constant(photos), tf.ones((2, 64, 96)), reference,
+        view_features=read, view_matrix=transform.matrix,
+        view_displacements=transform.displacements))
     np.testing.assert_allclose(logits, view_logits, atol=1e-4)
     served = trained_model.load_part_model(config, str(workdir)).part_model
     np.testing.assert_allclose(

@@ -7,7 +7,8 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 import tensorflow as tf
 
-from scops_tf.pictures import gallery, page, parts as part_pictures, tensorboard
+from scops_tf.pictures import gallery, page, tensorboard
+from scops_tf.pictures.palette import palette
 
 HEIGHT, WIDTH = 48, 80
 
@@ -132,7 +133,7 @@ def test_a_crop_at_the_photos_corner_stays_inside_and_outlines_the_part():
     part_gallery.add(image, labels, _blob(47, 79)[..., np.newaxis])
     crop = part_gallery.parts()[0].crops[0]
     colors = {tuple(color) for color in crop.reshape(-1, 3)}
-    assert colors == {(9, 9, 9), tuple(part_pictures.palette(1)[1])}
+    assert colors == {(9, 9, 9), tuple(palette(1)[1])}
 
 
 def test_a_gallery_refuses_what_does_not_fit():
@@ -211,7 +212,7 @@ def test_the_best_of_every_column_with_a_direction_is_marked():
 
 def test_a_part_has_its_own_colour_and_a_dead_one_says_so(tmp_path):
     text = _write(tmp_path).read_text(encoding='utf-8')
-    for color in part_pictures.palette(2)[1:]:
+    for color in palette(2)[1:]:
         assert f'--color: #{bytes(color.tolist()).hex()}' in text
     assert text.count('responds nowhere') == 1 and '12.5 %' in text
 

@@ -84,7 +84,8 @@ def test_records_hold_what_the_annotations_say(root):
             assert dataset.part_names[labels[box[1] + 1, box[0] + i] - 1] == name
     assert (labels > 0).sum() == 7 * 18 + 7 * 9
     assert dataset.train == dataset.fit == dataset.test
-    assert (dataset.name, dataset.protocol, len(dataset.part_names)) == ('pascal', 'pascal', 21)
+    assert (dataset.name, len(dataset.part_names)) == ('pascal', 21)
+    assert dataset.annotation_kind == 'nested_part_masks'
 
 
 def test_photos_with_a_small_object_or_few_parts_are_left_out(root):

@@ -12,6 +12,7 @@ import tensorflow as tf
 from scops_tf import images as images_lib
 from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
+from scops_tf.networks import model
 
 SIZE = (64, 96)
 
@@ -19,7 +20,7 @@ SIZE = (64, 96)
 @pytest.fixture(scope='module')
 def network(load):
     """The reference features of `small`."""
-    return photo_features.reference_network(load())
+    return model.reference_features(load())
 
 
 def test_saliency_maps_are_computed_once_for_all_runs_beside_each_other(load, tmp_path, caplog):

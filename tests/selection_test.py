@@ -6,18 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-import scipy.stats
 import tensorflow as tf
 
-from scops_tf.evaluation import run_scores, selection
+from scops_tf.evaluation import selection, text_report
 from scops_tf.networks import checkpoints
 from scops_tf.training import warp
-
-
-def _candidate(step=1, num_parts=3, workdir='a', **scores):
-    values = {'equivariance': 50.0, 'reconstruction_error': 90.0, 'dead_parts': [],
-              'largest_share': 40.0, **scores}
-    return selection.Candidate(workdir, step, num_parts, **values)
 
 
 @pytest.fixture(scope='module')
@@ -65,30 +58,6 @@ def test_labels_moved_by_the_transform_are_equivariant_and_unmoved_ones_are_not(
     assert same < either / 2
 
 
-def test_the_rank_is_the_mean_over_the_criteria():
-    best = _candidate(1, equivariance=70.0, reconstruction_error=80.0, agreement_nmi=60.0)
-    middle = _candidate(2, equivariance=60.0, reconstruction_error=85.0, agreement_nmi=10.0)
-    worst = _candidate(3, equivariance=50.0, reconstruction_error=95.0, agreement_nmi=20.0)
-    assert [one.step for one in selection.rank([worst, best, middle])] == [1, 2, 3]
-    assert (best.rank_score, middle.rank_score, worst.rank_score) == pytest.approx(
-        (0, (0.5 + 0.5 + 1) / 3, (1 + 1 + 0.5) / 3))
-
-
-def test_degenerate_checkpoints_come_last_whatever_their_scores():
-    dead = _candidate(1, equivariance=99.0, dead_parts=[2])
-    flooded = _candidate(2, equivariance=98.0, largest_share=81.0)
-    sound = _candidate(3, equivariance=1.0, largest_share=79.0)
-    assert [one.step for one in selection.rank([dead, flooded, sound])] == [3, 1, 2]
-
-
-def test_runs_are_ranked_among_those_with_as_many_parts():
-    few = [_candidate(step, 3, equivariance=90.0 + step) for step in (1, 2)]
-    many = [_candidate(step, 8, equivariance=10.0 + step) for step in (1, 2)]
-    ranked = selection.rank([*many, *few])
-    assert [(one.num_parts, one.step) for one in ranked] == [(3, 2), (3, 1), (8, 2), (8, 1)]
-    assert ranked[0].rank_score == ranked[2].rank_score
-
-
 def test_copies_of_a_run_have_the_same_scores_and_agree(selected, runs):
     first, second = (_by_step(selected, workdir) for workdir in runs)
     assert set(first) == set(second) == {0, 6, 40}
@@ -124,11 +93,7 @@ def test_errors_of_other_features_are_not_compared(selected, runs, tmp_path):
         assert one['reconstruction_error'] is None
         before = _by_step(selected, runs[0])[one['step']]
         assert one['equivariance'] == before['equivariance']
-    assert ' - ' in selection.render(result).splitlines()[3]
-    better = _candidate(1, equivariance=70.0, reconstruction_error=None)
-    worse = _candidate(2, equivariance=60.0, reconstruction_error=None)
-    selection.rank([worse, better])
-    assert (better.rank_score, worse.rank_score) == (0, 1)
+    assert ' - ' in text_report.of_selection(result).splitlines()[3]
 
 
 def test_the_latest_is_taken_where_no_steps_are_named_and_photos_may_be_fewer(runs):
@@ -142,46 +107,9 @@ def test_every_checkpoint_kept_can_be_taken(trained_run):
         checkpoints.kept(str(trained_run)))
 
 
-def _write_scores(workdir, step, *, image_list='a', **values):
-    workdir.joinpath('eval').mkdir(parents=True, exist_ok=True)
-    (workdir / 'eval' / f'scores_{step}.json').write_text(json.dumps(
-        {'scores': {run_scores.OURS: values}, 'image_list_sha256': image_list}))
-
-
-def test_correlations_are_plus_one_where_both_prefer_the_same(tmp_path):
-    errors, steps = [30.0, 22.0, 25.0, 10.0], [1, 2, 3, 4]
-    group = []
-    for step, error in zip(steps, errors):
-        _write_scores(tmp_path, step, **{'landmark error': error, 'NMI': 7.0 * step % 5})
-        group.append(_candidate(step, workdir=str(tmp_path), equivariance=100 - error,
-                                reconstruction_error=error, agreement_nmi=error))
-    [found] = selection.correlations(group)
-    assert (found['checkpoints'], found['runs'], found['num_parts']) == (4, 1, 3)
-    spearman = found['spearman']
-    assert spearman['equivariance']['landmark error'] == pytest.approx(1)
-    assert spearman['reconstruction_error']['landmark error'] == pytest.approx(1)
-    assert spearman['agreement_nmi']['landmark error'] == pytest.approx(-1)
-    assert spearman['agreement_nmi']['NMI'] == pytest.approx(
-        scipy.stats.spearmanr(errors, [7.0 * step % 5 for step in steps])[0])
-    assert spearman['rank_score']['landmark error'] is None  # All of them are 0.
-    assert 'FG-ARI' not in spearman['equivariance']
-
-
-def test_scores_of_different_test_photos_are_not_compared(tmp_path):
-    group = [_candidate(step, workdir=str(tmp_path)) for step in (1, 2, 3)]
-    for one in group:
-        _write_scores(tmp_path, one.step, image_list=f'list {one.step == 2}', NMI=1.0)
-    with pytest.raises(selection.SelectionError, match='same test photos.*2 lists'):
-        selection.correlations(group)
-
-
-@pytest.mark.parametrize('options, words', [
-    ({'steps': [7777]}, '`--steps` must be .* got 7777'),
-    ({'correlate': True}, '`--correlate` must have at least three .* finds 0'),
-])
-def test_what_is_not_there_is_one_sentence(runs, options, words):
-    with pytest.raises(selection.SelectionError, match=words):
-        selection.select(runs, **options)
+def test_a_checkpoint_that_is_not_there_is_one_sentence(runs):
+    with pytest.raises(selection.SelectionError, match='`--steps` must be .* got 7777'):
+        selection.select(runs, steps=[7777])
 
 
 def test_runs_must_be_different_and_of_the_same_photos(runs, tmp_path):

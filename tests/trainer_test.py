@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from scops_tf import config as config_lib
+from scops_tf.datasets.batches import Batch
 from scops_tf.networks import checkpoints, pretrained
 from scops_tf.training import trainer as trainer_lib
 
@@ -16,11 +17,12 @@ HEAD_ONLY = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
              "Segmenter.trained='head'"]
 
 
-def _batch(seed: int = 0, **more) -> dict:
+def _batch(seed: int = 0, **more) -> Batch:
     generator = np.random.default_rng(seed)
-    return {'index': tf.constant([0, 1], tf.int64),
-            'image': tf.constant(generator.integers(0, 256, (2, *SIZE, 3)), tf.uint8),
-            'saliency': tf.constant(generator.random((2, *SIZE)), tf.float32), **more}
+    return Batch(
+        tf.constant([0, 1], tf.int64),
+        tf.constant(generator.integers(0, 256, (2, *SIZE, 3)), tf.uint8),
+        tf.constant(generator.random((2, *SIZE)), tf.float32))._replace(**more)
 
 
 def _values(variables) -> list:
@@ -68,11 +70,11 @@ def small_resnet(monkeypatch):
 
 
 def test_a_step_is_traced_once_and_moves_every_trained_variable(trainer):
-    groups = {'head': trainer.segmenter.head_variables,
-              'backbone': trainer.segmenter.backbone_variables,
-              'basis': [trainer.part_basis.raw]}
+    groups = {'head': trainer.model.segmenter.head_variables,
+              'backbone': trainer.model.segmenter.backbone_variables,
+              'basis': [trainer.model.part_basis.raw]}
     before = {name: _values(variables) for name, variables in groups.items()}
-    scales = trainer.reference_features.tap_scales.numpy()
+    scales = trainer.model.reference_features.tap_scales.numpy()
     step = int(trainer.step)
     for seed in range(3):
         trainer.train_step(_batch(seed))
@@ -80,7 +82,7 @@ def test_a_step_is_traced_once_and_moves_every_trained_variable(trainer):
     assert int(trainer.step) == step + 3
     for name, variables in groups.items():
         assert variables and all(_moved(before[name], variables)), name
-    np.testing.assert_array_equal(trainer.reference_features.tap_scales, scales)
+    np.testing.assert_array_equal(trainer.model.reference_features.tap_scales, scales)
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms_that_are_reported(trainer):
@@ -103,14 +105,15 @@ def test_the_total_is_the_weighted_sum_of_the_terms_that_are_reported(trainer):
 
 def test_a_warm_up_step_leaves_the_basis_alone_and_fits_the_target(build, eager):
     trainer = build("Optimizer.name='adamw'", 'Optimizer.weight_decay=0.1')
-    basis, network = trainer.part_basis.raw.numpy(), _values(trainer.segmenter.head_variables)
+    basis, network = trainer.model.part_basis.raw.numpy(), _values(
+        trainer.model.segmenter.head_variables)
     # All of the second part.
     target = np.tile(np.array([0, 0, 1, 0], np.float16), (2, 16, 24, 1))
     batch = _batch(warmup_target=tf.constant(target))
     losses = [float(trainer.warmup_step(batch)['loss/total']) for _ in range(8)]
     assert losses[-1] < losses[0] / 2
-    np.testing.assert_array_equal(trainer.part_basis.raw, basis)
-    assert all(_moved(network, trainer.segmenter.head_variables))
+    np.testing.assert_array_equal(trainer.model.part_basis.raw, basis)
+    assert all(_moved(network, trainer.model.segmenter.head_variables))
     assert int(trainer.step) == 8
 
 
@@ -119,27 +122,29 @@ def test_with_a_frozen_backbone_only_the_head_and_the_basis_move(build, small_re
     trainer = build(*HEAD_ONLY)
     batch = _batch()
     if views:
-        shape = (2, *trainer.segmenter.feature_shape(SIZE))
+        shape = (2, *trainer.model.segmenter.feature_shape(SIZE))
         drawn = np.random.default_rng(0)
-        transform = trainer.view_transform(2, tf.constant([0, 1]))
-        batch.update(backbone_features=tf.constant(drawn.random(shape), tf.float16),
+        transform = trainer.views.transform(2, tf.constant([0, 1]))
+        batch = batch._replace(
+            backbone_features=tf.constant(drawn.random(shape), tf.float16),
                      view_features=tf.constant(drawn.random(shape), tf.float16),
                      **{f'view_{name}': value for name, value in transform._asdict().items()})
-    backbone = _values(trainer.segmenter.backbone.variables)
-    head, basis = _values(trainer.segmenter.head.variables), trainer.part_basis.raw.numpy()
-    assert trainer.segmenter.backbone.non_trainable_variables
+    backbone = _values(trainer.model.segmenter.backbone.variables)
+    head, basis = _values(
+        trainer.model.segmenter.head.variables), trainer.model.part_basis.raw.numpy()
+    assert trainer.model.segmenter.backbone.non_trainable_variables
     scalars = trainer.train_step(batch)
     assert math.isfinite(scalars['loss/total'])
-    assert not any(_moved(backbone, trainer.segmenter.backbone.variables))
-    assert all(_moved(head, trainer.segmenter.head.variables))
-    assert all(_moved([basis], [trainer.part_basis.raw]))
+    assert not any(_moved(backbone, trainer.model.segmenter.backbone.variables))
+    assert all(_moved(head, trainer.model.segmenter.head.variables))
+    assert all(_moved([basis], [trainer.model.part_basis.raw]))
     assert 'gradient_norm/backbone' not in scalars
 
 
 def test_statistics_of_batch_norm_stay_while_the_whole_network_is_trained(
         build, small_resnet, eager):
     trainer = build("Segmenter.backbone='resnet50'", 'Segmenter.weights=None')
-    backbone = trainer.segmenter.backbone
+    backbone = trainer.model.segmenter.backbone
     frozen, kernels = _values(backbone.non_trainable_variables), _values(
         backbone.trainable_variables)
     trainer.train_step(_batch())
@@ -150,21 +155,22 @@ def test_statistics_of_batch_norm_stay_while_the_whole_network_is_trained(
 def test_cached_reference_features_give_the_step_of_computed_ones(build, eager):
     computed, cached = build(), build()
     batch = _batch()
-    features = cached.reference_features.raw(tf.cast(batch['image'], tf.float32) / 255)
+    features = cached.model.reference_features.raw(tf.cast(batch.image, tf.float32) / 255)
     first = computed.train_step(batch)
-    second = cached.train_step({**batch, 'reference_features': tf.cast(features, tf.float16)})
+    second = cached.train_step(batch._replace(
+        reference_features=tf.cast(features, tf.float16)))
     # As of the rounding to half precision.
     np.testing.assert_allclose(first['loss/total'], second['loss/total'], rtol=1e-3)
 
 
 def test_a_view_is_a_function_of_photos_and_seed_and_its_transform_of_the_seed(trainer):
-    images = tf.cast(_batch()['image'], tf.float32) / 255
-    first, again, other = (trainer.view(images, tf.constant(seed)) for seed in (
+    images = tf.cast(_batch().image, tf.float32) / 255
+    first, again, other = (trainer.views.draw(images, tf.constant(seed)) for seed in (
         [3, 4], [3, 4], [3, 5]))
     np.testing.assert_array_equal(first.images, again.images)
     assert np.abs(first.images - other.images).max() > 0.1
     np.testing.assert_array_equal(
-        trainer.view_transform(2, tf.constant([3, 4])).matrix, first.transform.matrix)
+        trainer.views.transform(2, tf.constant([3, 4])).matrix, first.transform.matrix)
     # What comes from outside the photo is the mean colour of ImageNet.
     outside = first.transform.valid_mask(SIZE).numpy() == 0
     assert outside.any()
@@ -197,18 +203,18 @@ def _scale_loss(trainer, scale: float) -> None:
 def test_in_half_precision_networks_compute_and_losses_and_variables_stay_float32(
         build, eager, precision):
     trainer = build(f'Run.precision={precision!r}')
-    assert trainer.segmenter.backbone.output.dtype == precision
+    assert trainer.model.segmenter.backbone.output.dtype == precision
     images = tf.zeros((1, *SIZE, 3))
-    assert trainer.segmenter(images).dtype == tf.float32
-    assert trainer.reference_features(images).dtype == tf.float32
-    before = _values(trainer.segmenter.head_variables)
+    assert trainer.model.segmenter(images).dtype == tf.float32
+    assert trainer.model.reference_features(images).dtype == tf.float32
+    before = _values(trainer.model.segmenter.head_variables)
     if precision == 'float16':
         _scale_loss(trainer, 2.0 ** 8)
     scalars = trainer.train_step(_batch())
     assert all(value.dtype == tf.float32 for value in scalars.values())
     assert all(np.isfinite(value) for value in scalars.values())
-    assert all(variable.dtype == tf.float32 for variable in trainer.segmenter.variables)
-    assert all(_moved(before, trainer.segmenter.head_variables))
+    assert all(variable.dtype == tf.float32 for variable in trainer.model.segmenter.variables)
+    assert all(_moved(before, trainer.model.segmenter.head_variables))
     assert ('loss_scale' in scalars) == (precision == 'float16')
     assert tf.keras.mixed_precision.global_policy().name == 'float32'
 
@@ -267,9 +273,9 @@ def test_a_restored_trainer_goes_on_to_the_same_bits(build, eager, tmp_path, pre
     assert ('loss_scale' in found) == (precision == 'float16')
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
-    for one, other in zip(first.segmenter.variables, second.segmenter.variables):
+    for one, other in zip(first.model.segmenter.variables, second.model.segmenter.variables):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(first.part_basis.raw, second.part_basis.raw)
+    np.testing.assert_array_equal(first.model.part_basis.raw, second.model.part_basis.raw)
 
 
 def test_a_folder_without_checkpoints_restores_nothing(trainer, tmp_path):
@@ -287,20 +293,20 @@ def test_a_checkpoint_of_other_networks_is_one_sentence(
 
 def test_a_run_may_start_from_the_networks_of_another(build, trained_run, tmp_path):
     trainer = build()
-    trainer.restore_model(str(trained_run))
+    trainer.model.restore(checkpoints.require(str(trained_run), 'Run.init_from'))
     assert int(trainer.step) == 0
     reader = tf.train.load_checkpoint(checkpoints.find(str(trained_run)))
-    for name, variable in (('model/part_basis/raw', trainer.part_basis.raw),
-                           ('model/tap_scales', trainer.reference_features.tap_scales),
-                           ('model/segmenter/head/kernel', trainer.segmenter.head.kernel)):
+    for name, variable in (('model/part_basis/raw', trainer.model.part_basis.raw),
+                           ('model/tap_scales', trainer.model.reference_features.tap_scales),
+                           ('model/segmenter/head/kernel', trainer.model.segmenter.head.kernel)):
         np.testing.assert_array_equal(
             reader.get_tensor(f'{name}/.ATTRIBUTES/VARIABLE_VALUE'), variable)
     with pytest.raises(checkpoints.CheckpointError, match='`Run.init_from` must be .* there is '):
-        trainer.restore_model(str(tmp_path))
+        checkpoints.require(str(tmp_path), 'Run.init_from')
 
 
 def test_pictures_show_photo_and_view_with_centres_in_pixels(trainer):
-    found = trainer.pictures(_batch()['image'])
+    found = trainer.pictures(_batch().image)
     assert found['view'].shape == (2, *SIZE, 3)
     for name in ('', 'view_'):
         assert found[f'{name}labels'].shape == (2, *SIZE)
@@ -380,12 +386,12 @@ def test_without_dropout_features_are_left_alone(trainer):
 
 
 def test_only_training_goes_without_some_channels(dropping, trainer):
-    dropping.segmenter.head.set_weights(trainer.segmenter.head.get_weights())
-    for own, others in zip(dropping.segmenter.backbone.variables,
-                           trainer.segmenter.backbone.variables):
+    dropping.model.segmenter.head.set_weights(trainer.model.segmenter.head.get_weights())
+    for own, others in zip(dropping.model.segmenter.backbone.variables,
+                           trainer.model.segmenter.backbone.variables):
         own.assign(others)
     dropping.step.assign(trainer.step)
-    image = _batch()['image']
+    image = _batch().image
     expected, found = trainer.pictures(image), dropping.pictures(image)
     np.testing.assert_allclose(found['part_responses'], expected['part_responses'], atol=1e-6)
 
@@ -395,15 +401,14 @@ def test_only_training_goes_without_some_channels(dropping, trainer):
 
 def test_agreed_saliency_takes_the_place_of_the_photos_own(build, eager):
     batch = _batch()
-    agreed = tf.cast(batch['saliency'][:, ::4, ::4], tf.float16)
+    agreed = tf.cast(batch.saliency[:, ::4, ::4], tf.float16)
 
     def loss(**more) -> float:
         # Of a new trainer, so that all are asked for the same step of the same weights.
         trainer = build()
-        return float(trainer.train_step({**batch, **more})['loss/semantic_consistency'])
+        return float(trainer.train_step(batch._replace(**more))['loss/semantic_consistency'])
 
-    found = loss(agreed_saliency=agreed)
-    assert loss(agreed_saliency=agreed, saliency=batch['saliency'] / 2) == pytest.approx(
-        found, rel=1e-6)
-    assert loss(agreed_saliency=agreed / 2) != pytest.approx(found, rel=1e-3)
+    found = loss(saliency=agreed)
+    assert loss(saliency=agreed) == pytest.approx(found, rel=1e-6)
+    assert loss(saliency=agreed / 2) != pytest.approx(found, rel=1e-3)
     assert loss() != pytest.approx(found, rel=1e-5)

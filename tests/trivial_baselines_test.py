@@ -6,6 +6,7 @@ import pytest
 
 from scops_tf.evaluation import landmark_regression, trivial_baselines
 from scops_tf.evaluation.contingency import MetricError
+from scops_tf.evaluation.landmark_split import Split
 
 
 def _split(seed, num_images=50, num_parts=3, num_landmarks=4):
@@ -17,7 +18,7 @@ def _split(seed, num_images=50, num_parts=3, num_landmarks=4):
     boxes = np.concatenate([generator.uniform(0, 20, (num_images, 2)),
                             generator.uniform(30, 90, (num_images, 2))], 1)
     centers = generator.uniform(0, 1, (num_images, num_parts, 2)) * [130, 70]
-    return landmark_regression.Split(centers, landmarks, visible, boxes)
+    return Split(centers, landmarks, visible, boxes)
 
 
 @pytest.mark.parametrize('protocol', ['scops', 'no_intercept', 'cub'])
@@ -111,8 +112,8 @@ class _Birds:
         self.classes = table('image_class_labels.txt')[:, 1].astype(int)
 
     def splits(self, centers):
-        return [landmark_regression.Split(centers[rows], self.points[rows], self.visible[rows],
-                                          self.boxes[rows], self.classes[rows])
+        return [Split(centers[rows], self.points[rows], self.visible[rows], self.boxes[rows],
+                      self.classes[rows])
                 for rows in (self.train, ~self.train)]
 
     def errors(self, centers):

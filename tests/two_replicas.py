@@ -37,20 +37,21 @@ def _train(config: config_lib.Config, strategy: tf.distribute.Strategy) -> dict:
         trainer = trainer_lib.Trainer(config)
     store = photo_features.open_store(config, datasets.load_for(config, None).train, 'unused')
     with tempfile.TemporaryDirectory() as workdir:
-        prepared = preparation.prepare(trainer, store, workdir, fresh=True)
+        prepared = preparation.prepare(
+            config, trainer.model, trainer.views, store, workdir, fresh=True)
     batches = strategy.distribute_datasets_from_function(
         lambda context: prepared.batches(0, context))
     found = {'replicas': strategy.num_replicas_in_sync,
-             'start/head': trainer.segmenter.head.kernel.numpy()}
+             'start/head': trainer.model.segmenter.head.kernel.numpy()}
     for number, batch in enumerate(itertools.islice(batches, config.run.steps)):
         warming_up = number < config.run.warmup_steps
         scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
         found.update((f'scalar/{number}/{name}', value) for name, value in scalars.items())
     found['traces'] = trainer.train_step.experimental_get_tracing_count()
-    found['weights/basis'] = trainer.part_basis.raw
-    found['weights/head'] = trainer.segmenter.head.kernel
-    found['weights/bias'] = trainer.segmenter.head.bias
-    for number, variable in enumerate(trainer.segmenter.backbone.variables):
+    found['weights/basis'] = trainer.model.part_basis.raw
+    found['weights/head'] = trainer.model.segmenter.head.kernel
+    found['weights/bias'] = trainer.model.segmenter.head.bias
+    for number, variable in enumerate(trainer.model.segmenter.backbone.variables):
         found[f'weights/backbone/{number}'] = variable
     return {name: getattr(value, 'numpy', lambda value=value: value)()
             for name, value in found.items()}

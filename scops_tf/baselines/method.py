@@ -14,7 +14,7 @@ from scops_tf import config as config_lib, datasets, files
 from scops_tf.baselines import clusters, factors
 from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
-from scops_tf.networks import reference_features as features_lib
+from scops_tf.networks import model as model_lib, reference_features as features_lib
 from scops_tf.serving import part_model as part_model_lib, saved_model
 
 # Photos whose features are read at a time.
@@ -51,7 +51,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
         `Features.cache_limit_gib` allows.
       OSError: If weights cannot be had or a cache cannot be written.
     """
-    network = photo_features.reference_network(config)
+    network = model_lib.reference_features(config)
     with_saliency = name != 'dff' and config.data.saliency is not None
     store = photo_features.open_store(config, records, workdir, with_saliency=with_saliency)
     raw = photo_features.reference_features(config, network, store, os.path.join(workdir, 'cache'))
@@ -86,7 +86,7 @@ def fit(name: str, config: config_lib.Config, observed: Observations) -> tf.Modu
 def part_model(config: config_lib.Config, network: tf.Module) -> part_model_lib.PartModel:
     """A baseline with the photos' resizing and the decoding."""
     return part_model_lib.PartModel(
-        network, num_parts=config.run.num_parts, input_size=photo_features.reference_size(config),
+        network, num_parts=config.run.num_parts, input_size=config.reference_size,
         **dataclasses.asdict(config.decode))
 
 

@@ -34,7 +34,8 @@ class Run(laws.Checked):
         'float16', for GPUs, comes a dynamic loss scale; see `scops_tf.training.loss_scale`.
       warmup_steps: First steps, in which the responses are fitted to the reference features'
         projection on the starting basis, so that training does not start from diffuse responses.
-      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from.
+      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from. Its
+        responses are better than a warm-up's, so that there is none.
       strategy: The devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker'
         for those of the workers that TF_CONFIG tells; see `scops_tf.training.replicas`.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
@@ -423,6 +424,16 @@ class Config:
     def response_size(self) -> Tuple[int, int]:
         """(height, width) of the responses that the losses see."""
         return self.losses.response_size or self.run.image_size
+
+    @property
+    def reference_size(self) -> Tuple[int, int]:
+        """(height, width) at which the reference features' network is shown the photos."""
+        return self.features.image_size or self.run.image_size
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps that fit the responses to the starting basis: none where a run is the start."""
+        return 0 if self.run.init_from else self.run.warmup_steps
 
 
 SECTIONS = (

@@ -115,7 +115,7 @@ def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
                            f'{len(faces)} it leaves {len(train)} and {len(test)} at '
                            f'{min_object_area}; lower it')
     return PartDataset(name='aflw', train=train, fit=train, test=test,
-                       landmark_names=LANDMARK_NAMES, protocol='aflw',
+                       landmark_names=LANDMARK_NAMES, annotation_kind='faces', eyes=EYES,
                        notes=tuple(_notes(len(chosen), num_faces, min_object_area)))
 
 

@@ -13,6 +13,36 @@ from scops_tf.datasets import photo_store
 _WORKERS = min(8, os.cpu_count() or 1)
 
 
+class Batch(NamedTuple):
+    """What a step sees of its photos. A field is None where the run does not keep it.
+
+    Attributes:
+      index: i64[B]. Of the photos.
+      image: u8[B,H,W,3]. RGB.
+      saliency: float[B,h,w] in [0, 1]. D of Eq. 6, of the photos' size, or of the features' where
+        the maps were made to agree.
+      reference_features: f16[B,h,w,C]. As of `ReferenceFeatures.raw`; the step computes them where
+        they are not kept.
+      warmup_target: f16[B,h,w,K+1]. Responses that a warm-up step fits, summing to 1.
+      backbone_features: f16[B,h,w,D]. What the segmenter's head reads of the photos, where its
+        backbone is frozen and not the reference features.
+      view_features: f16[B,h,w,D]. What the head reads of a view of each photo, drawn from those
+        that are kept; a new view is drawn in the step where none are.
+      view_matrix: f32[B,3,3]. Of the views' spatial transforms; see `warp.Transform`.
+      view_displacements: f32[B,n,n,2]. Likewise.
+    """
+
+    index: tf.Tensor
+    image: tf.Tensor
+    saliency: tf.Tensor
+    reference_features: Optional[tf.Tensor] = None
+    warmup_target: Optional[tf.Tensor] = None
+    backbone_features: Optional[tf.Tensor] = None
+    view_features: Optional[tf.Tensor] = None
+    view_matrix: Optional[tf.Tensor] = None
+    view_displacements: Optional[tf.Tensor] = None
+
+
 def batch_indices(num_photos: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
     """Photos of a training step: a pure function of its arguments.
 
@@ -47,18 +77,18 @@ def training_batches(store: photo_store.PhotoStore, *, batch_size: int, seed: in
       seed: Of the order.
       num_steps: Steps of the whole training, those before `start_step` counted in.
       start_step: Steps done already; the batches that follow are those of a run never stopped.
-      arrays: More values by photo, gathered into the batch under their names: whatever gives
-        [B, ...] when indexed with int64[B], or a function of the step, int64[B] and the slice of
-        the batch that is wanted, which is safe to call from several threads.
+      arrays: Further fields of the batches by name; a `saliency` takes the place of the store's.
+        Each is whatever gives [B, ...] when indexed with int64[B], or a function of the step,
+        int64[B] and the slice of the batch that is wanted, which is safe to call from several
+        threads.
       context: Which of the batch's replicas this process has; None is one alone.
 
     Returns:
-      Dicts of 'index' int64[B], 'image' uint8[B,H,W,3], 'saliency' f32[B,H,W] and the arrays, B
-      divided by the number of replicas.
+      Elements are `Batch`es, B divided by the number of replicas.
 
     Raises:
       ValueError: If an argument is out of range, the replicas cannot share the batch evenly, or an
-        array has not one row per photo.
+        array is of no field of a batch or has not one row per photo.
     """
     context = context or tf.distribute.InputContext()
     if batch_size < 1 or seed < 0 or not 0 <= start_step <= num_steps:
@@ -93,8 +123,9 @@ def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], number
         'image': tf.TensorSpec([static_size, *store.image_size, 3], tf.uint8),
         'saliency': tf.TensorSpec([static_size, *store.image_size], tf.float32)}
     for name, array in arrays.items():
-        if name in signature:
-            raise ValueError(f'`arrays` must not be named {name!r}, which batches hold anyway.')
+        if name in ('index', 'image') or name not in Batch._fields:
+            raise ValueError('`arrays` must be named after the fields of a batch that are not the '
+                             f"store's, {', '.join(Batch._fields[2:])}; got {name!r}.")
         if hasattr(array, '__len__') and len(array) != len(store):
             raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
                              f'got {len(array)}.')
@@ -104,17 +135,19 @@ def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], number
     def gather(number: int) -> List[np.ndarray]:
         found = part(number)
         index = found.indices[found.wanted]
-        return [index, *store.batch(index.tolist()),
-                *(_rows(array, found) for array in arrays.values())]
+        image, saliency = store.batch(index.tolist())
+        values = {'index': index, 'image': image, 'saliency': saliency,
+                  **{name: _rows(array, found) for name, array in arrays.items()}}
+        return [values[name] for name in signature]
 
-    def to_dict(number: tf.Tensor) -> Dict[str, tf.Tensor]:
+    def to_batch(number: tf.Tensor) -> Batch:
         # A Python function, as a constant of all photos would be copied into the graph.
         values = tf.numpy_function(gather, [number], [spec.dtype for spec in signature.values()])
-        return {name: tf.ensure_shape(value, spec.shape)
-                for (name, spec), value in zip(signature.items(), values)}
+        return Batch(**{name: tf.ensure_shape(value, spec.shape)
+                        for (name, spec), value in zip(signature.items(), values)})
 
     dataset = tf.data.Dataset.range(numbers.start, numbers.stop)
-    return dataset.map(to_dict, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2)
+    return dataset.map(to_batch, num_parallel_calls=_WORKERS, deterministic=True).prefetch(2)
 
 
 def _rows(array: Any, part: _Part) -> np.ndarray:

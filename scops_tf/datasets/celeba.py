@@ -24,6 +24,8 @@ from scops_tf.datasets.lists import RESTORE, DatasetError, Line, read_lines
 from scops_tf.datasets.records import PartDataset, Record
 
 LANDMARK_NAMES = ('lefteye', 'righteye', 'nose', 'leftmouth', 'rightmouth')
+# The landmarks whose distance is the inter-ocular distance.
+EYES = (LANDMARK_NAMES.index('lefteye'), LANDMARK_NAMES.index('righteye'))
 MIN_FACE_AREA = 0.3
 # Photos of the whole set, and what the paper counts of its three lists (§4.1).
 FULL_SET = 202_599
@@ -83,8 +85,8 @@ def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
                                f'{len(listed)} has a face of {min_object_area}; lower it')
     counts = tuple(map(len, splits.values()))
     notes = tuple(_notes(counts, min_object_area, len(boxes) == FULL_SET))
-    return PartDataset(name='celeba', landmark_names=LANDMARK_NAMES, protocol='celeba',
-                       notes=notes, **splits)
+    return PartDataset(name='celeba', landmark_names=LANDMARK_NAMES, annotation_kind='faces',
+                       eyes=EYES, notes=notes, **splits)
 
 
 def _notes(counts: Tuple[int, ...], min_object_area: float, is_full: bool) -> Iterator[str]:

@@ -77,7 +77,7 @@ def read(root: str, *, classes: Optional[Sequence[int]] = (1, 2, 3)) -> PartData
             landmarks=points, visible=visible, mask_path=masks.get(i)))
     test, train = map(tuple, records)
     return PartDataset(name='cub', train=train, fit=train, test=test,
-                       landmark_names=landmark_names, protocol='cub')
+                       landmark_names=landmark_names, annotation_kind='boxed_landmarks')
 
 
 def _by_image(lines: Iterator[Line], value_of: Callable[[Line], _T], *,

@@ -15,8 +15,7 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
     """Finds the photos below a folder; none is opened.
 
     Args:
-      root: Searched recursively for the suffixes in `images.IMAGE_SUFFIXES`, in either case. Hidden
-        files and folders are passed over, links to folders are not followed.
+      root: Searched as by `images.names_below`.
       saliency_folder: Soft saliency maps at the photos' relative paths; any image suffix will do.
       mask_folder: Object masks (non-zero is object), likewise.
 
@@ -32,13 +31,13 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
     if not os.path.isdir(root):
         raise DatasetError(f'no folder {root}; `root` must be a folder of photos.')
     # Maps that are kept among the photos are no photos.
-    map_folders = [os.path.abspath(os.path.expanduser(folder))
+    map_folders = [os.path.expanduser(folder)
                    for folder in (saliency_folder, mask_folder) if folder is not None]
     has_splits = all(os.path.isdir(os.path.join(root, split)) for split in ('train', 'test'))
     splits: Dict[str, Tuple[Record, ...]] = {'train': (), 'test': ()}
     for split in splits if has_splits else ('train',):
         folder = os.path.join(root, split) if has_splits else root
-        names = _image_names(folder, but=map_folders)
+        names = images.names_below(folder, but=map_folders)
         if not names:
             raise DatasetError(f'no photos below {folder}; `root` must be a folder of photos '
                                f'({", ".join(images.IMAGE_SUFFIXES)}).')
@@ -49,7 +48,8 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
         'The photos tested on are those trained on; of their masks training saw none unless '
         '`Data.saliency` is \'masks\'.',)
     dataset = PartDataset(name='folder', train=splits['train'], fit=splits['train'],
-                          test=splits['test'] or splits['train'], protocol='folder', notes=notes)
+                          test=splits['test'] or splits['train'], annotation_kind='none',
+                          notes=notes)
     return with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
 
 
@@ -82,7 +82,7 @@ def _map_paths(folder: str, field: str, records: Sequence[Record]) -> Dict[str, 
     if not os.path.isdir(folder):
         raise DatasetError(f'no folder {folder}; `{option}` must be a folder of maps.')
     found: Dict[str, List[str]] = {}
-    for name in _image_names(folder):
+    for name in images.names_below(folder):
         found.setdefault(os.path.splitext(name)[0], []).append(name)
     paths: Dict[str, str] = {}
     missing: List[str] = []
@@ -101,15 +101,3 @@ def _map_paths(folder: str, field: str, records: Sequence[Record]) -> Dict[str, 
             f'({len(missing)} of {len(missing) + len(paths)} are missing); add them at the same '
             'relative paths, with any image suffix.')
     return paths
-
-
-def _image_names(root: str, *, but: Sequence[str] = ()) -> List[str]:
-    """Relative paths of the images below `root`, sorted, '/' between folders."""
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders
-                      if not name.startswith('.') and os.path.join(folder, name) not in but]
-        names += [os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
-                  for name in files if not name.startswith('.')
-                  and os.path.splitext(name)[1].lower() in images.IMAGE_SUFFIXES]
-    return sorted(names)

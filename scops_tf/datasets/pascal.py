@@ -111,7 +111,7 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
                 f'{min_part_share:.3g}; lower them')
     return PartDataset(
         name='pascal', train=splits[0], fit=splits[0], test=splits[1], part_names=part_names,
-        protocol='pascal', notes=(
+        annotation_kind='nested_part_masks', notes=(
             f'{len(chosen)} of {len(objects)} photos of the category {category} are taken: the box '
             f'of the largest object covers {100 * min_object_area:g} % of the photo or more, and '
             f'it shows {100 * min_part_share:.3g} % of the {len(part_names)} part names or more. '

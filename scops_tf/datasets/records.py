@@ -6,6 +6,20 @@ from typing import Optional, Tuple
 
 import numpy as np
 
+from scops_tf.datasets.lists import DatasetError
+
+# What the annotations of a dataset are, which decides how parts are scored on them. Object masks
+# (`Record.mask_path`) and boxes go with every kind.
+ANNOTATION_KINDS = {
+    'none': 'neither landmarks nor true parts',
+    'faces': 'landmarks, two of which are the eyes; errors are shares of the distance between them',
+    'boxed_landmarks': 'landmarks of an object in its box, whose sides errors are shares of',
+    'part_masks': 'masks of true parts that parts can be matched with',
+    'nested_part_masks': 'masks of true parts that are many and lie within each other, so that '
+                         'parts are not matched with them',
+}
+_WITH_LANDMARKS = ('faces', 'boxed_landmarks')
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
@@ -48,9 +62,14 @@ class PartDataset:
       test: Records that scores are computed on.
       landmark_names: One name per landmark, () where there are none.
       part_names: One name per true part (label 1 first), () where there are none.
-      protocol: Name of the evaluation protocol that belongs to the dataset.
+      annotation_kind: One of `ANNOTATION_KINDS`. Datasets with landmarks may have part masks too.
+      eyes: Numbers of the two landmarks whose distance is the inter-ocular distance, counted from
+        0, of the kind 'faces'; else None.
       notes: Sentences to print beside every score: counts that differ from the paper's, photos left
         out.
+
+    Raises:
+      DatasetError: If the kind is unknown, or the names or the eyes do not go with it.
     """
 
     name: str
@@ -59,5 +78,32 @@ class PartDataset:
     test: Tuple[Record, ...]
     landmark_names: Tuple[str, ...] = ()
     part_names: Tuple[str, ...] = ()
-    protocol: str = 'none'
+    annotation_kind: str = 'none'
+    eyes: Optional[Tuple[int, int]] = None
     notes: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        kind = self.annotation_kind
+        if kind not in ANNOTATION_KINDS:
+            raise DatasetError(f'`annotation_kind` must be one of {", ".join(ANNOTATION_KINDS)}; '
+                               f'got {kind!r}: let the reader of {self.name!r} set it.')
+        expected = kind in _WITH_LANDMARKS
+        annotated = any(record.landmarks is not None for record in self.test)
+        if bool(self.landmark_names) != expected or (annotated and not expected):
+            raise DatasetError(
+                f'`annotation_kind` must be {" or ".join(_WITH_LANDMARKS)} where there are '
+                f'landmarks with `landmark_names`, and another where there are none; got {kind!r} '
+                f'with {len(self.landmark_names)} names: give another kind or other names.')
+        if self.part_names and kind == 'none':
+            raise DatasetError(
+                f'`part_names` must be () for the kind {kind!r}; got {len(self.part_names)} '
+                'names: give another `annotation_kind`.')
+        numbers = range(len(self.landmark_names))
+        if kind != 'faces' and self.eyes is not None:
+            raise DatasetError(f"`eyes` must be None unless `annotation_kind` is 'faces'; got "
+                               f'{self.eyes} for {kind!r}: remove them.')
+        if kind == 'faces' and (self.eyes is None or len(set(self.eyes) & set(numbers)) != 2):
+            raise DatasetError(
+                f'`eyes` must be the numbers of two of the {len(numbers)} landmarks, counted from '
+                f"0, for the kind 'faces'; got {self.eyes}: let the reader of {self.name!r} set "
+                'them.')

@@ -86,7 +86,7 @@ def read(folder: str) -> PartDataset:
               for split in ('train', 'test')}
     return PartDataset(name='synthetic', train=splits['train'], fit=splits['train'],
                        test=splits['test'], landmark_names=creature.LANDMARK_NAMES,
-                       part_names=creature.PART_NAMES, protocol='synthetic')
+                       part_names=creature.PART_NAMES, annotation_kind='boxed_landmarks')
 
 
 def _read_manifest(folder: str) -> Optional[Dict[str, Any]]:

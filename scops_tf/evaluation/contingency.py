@@ -40,6 +40,17 @@ def check_range(name: str, values: np.ndarray, limit: int, index: int) -> None:
                           f'{values.max()} at image {index}.')
 
 
+def check_parts(num_parts: int, name: str = 'num_parts') -> None:
+    """Raises a MetricError unless there is at least one part."""
+    if num_parts < 1:
+        raise MetricError(f'`{name}` must be at least 1; got {num_parts}.')
+
+
+def percent(part: float, whole: float, otherwise: float = float('nan')) -> float:
+    """Share of `part` in `whole`; `otherwise` where `whole` is 0."""
+    return 100.0 * float(part) / float(whole) if whole else otherwise
+
+
 def contingency_tables(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *,
                        num_labels: int, num_true_labels: int,
                        ignore_label: int | None = None) -> np.ndarray:

@@ -1,61 +1,22 @@
-"""Scores of a split's part maps by every protocol that its annotations allow: docs/protocols.md."""
+"""Scores of a split's part maps by all that its annotations allow: docs/protocols.md."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from scops_tf import images as images_lib
 from scops_tf.datasets.records import PartDataset, Record
-from scops_tf.evaluation import image_lists, label_scores, landmark_regression, trivial_baselines
-
-# Numbers of the two eyes, for the protocols of faces. The others are of CUB's kind: landmarks in
-# the frame of the object's box.
-_EYES = {'celeba': (0, 1), 'aflw': (7, 10)}
+from scops_tf.evaluation import image_lists, keypoint_scores, label_scores, landmark_scores
+from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit
 
 _TITLES = {'nmi': 'NMI', 'ari': 'ARI', 'fg_nmi': 'FG-NMI', 'fg_ari': 'FG-ARI',
            'on_part': 'key points on parts', 'best_part_nmi': 'best-part NMI',
            'best_part_ari': 'best-part ARI'}
-# Few parts, matched one to one with true ones that are many times as many and lie within each
-# other, say nothing; the paper leaves this score out as well (§4.3).
-_WITHOUT_PART_IOU = ('pascal',)
-# More categories are not scored one by one: nobody reads them.
-_MOST_CATEGORIES = 16
-
-
-class PartMaps(NamedTuple):
-    """What a system found in the photos of a split, in order; all is of the squashed photos.
-
-    Attributes:
-      labels: u8[N,H,W]. Decoded, 0 is background, 1..K parts.
-      best_parts: u8[N,H,W]. The strongest part of each pixel, 1..K, background left out of account.
-      centers: f32[N,K,2]. (x, y) in pixels of the squashed photo.
-      presence: f32[N,K]. Largest response of each part.
-      whole_centers: f32[N,K,2]. As `centers`, by Eq. 1 over the whole photo, where those are not;
-        else None.
-    """
-
-    labels: np.ndarray
-    best_parts: np.ndarray
-    centers: np.ndarray
-    presence: np.ndarray
-    whole_centers: Optional[np.ndarray] = None
-
-
-class Split(NamedTuple):
-    """Readable photos of a split.
-
-    Attributes:
-      records: Of the photos.
-      sizes: int[N,2]. (height, width) of the photos before squashing.
-    """
-
-    records: Tuple[Record, ...]
-    sizes: np.ndarray
 
 
 class Scores(NamedTuple):
-    """Scores of one system.
+    """Scores of one method.
 
     Attributes:
       values: In per cent, by name.
@@ -69,12 +30,17 @@ class Scores(NamedTuple):
     intervals: Dict[str, Tuple[float, float]]
     notes: Tuple[str, ...]
 
+    def add(self, values: Dict[str, float], direction: str) -> None:
+        """Adds values of one direction."""
+        self.values.update(values)
+        self.directions.update(dict.fromkeys(values, direction))
 
-class Protocol:
-    """Scores systems on the test photos of a dataset, by whatever is annotated there.
+
+class Scorer:
+    """Scores methods on the test photos of a dataset, by whatever is annotated there.
 
     Args:
-      dataset: Its name, protocol and the names of its landmarks and parts.
+      dataset: Its name, its kind of annotations and the names of its landmarks and parts.
       fit: Photos that a regression may be fitted on.
       test: Photos that are scored.
       map_size: (height, width) that photos are squashed to.
@@ -84,19 +50,25 @@ class Protocol:
       ImageError: If a mask cannot be read.
     """
 
-    def __init__(self, dataset: PartDataset, fit: Split, test: Split,
+    def __init__(self, dataset: PartDataset, fit: PhotoSplit, test: PhotoSplit,
                  map_size: Tuple[int, int]) -> None:
         if not test.records:
             raise ValueError('`test` must hold at least one photo to score; got none.')
         self.dataset, self.fit, self.test, self.map_size = dataset, fit, test, map_size
-        self.name = dataset.protocol
         self._masks = self._read(test.records, 'mask_path')
         self._part_masks = self._read(test.records, 'part_mask_path')
         records = (*fit.records, *test.records)
         self._has_boxes = all(record.box is not None for record in records)
-        self._has_landmarks = (
-            bool(fit.records) and all(record.landmarks is not None for record in records)
-            and (self._has_boxes or not self._in_boxes))
+        self._landmarks: Optional[landmark_scores.LandmarkScorer] = None
+        if (dataset.annotation_kind in landmark_scores.PROTOCOLS and fit.records
+                and all(record.landmarks is not None for record in records)
+                and (self._has_boxes or dataset.annotation_kind == 'faces')):
+            self._landmarks = landmark_scores.LandmarkScorer(dataset, fit, test, map_size)
+
+    @property
+    def protocol(self) -> Optional[str]:
+        """The protocol of `landmark_regression` that landmarks are scored by; None without any."""
+        return self._landmarks and self._landmarks.protocol
 
     @property
     def counts(self) -> Dict[str, int]:
@@ -117,67 +89,47 @@ class Protocol:
                 for path in paths]
 
     def scores(self, num_parts: int, fit: PartMaps, test: PartMaps) -> Scores:
-        """Scores of one system.
+        """Scores of one method.
 
         Args:
-          num_parts: K of the system.
+          num_parts: K of the method.
           fit: Its part maps of the fit photos.
           test: Its part maps of the test photos.
         """
-        found: List[Tuple[str, float, str]] = []
-        intervals: Dict[str, Tuple[float, float]] = {}
-        notes: List[str] = []
-        if self._has_landmarks:
-            errors = self._regressed(fit.centers, test.centers)
-            found += self._landmark_values(errors)
-            intervals['landmark error'] = errors.interval()
+        scores, notes = Scores({}, {}, {}, ()), []
+        if self._landmarks is not None:
+            errors = self._landmarks.errors(fit.centers, test.centers)
+            scores.add(landmark_scores.titled(errors), 'lower')
+            scores.intervals['landmark error'] = errors.interval()
             notes += errors.notes
-            points, visible = _landmarks(self.test)
-            at_points = label_scores.keypoint_scores(
-                test.labels, self._squashed(points, self.test.sizes), visible,
-                num_parts=num_parts, best_parts=test.best_parts)
-            found += [(_TITLES.get(name, name), value, 'higher')
-                      for name, value in at_points.items()]
+            scores.add(self._at_landmarks(num_parts, test), 'higher')
         if self._part_masks is not None:
-            num_true = len(self.dataset.part_names)
-            if self.name not in _WITHOUT_PART_IOU:
-                matched = label_scores.part_iou(
-                    test.labels, self._part_masks, num_parts=num_parts, num_true_parts=num_true)
-                found.append(('part mIoU', matched['mean'], 'higher'))
-                # A true part that no photo shows has no score.
-                found += [(f'IoU {name}', float(value), 'higher')
-                          for name, value in zip(self.dataset.part_names, matched['per_part'])
-                          if np.isfinite(value)]
-            of_pixels = label_scores.pixel_scores(
-                test.labels, self._part_masks, num_parts=num_parts, num_true_parts=num_true)
-            found += [(f'pixel {_TITLES[name]}', value, 'higher')
-                      for name, value in of_pixels.items()]
+            scores.add(self._on_part_masks(num_parts, test), 'higher')
         if self._masks is not None:
             masks = [mask > 0 for mask in self._masks]
             union = label_scores.foreground_iou(test.labels, masks)
-            found.append(('foreground IoU', union['mean'], 'higher'))
-            found.append(('foreground IoU, pooled', union['pooled'], 'higher'))
+            scores.add({'foreground IoU': union['mean'],
+                        'foreground IoU, pooled': union['pooled']}, 'higher')
             outside = label_scores.leakage(test.labels, masks=masks)
-            found.append(('leakage', outside['pooled'], 'lower'))
+            scores.add({'leakage': outside['pooled']}, 'lower')
         elif self._has_boxes:
-            outside = label_scores.leakage(test.labels, boxes=self._boxes(self.test))
-            found.append(('leakage', outside['pooled'], 'lower'))
+            outside = label_scores.leakage(test.labels, boxes=self._boxes_on_maps())
+            scores.add({'leakage': outside['pooled']}, 'lower')
         statistics = label_scores.part_statistics(test.labels, num_parts=num_parts)
-        found.append(('foreground', statistics['foreground'], ''))
-        return Scores({name: value for name, value, _ in found},
-                      {name: direction for name, _, direction in found}, intervals, tuple(notes))
+        scores.add({'foreground': statistics['foreground']}, '')
+        return scores._replace(notes=tuple(notes))
 
     def whole_photo(self, fit: PartMaps, test: PartMaps) -> Dict[str, float]:
-        """Landmark errors of one system by its `whole_centers`; none without these or landmarks.
+        """Landmark errors of one method by its `whole_centers`; none without these or landmarks.
 
         Args:
           fit: As of `scores`.
           test: As of `scores`.
         """
-        if not self._has_landmarks or test.whole_centers is None:
+        if self._landmarks is None or test.whole_centers is None:
             return {}
-        errors = self._regressed(fit.whole_centers, test.whole_centers)
-        return {title: value for title, value, _ in self._landmark_values(errors)}
+        return landmark_scores.titled(
+            self._landmarks.errors(fit.whole_centers, test.whole_centers))
 
     def trivial(self, fit: PartMaps, test: PartMaps, *, seed: int = 0
                 ) -> Dict[str, Dict[str, float]]:
@@ -188,103 +140,40 @@ class Protocol:
           test: Likewise.
           seed: Of random centres.
         """
-        if not self._has_landmarks:
+        if self._landmarks is None:
             return {}
-        splits = [self._regression_split(self.fit, fit.centers),
-                  self._regression_split(self.test, test.centers)]
-        if self._in_boxes:
-            sizes = [split.sizes[:, ::-1] for split in (self.fit, self.test)]
-        else:
-            sizes = [np.tile(self.map_size[::-1], (len(split.records), 1))
-                     for split in (self.fit, self.test)]
-        rows = trivial_baselines.baselines(
-            *splits, sizes=tuple(sizes), seed=seed, **self._regression())
-        return {name: {title: value for title, value, _ in self._landmark_values(errors)}
-                for name, errors in rows.items()}
+        rows = self._landmarks.trivial_errors(fit.centers, test.centers, seed=seed)
+        return {name: landmark_scores.titled(errors) for name, errors in rows.items()}
 
-    # Landmarks: CUB's protocol works in pixels of the photos, those of faces in pixels of the
-    # squashed photos.
+    def _at_landmarks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
+        """Agreement of the labels at the landmarks with the landmarks' numbers."""
+        points, visible = landmark_scores.landmarks(self.test)
+        factors = landmark_scores.map_factors(self.test, self.map_size)
+        found = keypoint_scores.keypoint_scores(
+            test.labels, images_lib.scale_points(points, factors[:, np.newaxis]), visible,
+            num_parts=num_parts, best_parts=test.best_parts)
+        return {_TITLES[name]: value for name, value in found.items()}
 
-    @property
-    def _in_boxes(self) -> bool:
-        return self.dataset.protocol not in _EYES
-
-    def _regression(self) -> Dict[str, Any]:
-        if self._in_boxes:
-            return {'protocol': 'cub'}
-        return {'protocol': 'scops', 'eyes': _EYES[self.dataset.protocol]}
-
-    def _regressed(self, fit_centers: np.ndarray, test_centers: np.ndarray
-                   ) -> landmark_regression.RegressionScores:
-        """Errors of landmarks fitted to part centres f32[N,K,2] of the squashed photos."""
-        return landmark_regression.regress(
-            self._regression_split(self.fit, fit_centers),
-            self._regression_split(self.test, test_centers), **self._regression())
-
-    def _landmark_values(self, errors: landmark_regression.RegressionScores
-                         ) -> List[Tuple[str, float, str]]:
-        values = [('landmark error', errors.test_error(), 'lower')]
-        classes = set() if errors.test_classes is None else set(errors.test_classes.tolist())
-        if 1 < len(classes) <= _MOST_CATEGORIES:
-            values += [(f'landmark error {number:03d}', errors.test_error(number), 'lower')
-                       for number in sorted(classes)]
+    def _on_part_masks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
+        """Agreement of the labels with the masks of the true parts."""
+        names, values = self.dataset.part_names, {}
+        # Few parts, matched one to one with true ones that are many times as many and lie within
+        # each other, say nothing; the paper leaves this score out as well (§4.3).
+        if self.dataset.annotation_kind != 'nested_part_masks':
+            matched = label_scores.part_iou(
+                test.labels, self._part_masks, num_parts=num_parts, num_true_parts=len(names))
+            values['part mIoU'] = matched['mean']
+            # A true part that no photo shows has no score.
+            values.update((f'IoU {name}', float(value))
+                          for name, value in zip(names, matched['per_part']) if np.isfinite(value))
+        of_pixels = label_scores.pixel_scores(
+            test.labels, self._part_masks, num_parts=num_parts, num_true_parts=len(names))
+        values.update((f'pixel {_TITLES[name]}', value) for name, value in of_pixels.items())
         return values
 
-    def _boxes(self, split: Split) -> np.ndarray:
-        """f64[N,4]. Boxes in pixels of the squashed photos."""
-        boxes = np.stack([record.box for record in split.records]).astype(np.float64)
-        corners = self._squashed(boxes[:, np.newaxis, :2], split.sizes)[:, 0]
-        return np.concatenate([corners, boxes[:, 2:] * self._scales(split.sizes)], axis=1)
-
-    def _scales(self, sizes: np.ndarray) -> np.ndarray:
-        """f64[N,2]. Factors (x, y) from photos to squashed photos."""
-        return np.array(self.map_size)[::-1] / sizes[:, ::-1]
-
-    def _squashed(self, points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """Pixels of photos as those of the squashed photos, whose borders are the same."""
-        return (points + 0.5) * self._scales(sizes)[:, np.newaxis] - 0.5
-
-    def _regression_split(self, split: Split, centers: np.ndarray) -> landmark_regression.Split:
-        points, visible = _landmarks(split)
-        classes = [record.class_id for record in split.records]
-        known = None if None in classes else np.array(classes)
-        if not self._in_boxes:
-            return landmark_regression.Split(
-                centers, self._squashed(points, split.sizes), visible, None, known)
-        centers = (centers + 0.5) / self._scales(split.sizes)[:, np.newaxis] - 0.5
-        boxes = np.stack([record.box for record in split.records]).astype(np.float64)
-        return landmark_regression.Split(centers, points, visible, boxes, known)
-
-
-def _landmarks(split: Split) -> Tuple[np.ndarray, np.ndarray]:
-    """f64[N,L,2] and bool[N,L]. Landmarks in pixels of the photos, and which are visible."""
-    return (np.stack([record.landmarks for record in split.records]).astype(np.float64),
-            np.stack([record.visible for record in split.records]))
-
-
-def position_maps(num_parts: int, counts: Tuple[int, int], map_size: Tuple[int, int], *,
-                  seed: int = 0) -> Tuple[PartMaps, PartMaps]:
-    """The trivial part maps: pixels clustered by their position alone, the same for every photo.
-
-    Args:
-      num_parts: K.
-      counts: Numbers of fit and of test photos.
-      map_size: (height, width) of the maps.
-      seed: Of k-means.
-    """
-    from sklearn.cluster import KMeans  # Here, since it takes seconds.
-
-    rows, columns = np.mgrid[:map_size[0], :map_size[1]]
-    # Clusters of a coarse grid are those of the pixels.
-    step = max(1, min(map_size) // 32)
-    places = np.stack([columns[::step, ::step], rows[::step, ::step]], axis=-1).reshape(-1, 2)
-    means = KMeans(num_parts, n_init=1, random_state=seed).fit(places.astype(np.float64))
-    every = np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float64)
-    labels = (means.predict(every) + 1).reshape(map_size).astype(np.uint8)
-
-    def repeated(count: int) -> PartMaps:
-        return PartMaps(np.tile(labels, (count, 1, 1)), np.tile(labels, (count, 1, 1)),
-                        np.tile(means.cluster_centers_, (count, 1, 1)),
-                        np.ones((count, num_parts)))
-
-    return repeated(counts[0]), repeated(counts[1])
+    def _boxes_on_maps(self) -> np.ndarray:
+        """f64[N,4]. Boxes of the test photos in pixels of the squashed photos."""
+        boxes = landmark_scores.boxes(self.test)
+        factors = landmark_scores.map_factors(self.test, self.map_size)
+        return np.concatenate([images_lib.scale_points(boxes[:, :2], factors),
+                               boxes[:, 2:] * factors], axis=1)

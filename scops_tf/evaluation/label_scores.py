@@ -14,19 +14,11 @@ import scipy.optimize
 from scops_tf.evaluation.contingency import (
     MetricError,
     check_maps,
-    check_range,
+    check_parts,
     clustering_scores,
     contingency_tables,
+    percent,
 )
-
-
-def _check_parts(num_parts: int, name: str = 'num_parts') -> None:
-    if num_parts < 1:
-        raise MetricError(f'`{name}` must be at least 1; got {num_parts}.')
-
-
-def _percent(part: float, whole: float, otherwise: float = float('nan')) -> float:
-    return 100.0 * float(part) / float(whole) if whole else otherwise
 
 
 def pixel_scores(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *,
@@ -37,8 +29,8 @@ def pixel_scores(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray]
     Returns:
       {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels of the true parts alone.
     """
-    _check_parts(num_parts)
-    _check_parts(num_true_parts, 'num_true_parts')
+    check_parts(num_parts)
+    check_parts(num_true_parts, 'num_true_parts')
     table = contingency_tables(
         labels, true_labels, num_labels=num_parts + 1, num_true_labels=num_true_parts + 1,
         ignore_label=ignore_label).sum(0)
@@ -52,91 +44,12 @@ def consistency(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *,
     Returns:
       {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels that are a part in either.
     """
-    _check_parts(num_parts)
+    check_parts(num_parts)
     table = contingency_tables(
         first, second, num_labels=num_parts + 1, num_true_labels=num_parts + 1).sum(0)
     foreground = table.copy()
     foreground[0, 0] = 0
     return {**clustering_scores(table), **clustering_scores(foreground, 'fg_')}
-
-
-def keypoint_tables(labels: Sequence[np.ndarray], points: np.ndarray, visible: np.ndarray, *,
-                    num_parts: int) -> np.ndarray:
-    """Counts of visible key points by the label of the map at the point and the point's number.
-
-    Args:
-      labels: N integer maps [H,W] with values in [0, num_parts].
-      points: f[N,L,2]. (x, y) in pixels of the maps, the centre of the first pixel being (0, 0);
-        the nearest pixel is read.
-      visible: bool[N,L].
-      num_parts: K.
-
-    Returns:
-      int64[N,K+1,L].
-
-    Raises:
-      MetricError: If shapes do not fit, no point is visible, or a visible one is NaN or more than a
-        pixel outside its map, which shows that points and maps are of different frames.
-    """
-    _check_parts(num_parts)
-    labels = check_maps('labels', labels)
-    points, visible = np.asarray(points, np.float64), np.asarray(visible)
-    if points.ndim != 3 or points.shape[0] != len(labels) or points.shape[2] != 2:
-        raise MetricError(f'`points` must be of shape [{len(labels)}, landmarks, 2]; got '
-                          f'{list(points.shape)}.')
-    if visible.shape != points.shape[:2] or visible.dtype != bool:
-        raise MetricError(f'`visible` must be booleans of shape {list(points.shape[:2])}; got '
-                          f'{visible.dtype}{list(visible.shape)}.')
-    if not visible.any():
-        raise MetricError('`visible` must be true for at least one key point; got none.')
-    tables = np.zeros((len(labels), num_parts + 1, points.shape[1]), np.int64)
-    for index, label_map in enumerate(labels):
-        numbers = np.flatnonzero(visible[index])
-        x, y = points[index, numbers].T
-        height, width = label_map.shape
-        inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
-        if not inside.all():
-            at = np.flatnonzero(~inside)[0]
-            raise MetricError(
-                f'`points` must lie on the maps where visible; got ({x[at]:g}, {y[at]:g}) on a map '
-                f'of {width} x {height} pixels at image {index}, key point {numbers[at]}.')
-        values = label_map[np.clip(np.floor(y + 0.5), 0, height - 1).astype(int),
-                           np.clip(np.floor(x + 0.5), 0, width - 1).astype(int)].astype(np.int64)
-        check_range('labels', values, num_parts + 1, index)
-        tables[index, values, numbers] = 1
-    return tables
-
-
-def keypoint_scores(labels: Sequence[np.ndarray], points: np.ndarray, visible: np.ndarray, *,
-                    num_parts: int,
-                    best_parts: Sequence[np.ndarray] | None = None) -> dict[str, float]:
-    """NMI and ARI of the label at each visible key point against the key point's number.
-
-    Args:
-      labels: As in `keypoint_tables`.
-      points: As in `keypoint_tables`.
-      visible: As in `keypoint_tables`.
-      num_parts: K.
-      best_parts: N maps with values in [1, K]: the strongest part of each pixel, background left
-        out of account.
-
-    Returns:
-      {'nmi', 'ari'}: background counts as one more label.
-      {'fg_nmi', 'fg_ari'}: key points on background are left out; NaN where all are.
-      {'on_part'}: share of the visible key points that lie on a part; the two before mean little
-      where it is small.
-      {'best_part_nmi', 'best_part_ari'} where `best_parts` is given: all visible key points,
-      labelled by the strongest part; the nearest to FG-NMI and FG-ARI of Choudhury et al. (2021).
-    """
-    table = keypoint_tables(labels, points, visible, num_parts=num_parts).sum(0)
-    scores = {**clustering_scores(table), **clustering_scores(table[1:], 'fg_'),
-              'on_part': _percent(table[1:].sum(), table.sum())}
-    if best_parts is not None:
-        best = keypoint_tables(best_parts, points, visible, num_parts=num_parts).sum(0)
-        if best[0].any():
-            raise MetricError(f'`best_parts` must lie in [1, {num_parts}]; got 0, the background.')
-        scores.update(clustering_scores(best, 'best_part_'))
-    return scores
 
 
 def foreground_iou(labels: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -155,7 +68,7 @@ def foreground_iou(labels: Sequence[np.ndarray], masks: Sequence[np.ndarray]) ->
                                 num_labels=2, num_true_labels=2)
 
     def iou(table: np.ndarray) -> float:
-        return _percent(table[1, 1], table.sum() - table[0, 0], 100.0)
+        return percent(table[1, 1], table.sum() - table[0, 0], 100.0)
 
     per_image = np.array([iou(table) for table in tables])
     return {'mean': float(per_image.mean()), 'pooled': iou(tables.sum(0)), 'per_image': per_image}
@@ -174,8 +87,8 @@ def part_iou(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *,
       occurs), 'matches': int64[num_true_parts] (the part's label, 0 for none), 'background': IoU of
       the two backgrounds}.
     """
-    _check_parts(num_parts)
-    _check_parts(num_true_parts, 'num_true_parts')
+    check_parts(num_parts)
+    check_parts(num_true_parts, 'num_true_parts')
     table = contingency_tables(
         labels, true_labels, num_labels=num_parts + 1, num_true_labels=num_true_parts + 1,
         ignore_label=ignore_label).sum(0)
@@ -224,9 +137,9 @@ def leakage(labels: Sequence[np.ndarray], *, boxes: np.ndarray | None = None,
     tables = contingency_tables(
         [label_map > 0 for label_map in labels], check_maps('masks', masks, boolean=True),
         num_labels=2, num_true_labels=2)[:, 1]
-    shares = [_percent(outside, outside + inside) for outside, inside in tables if outside + inside]
+    shares = [percent(outside, outside + inside) for outside, inside in tables if outside + inside]
     outside, inside = tables.sum(0)
-    return {'pooled': _percent(outside, outside + inside),
+    return {'pooled': percent(outside, outside + inside),
             'mean': float(np.mean(shares)) if shares else float('nan')}
 
 
@@ -238,7 +151,7 @@ def part_statistics(labels: Sequence[np.ndarray], *, num_parts: int) -> dict[str
       image's pixels, mean over all images; 'foreground': share of the pixels that are a part, mean
       over images}.
     """
-    _check_parts(num_parts)
+    check_parts(num_parts)
     labels = check_maps('labels', labels)
     counts = contingency_tables(labels, [np.zeros(one.shape, bool) for one in labels],
                                 num_labels=num_parts + 1, num_true_labels=1)[:, :, 0]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
 from scops_tf.evaluation.contingency import MetricError
 from scops_tf.evaluation.image_lists import bootstrap_interval
+from scops_tf.evaluation.landmark_split import Frame, Split, checked, framed
 
 PROTOCOLS = {
     'scops': 'linear regression with intercept; L2 distance over inter-ocular distance, mean over '
@@ -28,24 +28,6 @@ PROTOCOLS = {
 # Singular values below this share of the inputs' norm are the rounding errors of float32 centres:
 # parts that coincide, a part that never moves. Their directions are left out of the regression.
 _RANK_TOLERANCE = 1e-7
-
-
-class Split(NamedTuple):
-    """Part centres and annotations of the images that a regression is fitted or tested on.
-
-    Attributes:
-      centers: f[N,K,2]. NaN where a part has no centre.
-      landmarks: f[N,L,2]. In the frame of `centers`: (x, y) or (y, x), one order for all arrays.
-      visible: bool[N,L]; all where None. Coordinates of invisible landmarks are not looked at.
-      boxes: f[N,4]. (x, y, width, height), in the frame and order of `centers`.
-      classes: int[N]. Category of each image.
-    """
-
-    centers: np.ndarray
-    landmarks: np.ndarray
-    visible: np.ndarray | None = None
-    boxes: np.ndarray | None = None
-    classes: np.ndarray | None = None
 
 
 def mean_error(errors: np.ndarray, *, pooled: bool) -> float:
@@ -139,7 +121,7 @@ def regress(fit: Split, test: Split, *, protocol: str = 'scops',
     if np.isnan(fit.centers).all():
         raise MetricError('`centers` of the fit images must hold at least one that is not NaN; '
                           'got none.')
-    fit_frame, test_frame = (_framed(split, protocol, eyes, name)
+    fit_frame, test_frame = (framed(split, protocol, eyes, name)
                              for split, name in ((fit, 'fit'), (test, 'test')))
     notes = [note for name, split, frame in (('fit', fit, fit_frame), ('test', test, test_frame))
              for note in _omissions(name, split, frame)]
@@ -170,49 +152,7 @@ def regress(fit: Split, test: Split, *, protocol: str = 'scops',
                             test_frame.errors(test_predicted), test.classes, tuple(notes))
 
 
-class _Frame(NamedTuple):
-    """A split as the regression sees it; `unit` f64[N] divides errors, NaN where not scored."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    visible: np.ndarray
-    unit: np.ndarray
-
-    def errors(self, predicted: np.ndarray) -> np.ndarray:
-        distances = np.linalg.norm(predicted - self.targets, axis=2) / self.unit[:, None]
-        return np.where(self.visible, 100.0 * distances, np.nan)
-
-
-def _framed(split: Split, protocol: str, eyes: tuple[int, int], name: str) -> _Frame:
-    centers, visible = split.centers, split.visible
-    landmarks = np.where(visible[..., None], split.landmarks, 0.0)
-    unit = np.ones(len(centers))
-    if protocol == 'cub':
-        if split.boxes is None:
-            raise MetricError(f'`boxes` of the {name} images must be given for the protocol '
-                              '\'cub\'; got none.')
-        corner, side = split.boxes[:, None, :2], split.boxes[:, None, 2:]
-        centers, landmarks = (centers - corner) / side, (landmarks - corner) / side
-    else:
-        first, second = eyes
-        if first == second or not all(0 <= eye < landmarks.shape[1] for eye in eyes):
-            raise MetricError(f'`eyes` must be two of the landmarks 0 to {landmarks.shape[1] - 1}; '
-                              f'got {first} and {second}.')
-        known = visible[:, first] & visible[:, second]
-        distance = np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=1)
-        if (distance[known] <= 0).any():
-            at = np.flatnonzero(known & (distance <= 0))[0]
-            raise MetricError(f'`landmarks` of the {name} images must have two eyes at different '
-                              f'places; image {at} has both at {landmarks[at, first].tolist()}.')
-        unit = np.where(known, distance, np.nan)
-        if protocol == 'huang':
-            scale = np.where(known, distance, 1.0)[:, None, None]
-            centers, landmarks = centers / scale, landmarks / scale
-            visible, unit = visible & known[:, None], np.where(known, 1.0, np.nan)
-    return _Frame(centers.reshape(len(centers), -1), landmarks, visible, unit)
-
-
-def _omissions(name: str, split: Split, frame: _Frame) -> Iterator[str]:
+def _omissions(name: str, split: Split, frame: Frame) -> Iterator[str]:
     unscored = int(np.isnan(frame.unit).sum())
     if unscored:
         yield f'{unscored} of {len(frame.unit)} {name} images do not show both eyes: not scored.'
@@ -244,41 +184,3 @@ def _least_squares(inputs: np.ndarray, targets: np.ndarray,
     projected = left[:, kept].T @ (targets - target_mean) / values[kept, None]
     weights = right[kept].T @ projected
     return weights, target_mean - input_mean @ weights
-
-
-def checked(split: Split, name: str) -> Split:
-    """The split in float64, with `visible` filled in.
-
-    Raises:
-      MetricError: If a field is of the wrong shape or kind or holds values it must not.
-    """
-    def numbers(field: str, shape: tuple[int | None, ...], kinds: str = 'fiu') -> np.ndarray:
-        array = np.asarray(getattr(split, field))
-        fits = array.ndim == len(shape) and array.size and all(
-            want in (None, got) for want, got in zip(shape, array.shape))
-        if not fits or array.dtype.kind not in kinds:
-            wanted = ', '.join('any' if want is None else str(want) for want in shape)
-            kind = 'booleans' if kinds == 'b' else 'whole numbers' if kinds == 'iu' else 'numbers'
-            raise MetricError(f'`{field}` of the {name} images must be {kind} of shape [{wanted}], '
-                              f'not empty; got {array.dtype}{list(array.shape)}.')
-        return array.astype(np.float64) if kinds == 'fiu' else array
-
-    centers = numbers('centers', (None, None, 2))
-    landmarks = numbers('landmarks', (len(centers), None, 2))
-    visible = (np.ones(landmarks.shape[:2], bool) if split.visible is None
-               else numbers('visible', landmarks.shape[:2], 'b'))
-    boxes = None if split.boxes is None else numbers('boxes', (len(centers), 4))
-    classes = None if split.classes is None else numbers('classes', (len(centers),), 'iu')
-    if not visible.any():
-        raise MetricError(f'`visible` must be true for at least one landmark of the {name} images; '
-                          'got none.')
-    for field, bad in (('centers', np.isinf(centers).any((1, 2))),
-                       ('landmarks', (visible & ~np.isfinite(landmarks).all(2)).any(1)),
-                       ('boxes', np.zeros(1, bool) if boxes is None else
-                        ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)))):
-        if bad.any():
-            law = {'centers': 'must be finite or NaN', 'landmarks': 'must be finite where visible',
-                   'boxes': 'must be finite and of positive size'}[field]
-            raise MetricError(f'`{field}` of the {name} images {law}; those of image '
-                              f'{np.flatnonzero(bad)[0]} are not.')
-    return Split(centers, landmarks, visible, boxes, classes)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from scops_tf.evaluation.contingency import MetricError
-from scops_tf.evaluation.landmark_regression import RegressionScores, Split, checked, regress
+from scops_tf.evaluation.landmark_regression import RegressionScores, regress
+from scops_tf.evaluation.landmark_split import Split, checked
 
 
 def midpoint_centers(sizes: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ import dataclasses
 import os
 from typing import Any, Callable, Optional, Sequence, Tuple
 
-from absl import logging
 import numpy as np
 import tensorflow as tf
 
@@ -13,7 +12,7 @@ from scops_tf import config as config_lib
 from scops_tf.datasets import photo_store
 from scops_tf.datasets.records import Record
 from scops_tf.features import cache as feature_cache
-from scops_tf.networks import pretrained, reference_features as features_lib
+from scops_tf.networks import reference_features as features_lib
 from scops_tf.saliency import maps as saliency_maps
 
 # Photos that what changes little with more of them is taken from, such as the tap scales.
@@ -70,44 +69,12 @@ def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indice
     return np.stack(maps)[..., 0].clip(0, 1)
 
 
-def reference_network(config: config_lib.Config) -> features_lib.ReferenceFeatures:
-    """The frozen network of the reference features, its tap scales not measured yet."""
-    settings = config.features
-    if settings.network == 'vgg19' and settings.weights is None:
-        logging.warning('vgg19 starts from random weights, since `Features.weights` is None.')
-    return build_reference_network(settings, settings.weights, config.run.precision)
-
-
-def build_reference_network(settings: config_lib.Features, weights: Optional[str], precision: str
-                            ) -> features_lib.ReferenceFeatures:
-    """The network of the reference features with other weights, None where they are restored."""
-    with pretrained.precision(precision):
-        return features_lib.ReferenceFeatures(
-            settings.network, weights=weights, layers=settings.layers,
-            layer_weights=settings.layer_weights, normalization=settings.normalization)
-
-
-def reference_size(config: config_lib.Config) -> Tuple[int, int]:
-    """(height, width) at which the photos are shown to the reference network."""
-    return config.features.image_size or config.run.image_size
-
-
-def images_at(images: tf.Tensor, config: config_lib.Config) -> tf.Tensor:
-    """Photos u8[B,H,W,3] as the reference network sees them: f32 in [0, 1], at its size."""
-    pixels = tf.cast(images, tf.float32) / 255.0
-    size = reference_size(config)
-    if size == tuple(images.shape[1:3]):
-        return pixels
-    return tf.image.resize(pixels, size, antialias=True)
-
-
-def reader(config: config_lib.Config, network: features_lib.ReferenceFeatures,
-           store: photo_store.PhotoStore) -> Read:
+def reader(network: features_lib.ReferenceFeatures, store: photo_store.PhotoStore) -> Read:
     """Computes raw reference features, rounded as in the cache."""
 
     def read(indices: np.ndarray) -> np.ndarray:
-        photos = tf.constant(np.stack([store.image(index) for index in indices.tolist()]))
-        return network.raw(images_at(photos, config)).numpy().astype(np.float16)
+        photos = np.stack([store.image(index) for index in indices.tolist()])
+        return network.raw(tf.constant(photos, tf.float32) / 255.0).numpy().astype(np.float16)
 
     return read
 
@@ -127,13 +94,13 @@ def reference_features(config: config_lib.Config, network: features_lib.Referenc
       OSError: If the cache cannot be written.
     """
     settings = config.features
-    shape = (len(store), *network.shape(reference_size(config)))
+    shape = (len(store), *network.shape(store.image_size))
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), features=dataclasses.asdict(settings), shape=shape,
         precision=config.run.precision)
     folder = feature_cache.place(
         shape, caches, cache=settings.cache, limit_gib=settings.cache_limit_gib)
-    return feature_cache.filled(shape, reader(config, network, store), key=key, folder=folder,
+    return feature_cache.filled(shape, reader(network, store), key=key, folder=folder,
                                 description='Reference features')
 
 

@@ -47,6 +47,19 @@ def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
     return found[step]
 
 
+def require(workdir: str, setting: str, *, step: Optional[int] = None) -> str:
+    """As `find`, for a setting that names the folder of a run; having none is an error.
+
+    Raises:
+      CheckpointError: If there is no checkpoint, or none of `step`.
+    """
+    path = find(workdir, step)
+    if path is None:
+        raise CheckpointError(f'`{setting}` must be the folder of a run that has saved a '
+                              f'checkpoint; there is none in {workdir!r}.')
+    return path
+
+
 def latest_step(workdir: str) -> int:
     """Step of the latest checkpoint of a run, -1 where it has none."""
     return list(kept(workdir) or [-1])[-1]

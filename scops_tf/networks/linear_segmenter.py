@@ -1,11 +1,19 @@
 """The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
-from scops_tf.networks import reference_features as features_lib
+from scops_tf.networks import part_segmenter, reference_features as features_lib
+
+
+def window_of(share: float, size: Tuple[int, int]) -> int:
+    """Side in cells of a window that is a share of the shorter side of a map (height, width).
+
+    It is the nearest odd number, so that the window has a middle cell; 1 for a share of 0.
+    """
+    return 2 * round((share * min(size) - 1) / 2) + 1 if share else 1
 
 
 class LinearHead(tf.keras.layers.Layer):
@@ -51,7 +59,7 @@ class LinearHead(tf.keras.layers.Layer):
         return own + tf.nn.avg_pool2d(around, self.context, 1, 'SAME') + self.bias
 
 
-class FeatureSegmenter(tf.Module):
+class LinearSegmenter(part_segmenter.PartSegmenter):
     """Photos to part logits, linear in the reference features V, which may be normalized further.
 
     A few ten thousand weights instead of a network's millions: on some hundred photos a deeper or
@@ -62,23 +70,21 @@ class FeatureSegmenter(tf.Module):
       reference_features: V, frozen.
       context: As of `LinearHead`.
       normalization: Exponent in [0, 1] of the norm that V's vector of a cell is divided by, as of
-        `features.ReferenceFeatures`, beyond what V is already.
+        `reference_features.ReferenceFeatures`, beyond what V is already.
       seed: Of the head.
 
     Attributes:
-      head: From V to part logits f32[B,h,w,K+1]; channel 0 is background.
+      head: As of `PartSegmenter`, from V.
 
     Raises:
-      ValueError: If `num_parts` is below 1 or `normalization` out of its range.
+      ValueError: If `num_parts` is below 1.
     """
+
+    reads_reference_features = True
 
     def __init__(self, num_parts: int, reference_features: features_lib.ReferenceFeatures, *,
                  context: int = 1, normalization: float = 0.0, seed: int = 0) -> None:
-        super().__init__(name='feature_segmenter')
-        if num_parts < 1:
-            raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
-        if not 0 <= normalization <= 1:
-            raise ValueError(f'`normalization` must lie in [0, 1]; got {normalization}.')
+        super().__init__(num_parts, name='linear_segmenter')
         self._normalization = float(normalization)
         self.reference_features = reference_features
         self.head = LinearHead(num_parts + 1, context=context, seed=seed)
@@ -95,23 +101,6 @@ class FeatureSegmenter(tf.Module):
         """What the head reads, of V f32[B,h,w,C]."""
         return self.reference_features.normalize(features, self._normalization)
 
-    def of_raw(self, raw: Any) -> tf.Tensor:
-        """What the head reads, of raw reference features [B,h,w,C] as they are cached."""
-        return self.of_features(self.reference_features.scale(raw))
-
-    def __call__(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        """Part logits.
-
-        Args:
-          images: f32[B,H,W,3]. RGB in [0, 1].
-          training: Makes no difference.
-
-        Returns:
-          f32[B,h,w,K+1]. The first and last cells stand for the first and last pixels: up-sample
-          with the corners aligned.
-        """
-        return self.head(self.backbone(images))
-
     @property
     def network(self) -> Optional[tf.keras.Model]:
         """As of the reference features."""
@@ -125,11 +114,6 @@ class FeatureSegmenter(tf.Module):
     def backbone_variables(self) -> List[tf.Variable]:
         """None: the reference features are frozen."""
         return []
-
-    @property
-    def head_variables(self) -> List[tf.Variable]:
-        """Trained variables of the head."""
-        return self.head.trainable_variables
 
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the features of photos of `size` (height, width)."""

@@ -27,22 +27,23 @@ class ReferenceFeatures(tf.Module):
       normalization: Exponent in [0, 1] of the norm that the vector of a cell is divided by: 0
         leaves the lengths as they are, 1 leaves directions only. Lengths tell a head from a body
         as well as a sharp photo from a dim one.
+      image_size: (height, width) at which the network is shown the photos, which are resized to it;
+        None for their own.
 
     Attributes:
       tap_scales: f32[taps]. RMS of each raw tap as measured, not trained; 1 before.
       num_channels: C, of all taps together.
 
     Raises:
-      ValueError: If `network` or a layer is unknown, there is not one positive weight per tap, or
-        `normalization` is out of its range.
+      ValueError: If `network` or a layer is unknown, or there is not one positive weight per tap.
       WeightsError: As `pretrained.build`.
     """
 
     def __init__(self, network: str = 'vgg19', *,
                  weights: Optional[Union[str, os.PathLike]] = 'imagenet',
                  layers: Sequence[str] = ('block5_conv2', 'block5_conv4'),
-                 layer_weights: Sequence[float] = (1.0, 1.0), normalization: float = 0.0
-                 ) -> None:
+                 layer_weights: Sequence[float] = (1.0, 1.0), normalization: float = 0.0,
+                 image_size: Optional[Tuple[int, int]] = None) -> None:
         super().__init__(name='reference_features')
         if network not in ('vgg19', 'filters'):
             raise ValueError(f'`network` must be vgg19 or filters; got {network!r}.')
@@ -50,8 +51,6 @@ class ReferenceFeatures(tf.Module):
         if len(layer_weights) != len(names) or min(layer_weights) <= 0:
             raise ValueError('`layer_weights` must hold one positive weight per tap '
                              f'({", ".join(names)}); got {tuple(layer_weights)}.')
-        if not 0 <= normalization <= 1:
-            raise ValueError(f'`normalization` must lie in [0, 1]; got {normalization}.')
         if network == 'filters':
             self._model, self._taps = None, fixed_filters.taps
             self._channels = fixed_filters.NUM_CHANNELS
@@ -62,6 +61,7 @@ class ReferenceFeatures(tf.Module):
             self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
         self._layer_weights = tuple(float(weight) for weight in layer_weights)
         self._normalization = float(normalization)
+        self._image_size = image_size
         self.tap_scales = tf.Variable(tf.ones(len(names)), trainable=False, name='tap_scales')
 
     @property
@@ -90,6 +90,8 @@ class ReferenceFeatures(tf.Module):
           f32[B,h,w,C]. At least 0; the taps side by side, coarser ones up-sampled to the finest,
           corners aligned. No gradient flows.
         """
+        if self._image_size not in (None, tuple(images.shape[1:3])):
+            images = tf.image.resize(images, self._image_size, antialias=True)
         return tf.stop_gradient(_side_by_side(self._taps(images)))
 
     def scale(self, raw: Any) -> tf.Tensor:
@@ -129,8 +131,9 @@ class ReferenceFeatures(tf.Module):
         return self.scale(_side_by_side(taps))
 
     def shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
-        """(h, w, C) of the features of photos of `size` (height, width), found by trying."""
-        return tuple(self.raw(tf.zeros((1, *size, 3))).shape[1:])
+        """(h, w, C) of the features of photos of `size` (height, width); nothing is computed."""
+        photos = tf.TensorSpec((1, *size, 3), tf.float32)
+        return tuple(self.raw.get_concrete_function(photos).output_shapes[1:])
 
     def measure_scales(self, batches: Iterable[Any]) -> None:
         """Assigns `tap_scales`: the RMS of each tap over all cells and photos.

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf.networks import preprocessing, pretrained, recomputation
+from scops_tf.networks import part_segmenter, preprocessing, pretrained, recomputation
 
 # Of the head's four convolutions, in cells of the feature map (DeepLab-v2's large field of view).
 DILATIONS = (6, 12, 18, 24)
@@ -101,8 +101,8 @@ class PartHead(tf.keras.layers.Layer):
         return part_logits(features, self.kernel, self.bias, dilations=self.dilations)
 
 
-class Segmenter(tf.keras.Model):
-    """Photos to part logits.
+class Segmenter(part_segmenter.PartSegmenter):
+    """DeepLab-v2 on a ResNet, or a small network in its place.
 
     Args:
       num_parts: K.
@@ -119,7 +119,7 @@ class Segmenter(tf.keras.Model):
       backbone_name: As given as `backbone`.
       backbone: Keras model from f32[B,H,W,3], RGB in [0, 1], to features [B,h,w,C]; h and w are H
         and W over the output stride, rounded up. In Keras' precision policy at construction.
-      head: Layer from features to part logits f32[B,h,w,K+1]; channel 0 is background.
+      head: As of `PartSegmenter`.
 
     Raises:
       ValueError: If `num_parts` or `backbone` breaks its law.
@@ -129,14 +129,10 @@ class Segmenter(tf.keras.Model):
     def __init__(self, num_parts: int, *, backbone: str = 'resnet50',
                  weights: Optional[Union[str, os.PathLike]] = 'imagenet', seed: int = 0,
                  recompute: bool = False) -> None:
-        # Photos are not to be rounded to half precision before their preprocessing.
-        super().__init__(name='segmenter', autocast=False)
-        if num_parts < 1:
-            raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
+        super().__init__(num_parts, name='segmenter')
         if backbone not in (*RESNETS, 'tiny'):
             raise ValueError(
                 f'`backbone` must be resnet50, resnet101 or tiny; got {backbone!r}.')
-        self.num_parts = num_parts
         self.backbone_name = backbone
         seeds = [int(number) for number in np.random.default_rng(seed).integers(2**31 - 1, size=2)]
         network = (tiny(seed=seeds[0]) if backbone == 'tiny' else
@@ -149,19 +145,6 @@ class Segmenter(tf.keras.Model):
         self.head = PartHead(num_parts + 1, seed=seeds[1])
         self.head.build(self.backbone.output_shape)
         self.build((None, None, None, 3))
-
-    def call(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        """Part logits.
-
-        Args:
-          images: f32[B,H,W,3]. RGB in [0, 1].
-          training: Makes no difference.
-
-        Returns:
-          f32[B,h,w,K+1]. The first and last cells stand for the first and last pixels: up-sample
-          with the corners aligned.
-        """
-        return self.head(self.backbone(images, training=training))
 
     @property
     def network(self) -> tf.keras.Model:
@@ -176,11 +159,6 @@ class Segmenter(tf.keras.Model):
     def backbone_variables(self) -> List[tf.Variable]:
         """Trained variables of the backbone."""
         return self.backbone.trainable_variables
-
-    @property
-    def head_variables(self) -> List[tf.Variable]:
-        """Trained variables of the head."""
-        return self.head.trainable_variables
 
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the backbone's features of photos of `size` (height, width)."""

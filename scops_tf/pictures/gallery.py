@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from scops_tf.pictures import parts as part_pictures
+from scops_tf.pictures import drawing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PartGallery:
         size = (self._crop_size, self._crop_size)
         crop = Image.fromarray(image[window]).resize(size, Image.Resampling.BICUBIC)
         mask = Image.fromarray(mask[window].astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-        return part_pictures.overlay(np.array(crop), np.array(mask) * part, alpha=0)
+        return drawing.overlay(np.array(crop), np.array(mask) * part, alpha=0)
 
     def parts(self, names: Optional[Sequence[str]] = None) -> List[PartSummary]:
         """The K parts over all photos added.

@@ -16,17 +16,18 @@ import numpy as np
 from PIL import Image
 
 from scops_tf import files
-from scops_tf.pictures import gallery, parts as part_pictures
+from scops_tf.pictures import gallery
+from scops_tf.pictures.palette import palette
 
 PAGE_FILE = 'index.html'
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
-    """Scores under one protocol, ours beside baselines.
+    """Scores of one set of photos, ours beside baselines.
 
     Attributes:
-      protocol: Its name.
+      title: Stands above it, such as 'cub, protocol cub'.
       counts: What was scored, such as {'photos to fit': 90, 'photos to test': 88}.
       columns: (name of the score, 'lower' or 'higher' if that is better, else ''); the best value
         of a column with a direction is marked.
@@ -34,7 +35,7 @@ class ScoreTable:
       note: A sentence below the table.
     """
 
-    protocol: str
+    title: str
     counts: Mapping[str, int]
     columns: Sequence[Tuple[str, str]]
     rows: Sequence[Tuple[str, Sequence[Optional[float]]]]
@@ -111,7 +112,7 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
       OSError: If a file cannot be written.
     """
     cards = []
-    colors = part_pictures.palette(len(parts))[1:]
+    colors = palette(len(parts))[1:]
     for number, (part, color) in enumerate(zip(parts, colors), start=1):
         paths = []
         for index, crop in enumerate(part.crops, start=1):
@@ -125,9 +126,9 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         photos.append({'file': f'images/overlay-{index}.jpg', 'caption': caption,
                        'width': image.shape[1], 'height': image.shape[0]})
         _write_jpeg(os.path.join(folder, photos[-1]['file']), image)
-    environment = jinja2.Environment(loader=jinja2.PackageLoader('scops_tf'), autoescape=True,
-                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader('scops_tf.pictures'), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template('report.html').render(
         title=title, facts=facts or {}, tables=tables, parts=cards, overlays=photos, config=config,
         curves=[_curve(name, *points) for name, points in (curves or {}).items()])

@@ -49,8 +49,7 @@ def list_photos(folder: str, *, but: Optional[str] = None) -> List[str]:
     """Relative paths of the photos below a folder, sorted, '/' between folders.
 
     Args:
-      folder: Searched recursively for `images.IMAGE_SUFFIXES`; hidden files and folders are passed
-        over.
+      folder: Searched as by `images.names_below`.
       but: A folder below it that is not searched, such as that of the maps.
 
     Raises:
@@ -59,18 +58,10 @@ def list_photos(folder: str, *, but: Optional[str] = None) -> List[str]:
     """
     if not os.path.isdir(folder):
         raise MapsError(f'`images` must be a folder of photos; there is no folder {folder}.')
-    left_out = os.path.realpath(but) if but else None
-    names = []
-    for place, folders, found in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith('.')
-                      and os.path.realpath(os.path.join(place, name)) != left_out]
-        names += [os.path.relpath(os.path.join(place, name), folder).replace(os.sep, '/')
-                  for name in found if not name.startswith('.')
-                  and name.lower().endswith(images.IMAGE_SUFFIXES)]
+    names = images.names_below(folder, but=[but] if but else [])
     if not names:
         raise MapsError('`images` must hold at least one photo '
                         f'({", ".join(images.IMAGE_SUFFIXES)}); there is none below {folder}.')
-    names.sort()
     by_stem: Dict[str, str] = {}
     for name in names:
         twin = by_stem.setdefault(os.path.splitext(name)[0], name)

@@ -5,7 +5,7 @@ from typing import Any, Optional, Tuple
 
 import tensorflow as tf
 
-from scops_tf import geometry
+from scops_tf import geometry, images
 from scops_tf.serving import main_object
 
 
@@ -93,8 +93,6 @@ def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
     """Points on the network's input, squashed from a photo, as points on the photo.
 
-    Squashing lays both pictures' borders on each other, so it is pixels' borders that scale.
-
     Args:
       points: float[...,2]. (x, y) in pixels of the input, the first pixel's centre at (0, 0).
       input_size: (height, width) of the input.
@@ -103,7 +101,7 @@ def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]
     Returns:
       float[...,2]. (x, y) in pixels of the photo.
     """
-    scale = [size[1] / input_size[1], size[0] / input_size[0]]
+    factors = [size[1] / input_size[1], size[0] / input_size[0]]
     if tf.is_tensor(points):
-        scale = tf.cast(tf.stack(scale), points.dtype)
-    return (points + 0.5) * scale - 0.5
+        factors = tf.cast(tf.stack(factors), points.dtype)
+    return images.scale_points(points, factors)

@@ -1,11 +1,9 @@
 """The segmenters for inference: their networks folded."""
 from __future__ import annotations
 
-from typing import Union
-
 import tensorflow as tf
 
-from scops_tf.networks import linear_segmenter, preprocessing, segmenter
+from scops_tf.networks import part_segmenter, preprocessing
 from scops_tf.serving import folded_network
 
 # Names of convolutions begin so. Rounding earlier stages as well would move the parts' outlines by
@@ -15,6 +13,11 @@ _ROUNDED = {
     'resnet101': ('conv5',),
     'vgg19': ('block2', 'block3', 'block4', 'block5'),
 }
+
+
+def is_foldable(segmenter: part_segmenter.PartSegmenter) -> bool:
+    """Whether the segmenter is on a network that `FoldedSegmenter` takes."""
+    return segmenter.network is not None and segmenter.network.name in _ROUNDED
 
 
 class FoldedSegmenter(tf.Module):
@@ -29,13 +32,12 @@ class FoldedSegmenter(tf.Module):
       ValueError: If `precision` is unknown, or the segmenter is on another network.
     """
 
-    def __init__(self, segmenter: Union[segmenter.Segmenter,
-                                        linear_segmenter.FeatureSegmenter], *,
-                 precision: str = 'float32') -> None:
+    def __init__(self, segmenter: part_segmenter.PartSegmenter, *, precision: str = 'float32'
+                 ) -> None:
         super().__init__(name='segmenter')
         network = segmenter.network
         name = network.name if network else None
-        if name not in _ROUNDED:
+        if not is_foldable(segmenter):
             raise ValueError(
                 f'`segmenter` must be on one of {", ".join(_ROUNDED)}; got one on {name!r}.')
         self._preprocessing = name

@@ -1,7 +1,7 @@
 """The served graph: photos of any size in, part labels, responses, centres and presence out."""
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import tensorflow as tf
 
@@ -51,6 +51,11 @@ class PartModel(tf.Module):
         self.background = background
         self.center_window = center_window
         self.center_power = center_power
+
+    @property
+    def signatures(self) -> Dict[str, Any]:
+        """What an export serves, by name."""
+        return {'serving_default': self.predict, 'encoded': self.predict_encoded}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
     def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:

@@ -21,8 +21,7 @@ class ExportError(ValueError):
 def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
     """Writes the model as a SavedModel, which takes the place of an older one once it is complete.
 
-    Signatures: `serving_default` (`images`) and `encoded` (`encoded`), with the outputs of
-    `PartModel.predict`.
+    Its signatures are `PartModel.signatures`.
 
     Args:
       model: To be written.
@@ -44,8 +43,7 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
                  'center_power': model.center_power}
     try:
         os.makedirs(temporary)
-        tf.saved_model.save(model, temporary, signatures={
-            'serving_default': model.predict, 'encoded': model.predict_encoded})
+        tf.saved_model.save(model, temporary, signatures=model.signatures)
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
         if os.path.isdir(folder):

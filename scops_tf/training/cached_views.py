@@ -7,9 +7,11 @@ from typing import Any, Dict
 import numpy as np
 import tensorflow as tf
 
+from scops_tf import config as config_lib
 from scops_tf.datasets import photo_store
 from scops_tf.features import cache as feature_cache
-from scops_tf.training import trainer as trainer_lib, warp
+from scops_tf.networks import model as model_lib
+from scops_tf.training import views as views_lib, warp
 
 
 class DrawnViews:
@@ -31,27 +33,28 @@ class DrawnViews:
         return self._rows[(indices * self._num_views + drawn)[wanted]]
 
 
-def views(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, caches: str
-          ) -> Dict[str, Any]:
+def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.Views,
+           store: photo_store.PhotoStore, caches: str) -> Dict[str, Any]:
     """Backbone features of all photos and of their views, and the views' spatial transforms.
 
     Args:
-      trainer: Its segmenter's backbone is frozen.
+      config: Of the run.
+      model: The backbone of its segmenter is frozen.
+      views: Draws the views.
       store: The photos.
       caches: Folder of caches on disk.
 
     Returns:
-      `backbone_features` (unless they are the cached reference features), `view_features` and the
-      fields of `warp.Transform` with `view_` before
-      their names: what `batches.training_batches` takes as arrays.
+      By their names, the fields of a batch that hold them; see `batches.training_batches`.
+      `backbone_features` is left out where those are the cached reference features.
 
     Raises:
       ValueError: If the features are more than `Features.cache_limit_gib` allows.
       OSError: If a cache cannot be written.
     """
-    config = trainer.config
     count, seed = config.segmenter.num_views, config.run.seed
-    backbone = tf.function(trainer.segmenter.backbone)
+    segmenter = model.segmenter
+    backbone = tf.function(segmenter.backbone)
 
     def view_seed(photo: tf.Tensor) -> tf.Tensor:
         return tf.random.experimental.stateless_fold_in(tf.constant([seed, 2], tf.int32), photo)
@@ -59,11 +62,11 @@ def views(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, caches: s
     @tf.function
     def views_of(image: tf.Tensor, photo: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(image, tf.float32) / 255.0
-        return trainer.view(tf.repeat(pixels[tf.newaxis], count, axis=0), view_seed(photo)).images
+        return views.draw(tf.repeat(pixels[tf.newaxis], count, axis=0), view_seed(photo)).images
 
     @tf.function
     def transforms_of(photo: tf.Tensor) -> warp.Transform:
-        return trainer.view_transform(count, view_seed(photo))
+        return views.transform(count, view_seed(photo))
 
     def of_photos(indices: np.ndarray) -> np.ndarray:
         photos = np.stack([store.image(index) for index in indices.tolist()])
@@ -73,18 +76,20 @@ def views(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, caches: s
         photo = int(indices[0]) // count  # Rows are asked for photo by photo.
         return backbone(views_of(tf.constant(store.image(photo)), tf.constant(photo, tf.int32)))
 
-    row = trainer.segmenter.feature_shape(config.run.image_size)
+    row = segmenter.feature_shape(store.image_size)
+    # All that any backbone depends on: a key that is too wide only costs time.
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
-        **_reference(trainer),
+        features=dataclasses.asdict(config.features),
+        tap_scales=model.reference_features.tap_scales.numpy().tolist(),
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
     folder = feature_cache.place(
         (len(store) * (1 + count), *row), caches, cache=config.features.cache,
         limit_gib=config.features.cache_limit_gib)
-    arrays: Dict[str, Any] = {}
-    if config.segmenter.backbone != 'features' or config.features.cache == 'none':
-        arrays['backbone_features'] = feature_cache.filled(
+    found: Dict[str, Any] = {}
+    if not segmenter.reads_reference_features or config.features.cache == 'none':
+        found['backbone_features'] = feature_cache.filled(
             (len(store), *row), of_photos, key=f'{key}-photos', folder=folder,
             description='Backbone features of photos')
     view_features = feature_cache.filled(
@@ -94,14 +99,6 @@ def views(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, caches: s
     rows = {'view_features': view_features}
     for name in warp.Transform._fields:
         rows[f'view_{name}'] = np.concatenate([getattr(transform, name) for transform in drawn])
-    arrays.update({name: DrawnViews(values, num_views=count, seed=seed)
-                   for name, values in rows.items()})
-    return arrays
-
-
-def _reference(trainer: trainer_lib.Trainer) -> Dict[str, Any]:
-    """What the backbone's features depend on where it is the reference features."""
-    if trainer.config.segmenter.backbone != 'features':
-        return {}
-    return {'features': dataclasses.asdict(trainer.config.features),
-            'tap_scales': trainer.reference_features.tap_scales.numpy().tolist()}
+    found.update({name: DrawnViews(values, num_views=count, seed=seed)
+                  for name, values in rows.items()})
+    return found

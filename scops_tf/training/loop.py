@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Iterator, Mapping, NamedTuple, Optional
 
 from absl import logging
 import numpy as np
@@ -15,6 +15,7 @@ import tqdm
 
 from scops_tf import config as config_lib, datasets, files
 from scops_tf.datasets import photo_store
+from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
@@ -112,10 +113,11 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
             raise TrainingError('`--workdir` must be one folder that all workers share, but the '
                                 f"chief's checkpoint is not in {workdir!r}.")
         elif config.run.init_from:
-            trainer.restore_model(config.run.init_from)
+            trainer.model.restore(checkpoints.require(config.run.init_from, 'Run.init_from'))
         store = photo_features.open_store(config, dataset.train, workdir)
-        prepared = preparation.prepare(trainer, store, workdir,
-                                       fresh=not restored and not config.run.init_from)
+        prepared = preparation.prepare(
+            config, trainer.model, trainer.views, store, workdir, start_step=start,
+            fresh=not restored and not config.run.init_from)
         if replicas.is_chief(strategy):
             # Not before: what fails up to here has trained nothing, and may be mended in the same
             # folder.
@@ -151,7 +153,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
     with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
                    unit='step') as progress:
         for batch in progress:
-            warming_up = int(trainer.step.numpy()) < config.run.warmup_steps
+            warming_up = int(trainer.step.numpy()) < config.warmup_steps
             scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
             step = int(trainer.step.numpy())
             require_finite(scalars, step)
@@ -189,7 +191,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
 
 
 def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start: int
-             ) -> Iterator[Dict[str, tf.Tensor]]:
+             ) -> Iterator[Batch]:
     """The batches from a step on; a photo that cannot be read any more is a user's error."""
     try:
         yield from trainer.strategy.distribute_datasets_from_function(
@@ -239,5 +241,5 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
         views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
         view_centers=found['view_part_centers'])
     writer.image('parts', picture, step)
-    for part, row in enumerate(trainer.part_basis().numpy(), start=1):
+    for part, row in enumerate(trainer.model.part_basis().numpy(), start=1):
         writer.histogram(f'part_basis/{part}', row, step)

@@ -14,8 +14,9 @@ import tqdm
 from scops_tf import config as config_lib
 from scops_tf.datasets import batches, photo_store
 from scops_tf.features import clustering, factorization, photo_features
+from scops_tf.networks import model as model_lib
 from scops_tf.saliency import agreement
-from scops_tf.training import cached_views, starting_basis, trainer as trainer_lib
+from scops_tf.training import cached_views, starting_basis, views as views_lib
 
 # Photos whose features are read at a time.
 _CHUNK = 16
@@ -40,9 +41,9 @@ class Prepared:
 
     def batches(self, start_step: int, context: Optional[tf.distribute.InputContext] = None
                 ) -> tf.data.Dataset:
-        """Batches of the steps from `start_step` on, as `trainer.Trainer.train_step` takes them.
+        """Batches of the steps from `start_step` on, as `Trainer.train_step` takes them.
 
-        The parts of the replicas of this process where there is a `context`.
+        They are the parts of the replicas of this process where there is a `context`.
         """
         run = self.config.run
         return batches.training_batches(
@@ -50,28 +51,31 @@ class Prepared:
             start_step=start_step, arrays=self.arrays, context=context)
 
 
-def prepare(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, workdir: str, *,
-            fresh: bool) -> Prepared:
+def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.Views,
+            store: photo_store.PhotoStore, workdir: str, *, fresh: bool, start_step: int = 0
+            ) -> Prepared:
     """Fills the caches and, for a fresh run, sets the tap scales and the starting part basis.
 
     Args:
-      trainer: Its tap scales and basis are assigned where `fresh`, and read otherwise.
+      config: Of the run.
+      model: Its tap scales and basis are assigned where `fresh`, and read otherwise.
+      views: Draws the views that are kept.
       store: Photos to train on.
       workdir: Folder of the run; caches on disk lie in its `cache`.
-      fresh: Whether the trainer holds nothing of an earlier run.
+      fresh: Whether the model holds nothing of an earlier run.
+      start_step: Steps done already.
 
     Raises:
       ValueError: If photos and saliency hold too little for the parts, or a cache is larger than
         its limit.
       OSError: If a cache cannot be written.
     """
-    config = trainer.config
     caches = os.path.join(workdir, 'cache')
     arrays: Dict[str, Any] = {}
-    read = photo_features.reader(config, trainer.reference_features, store)
+    network = model.reference_features
+    read = photo_features.reader(network, store)
     if config.features.cache != 'none':
-        features = photo_features.reference_features(config, trainer.reference_features, store,
-                                                     caches)
+        features = photo_features.reference_features(config, network, store, caches)
         arrays['reference_features'] = features
         read = features.__getitem__
     if fresh:
@@ -79,34 +83,35 @@ def prepare(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, workdir
         chosen = photo_features.spread(len(store))
         raw = np.concatenate([read(part) for part in tqdm.tqdm(
             _chunks(chosen), desc='Measuring features', unit='batch')])
-        trainer.reference_features.measure_scales(_chunks(raw))
-        logging.info('RMS of the taps of the reference features: %s.',
-                     trainer.reference_features.tap_scales.numpy())
+        network.measure_scales(_chunks(raw))
+        logging.info('RMS of the taps of the reference features: %s.', network.tap_scales.numpy())
     if config.run.saliency_agreement:
-        arrays['agreed_saliency'] = _agreed_saliency(trainer, store, arrays['reference_features'])
-    maps = functools.partial(_maps, config, store, arrays.get('agreed_saliency'))
+        arrays['saliency'] = _agreed_saliency(config, model, store, arrays['reference_features'])
+    maps = functools.partial(_maps, config, store, arrays.get('saliency'))
     if fresh:
-        _start(trainer, raw, maps(chosen, raw.shape[1:3]))
-    if int(trainer.step.numpy()) < config.run.warmup_steps:
-        arrays['warmup_target'] = warmup_targets(trainer, store, read, maps)
+        scaled = photo_features.ScaledFeatures(network.scale, raw)
+        model.part_basis.raw.assign(starting_basis.initial_basis(
+            scaled, maps(chosen, raw.shape[1:3]), config.run.num_parts,
+            method=config.part_basis.init, seed=config.run.seed))
+    if start_step < config.warmup_steps:
+        arrays['warmup_target'] = warmup_targets(config, model, store, read, maps)
     if config.segmenter.num_views:
-        arrays.update(cached_views.views(trainer, store, caches))
+        arrays.update(cached_views.arrays(config, model, views, store, caches))
     return Prepared(store, config, arrays)
 
 
-def _agreed_saliency(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, raw: np.ndarray
-                     ) -> np.ndarray:
-    """f16[N,h,w]. Saliency maps made to agree over the collection.
+def _agreed_saliency(config: config_lib.Config, model: model_lib.Model,
+                     store: photo_store.PhotoStore, raw: np.ndarray) -> np.ndarray:
+    """f16[N,h,w]. Saliency maps made to agree over the photos, as far as the segmenter can learn.
 
-    By what the segmenter's head reads where it is the reference features: they agree as far as it
-    can learn them.
+    So they agree by the features as the segmenter can tell them apart.
     """
-    on_features = trainer.config.segmenter.backbone == 'features'
+    network = model.reference_features
     scaled = photo_features.ScaledFeatures(
-        trainer.segmenter.of_raw if on_features else trainer.reference_features.scale, raw)
-    maps = photo_features.saliency_at(trainer.config, store, np.arange(len(store)), raw.shape[1:3])
+        lambda of_photo: model.segmenter.of_features(network.scale(of_photo)), raw)
+    maps = photo_features.saliency_at(config, store, np.arange(len(store)), raw.shape[1:3])
     return agreement.agree(
-        scaled, maps, num_rounds=trainer.config.run.saliency_agreement).astype(np.float16)
+        scaled, maps, num_rounds=config.run.saliency_agreement).astype(np.float16)
 
 
 def _maps(config: config_lib.Config, store: photo_store.PhotoStore, agreed: Optional[np.ndarray],
@@ -118,28 +123,31 @@ def _maps(config: config_lib.Config, store: photo_store.PhotoStore, agreed: Opti
     return np.ones((len(indices), *size), np.float32) if found is None else found
 
 
-def _start(trainer: trainer_lib.Trainer, raw: np.ndarray, maps: np.ndarray) -> None:
-    """Assigns the basis that training starts from, of raw features and saliency maps."""
-    run = trainer.config.run
-    trainer.part_basis.raw.assign(starting_basis.initial_basis(
-        photo_features.ScaledFeatures(trainer.reference_features.scale, raw), maps, run.num_parts,
-        method=trainer.config.part_basis.init, seed=run.seed))
-
-
 def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
     return np.array_split(array, -(-len(array) // _CHUNK))
 
 
-def warmup_targets(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
-                   read: photo_features.Read, maps: Maps) -> np.ndarray:
-    """f16[N,h,w,K+1]. Responses, summing to 1, to the basis that training starts from.
+def warmup_targets(config: config_lib.Config, model: model_lib.Model,
+                   store: photo_store.PhotoStore, read: photo_features.Read, maps: Maps
+                   ) -> np.ndarray:
+    """Responses to the basis that training starts from.
 
-    Where it is of centroids, the share that each has in a cell, times the cell's saliency; else the
-    masked features' projection on it.
+    Where the basis is of centroids, a part's response in a cell is the share that its centroid has
+    there, times the cell's saliency. Else the responses are the projection of the features times
+    saliency on the basis.
+
+    Args:
+      config: Of the run; `PartBasis.init` is read.
+      model: Its tap scales and basis are those of the start.
+      store: The photos.
+      read: Their raw reference features.
+      maps: Their saliency maps.
+
+    Returns:
+      f16[N,h,w,K+1]. In [0, 1], summing to 1; channel 0 is background.
     """
-    config, network = trainer.config, trainer.reference_features
-    basis = trainer.part_basis()
-    size = network.shape(photo_features.reference_size(config))[:2]
+    network, basis = model.reference_features, model.part_basis()
+    size = network.shape(store.image_size)[:2]
     if config.part_basis.init == 'kmeans':
         respond = tf.function(lambda features, saliency: saliency[..., tf.newaxis]
                               * clustering.shares(features, basis))
@@ -148,9 +156,7 @@ def warmup_targets(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
             features * saliency[..., tf.newaxis], basis))
     targets = np.empty((len(store), *size, basis.shape[0] + 1), np.float16)
     for chosen in tqdm.tqdm(_chunks(np.arange(len(store))), desc='Warm-up targets', unit='batch'):
-        scaled = network.scale(read(chosen))
-        saliency = maps(chosen, size)
-        parts = respond(scaled, tf.constant(saliency)).numpy()
+        parts = respond(network.scale(read(chosen)), tf.constant(maps(chosen, size))).numpy()
         parts /= np.maximum(parts.sum(axis=-1, keepdims=True), 1)
         targets[chosen, ..., :1] = np.maximum(1 - parts.sum(axis=-1, keepdims=True), 0)
         targets[chosen, ..., 1:] = parts

@@ -1,37 +1,18 @@
-"""Networks, optimisers and checkpoint of a run; one tf.function step gives a dict of scalars."""
+"""One training step as a `tf.function`: losses, gradients, updates, and scalars to look at (§3)."""
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
-from absl import logging
 import tensorflow as tf
 
 from scops_tf import config as config_lib, geometry
-from scops_tf.features import photo_features
-from scops_tf.networks import (
-    checkpoints,
-    linear_segmenter,
-    part_basis,
-    pretrained,
-    reference_features as features_lib,
-    segmenter,
-)
+from scops_tf.datasets.batches import Batch
+from scops_tf.networks import checkpoints, model as model_lib
 from scops_tf.serving import decoding, part_model as part_model_lib
-from scops_tf.training import color_jitter, loss_scale, losses, optimization, replicas, warp
-
-# Mean colour of ImageNet, RGB: of the pixels of a view that come from outside the photo.
-_MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-
+from scops_tf.training import loss_scale, losses, optimization, replicas, views, warp
 
 # From a replica's part of a batch to `loss/total` and other f32[] scalars of it.
-Objective = Callable[[Dict[str, tf.Tensor]], Dict[str, tf.Tensor]]
-
-
-class View(NamedTuple):
-    """A transformed view I' = T_s(T_a(I)) of a batch and its spatial transform."""
-
-    images: tf.Tensor
-    transform: warp.Transform
+Objective = Callable[[Batch], Dict[str, tf.Tensor]]
 
 
 class Trainer:
@@ -40,15 +21,18 @@ class Trainer:
     It runs on the replicas of the strategy in whose scope it is made.
 
     Args:
-      config: Of the run; read here and nowhere below.
+      config: Of the run.
 
     Attributes:
+      config: As given.
       strategy: Whose replicas share each batch.
+      model: The networks.
+      views: Draws the photos' views.
       step: i64[]. Steps done.
-      segmenter, reference_features, part_basis: The three networks.
 
     Raises:
       ReplicasError: If the replicas cannot share a batch evenly.
+      WeightsError: As `pretrained.build`.
     """
 
     def __init__(self, config: config_lib.Config) -> None:
@@ -59,25 +43,18 @@ class Trainer:
             raise replicas.ReplicasError(
                 '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
                 f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
-        self.reference_features = photo_features.reference_network(config)
-        self.segmenter = _segmenter(config, self.reference_features)
-        self.part_basis = part_basis.PartBasis(
-            run.num_parts, self.reference_features.num_channels, seed=run.seed)
-        self.random_warp = warp.RandomWarp(config.warp)
-        self.color_jitter = color_jitter.ColorJitter(config.color_jitter)
+        self.model = model_lib.Model(config)
+        self.views = views.Views(config)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
 
-        groups = {'head': self.segmenter.head_variables, 'basis': [self.part_basis.raw]}
+        segmenter = self.model.segmenter
+        groups = {'head': segmenter.head_variables, 'basis': [self.model.part_basis.raw]}
         if config.segmenter.trained == 'all':
-            groups['backbone'] = self.segmenter.backbone_variables
+            groups['backbone'] = segmenter.backbone_variables
         self._optimization = optimization.Optimization(
             groups, run.steps, settings=config.optimizer,
             loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
-        self._model = tf.train.Checkpoint(
-            segmenter=self.segmenter, part_basis=self.part_basis,
-            tap_scales=self.reference_features.tap_scales)
-        self._checkpoint = tf.train.Checkpoint(
-            step=self.step, model=self._model, **self._optimization.state)
+        self._checkpoint = self.model.checkpoint(self.step, **self._optimization.state)
 
     # Checkpoints.
 
@@ -102,20 +79,6 @@ class Trainer:
             checkpoints.restore(self._checkpoint, path)
         return path is not None
 
-    def restore_model(self, workdir: str) -> None:
-        """Restores segmenter, basis and tap scales of a run, not its step or optimisers.
-
-        Raises:
-          CheckpointError: If the run has no checkpoint, or it is damaged or of networks of another
-            shape.
-        """
-        path = checkpoints.find(workdir)
-        if path is None:
-            raise checkpoints.CheckpointError(
-                '`Run.init_from` must be the folder of a run that has saved a checkpoint; there is '
-                f'none in {workdir!r}.')
-        checkpoints.restore(tf.train.Checkpoint(model=self._model), path)
-
     # The step. Nothing branches on tensors: without autograph tracing takes half of the time.
 
     def seed(self, purpose: int) -> tf.Tensor:
@@ -123,37 +86,12 @@ class Trainer:
         base = tf.constant([self.config.run.seed, purpose], tf.int32)
         return tf.random.experimental.stateless_fold_in(base, self.step)
 
-    def view(self, images: tf.Tensor, seed: tf.Tensor) -> View:
-        """I' = T_s(T_a(I)), §3.3; pixels from outside the photo take the mean colour of ImageNet.
-
-        Args:
-          images: f32[B,H,W,3]. RGB in [0, 1]. Where replicas share a batch, those of one.
-          seed: i32[2]. The view is a pure function of it and of the photos.
-        """
-        transform = self.view_transform(images.shape[0], seed)
-        jitter_seed = tf.random.experimental.stateless_split(seed, 2)[1]
-        jittered = self.color_jitter(images, replicas.own(
-            lambda count: self.color_jitter.draw(jitter_seed, count), images.shape[0]))
-        return View(transform.warp(jittered, fill=tf.constant(_MEAN_COLOR)), transform)
-
-    def view_transform(self, batch_size: int, seed: tf.Tensor) -> warp.Transform:
-        """T_s of the view that `view` makes with the same seed."""
-        warp_seed = tf.random.experimental.stateless_split(seed, 2)[0]
-        return replicas.own(lambda count: self.random_warp.draw(
-            warp_seed, count, self.config.run.image_size), batch_size)
-
     @tf.function(autograph=False)
-    def train_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def train_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """One update of all trained variables.
 
         Args:
-          batch: `image` u8[B,H,W,3], `saliency` f32[B,H,W], and where they are cached
-            `reference_features` f16[B,h,w,C] and `agreed_saliency` f16[B,h,w], which takes the
-            place of `saliency`; with cached views also `backbone_features` (unless
-            they are the reference features) and
-            `view_features` f16[B,h,w,D] and the fields of the views' spatial transforms,
-            `view_matrix` and `view_displacements`. Where replicas share it, their parts, as
-            distributed by the strategy.
+          batch: Where replicas share it, their parts, as distributed by the strategy.
 
         Returns:
           f32[] scalars by their TensorBoard names, over the whole batch.
@@ -161,7 +99,7 @@ class Trainer:
         return self._update(self._weighted_terms, batch, tuple(self._optimization.groups))
 
     @tf.function(autograph=False)
-    def warmup_step(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def warmup_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """One step towards `warmup_target`, the features' projection on the starting basis.
 
         The responses so have the parts' shapes before the losses, which diffuse responses satisfy
@@ -169,7 +107,7 @@ class Trainer:
         basis stays as it is.
 
         Args:
-          batch: As of `train_step`, and `warmup_target` f16[B,h,w,K+1], responses summing to 1.
+          batch: As of `train_step`, with `warmup_target`.
 
         Returns:
           f32[] scalars by their TensorBoard names, over the whole batch.
@@ -177,11 +115,11 @@ class Trainer:
         groups = tuple(group for group in self._optimization.groups if group != 'basis')
         return self._update(self._warmup_loss, batch, groups)
 
-    def _update(self, objective: Objective, batch: Dict[str, tf.Tensor], groups: Sequence[str]
+    def _update(self, objective: Objective, batch: Batch, groups: Sequence[str]
                 ) -> Dict[str, tf.Tensor]:
         """Updates groups of variables and the step; returns scalars over the whole batch."""
 
-        def of_replica(part: Dict[str, tf.Tensor]) -> Any:
+        def of_replica(part: Batch) -> Any:
             with tf.GradientTape() as tape:
                 scalars = objective(part)
             gradients, norms = self._optimization.gradients(
@@ -200,7 +138,7 @@ class Trainer:
         self.step.assign_add(1)
         return {**scalars, **norms, **rates, **scale}
 
-    def _weighted_terms(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def _weighted_terms(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """The loss of `train_step` with its terms and figures, of a replica's part of the batch."""
         terms, figures = self._terms(batch)
         weighted = {name: getattr(self.config.losses, name) * term for name, term in terms.items()}
@@ -211,11 +149,11 @@ class Trainer:
             **figures,
         }
 
-    def _warmup_loss(self, batch: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+    def _warmup_loss(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """The loss of `warmup_step` with figures, of a replica's part of the batch."""
         logits, view_logits, transform = self._both_logits(batch)
         size = logits.shape[1:3]
-        target = geometry.upsample(tf.cast(batch['warmup_target'], tf.float32), size)
+        target = geometry.upsample(tf.cast(batch.warmup_target, tf.float32), size)
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
         valid = transform.valid_mask(size)
         view_loss = tf.nn.softmax_cross_entropy_with_logits(transform.warp(target), view_logits)
@@ -223,23 +161,20 @@ class Trainer:
                                       replicas.mean(tf.reduce_sum(valid)))
         return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
 
-    def _both_logits(self, batch: Dict[str, tf.Tensor]
-                     ) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
+    def _both_logits(self, batch: Batch) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
         """Logits f32[B,h,w,K+1] of photos and views, of one pass, and the views' transforms."""
-        if 'view_features' in batch:
-            transform = warp.Transform(*(batch[f'view_{name}']
-                                         for name in warp.Transform._fields))
-            if 'backbone_features' in batch:
-                photo_features = tf.cast(batch['backbone_features'], tf.float32)
-            else:
-                photo_features = self.segmenter.of_raw(batch['reference_features'])
-            view_features = tf.cast(batch['view_features'], tf.float32)
-            features = tf.concat([photo_features, view_features], axis=0)
+        segmenter = self.model.segmenter
+        if batch.view_features is not None:
+            transform = warp.Transform(batch.view_matrix, batch.view_displacements)
+            own = (segmenter.of_features(self._reference_features(batch))
+                   if batch.backbone_features is None
+                   else tf.cast(batch.backbone_features, tf.float32))
+            features = tf.concat([own, tf.cast(batch.view_features, tf.float32)], axis=0)
         else:
-            images = tf.cast(batch['image'], tf.float32) / 255.0
-            view, transform = self.view(images, self.seed(0))
-            features = self.segmenter.backbone(tf.concat([images, view], axis=0), training=False)
-        both = self.segmenter.head(self._without_some_channels(features))
+            images = tf.cast(batch.image, tf.float32) / 255.0
+            view, transform = self.views.draw(images, self.seed(0))
+            features = segmenter.backbone(tf.concat([images, view], axis=0), training=False)
+        both = segmenter.head(self._without_some_channels(features))
         logits, view_logits = tf.split(tf.cast(both, tf.float32), 2)
         return logits, view_logits, transform
 
@@ -255,8 +190,7 @@ class Trainer:
         kept = tf.concat([drawn[:, 0], drawn[:, 1]], axis=0) >= rate
         return features * (tf.cast(kept, features.dtype) / (1 - rate))[:, tf.newaxis, tf.newaxis]
 
-    def _terms(self, batch: Dict[str, tf.Tensor]
-               ) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
+    def _terms(self, batch: Batch) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
         """The unweighted loss terms, named as their weights, and figures to look at."""
         settings = self.config.losses
         size = self.config.response_size
@@ -270,18 +204,9 @@ class Trainer:
         view_centers = geometry.part_centers(view_parts, epsilon=settings.concentration_epsilon)
         warped_centers = transform.warp_points(centers)
 
-        if 'reference_features' in batch:
-            reference = self.reference_features.scale(batch['reference_features'])
-        else:
-            reference = self.reference_features(
-                photo_features.images_at(batch['image'], self.config))
-        saliency = None
-        if self.config.data.saliency is not None:
-            found = batch['agreed_saliency' if 'agreed_saliency' in batch else 'saliency']
-            found = tf.cast(found, tf.float32)[..., tf.newaxis]
-            saliency = geometry.upsample(found, size)[..., 0]
-        basis = self.part_basis()
-        consistency = losses.semantic_consistency_terms(reference, saliency, parts, basis)
+        basis = self.model.part_basis()
+        consistency = losses.semantic_consistency_terms(
+            self._reference_features(batch), self._saliency(batch), parts, basis)
         terms = {
             'concentration': losses.concentration_loss(
                 parts, epsilon=settings.concentration_epsilon),
@@ -301,15 +226,29 @@ class Trainer:
         }
         return terms, figures
 
+    def _reference_features(self, batch: Batch) -> tf.Tensor:
+        """V of the photos, f32[B,h,w,C]."""
+        network = self.model.reference_features
+        if batch.reference_features is None:
+            return network(tf.cast(batch.image, tf.float32) / 255.0)
+        return network.scale(batch.reference_features)
+
+    def _saliency(self, batch: Batch) -> Optional[tf.Tensor]:
+        """D of the photos, f32[B,H,W] at the responses' size; None without constraint."""
+        if self.config.data.saliency is None:
+            return None
+        maps = tf.cast(batch.saliency, tf.float32)[..., tf.newaxis]
+        return geometry.upsample(maps, self.config.response_size)[..., 0]
+
     # What is looked at.
 
     @tf.function(autograph=False)
     def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Photos u8[B,H,W,3], a view of theirs, and responses and centres (pixels) of both."""
         pixels = tf.cast(images, tf.float32) / 255.0
-        view, _ = self.view(pixels, self.seed(1))
+        view, _ = self.views.draw(pixels, self.seed(1))
         size = self.config.run.image_size
-        network = part_model_lib.SegmenterResponses(self.segmenter)
+        network = part_model_lib.SegmenterResponses(self.model.segmenter)
         found = {'view': view}
         for name, inputs in (('', pixels), ('view_', view)):
             responses = network.part_responses(inputs)
@@ -320,22 +259,6 @@ class Trainer:
             found[f'{name}labels'] = decoding.decode(
                 responses, size, background=self.config.decode.background)
         return found
-
-
-def _segmenter(config: config_lib.Config, reference_features: features_lib.ReferenceFeatures
-               ) -> Union[segmenter.Segmenter, linear_segmenter.FeatureSegmenter]:
-    settings, run = config.segmenter, config.run
-    if settings.backbone == 'features':
-        return linear_segmenter.FeatureSegmenter(
-            run.num_parts, reference_features, context=settings.context,
-            normalization=settings.normalization, seed=run.seed)
-    if settings.weights is None and settings.backbone != 'tiny':
-        logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
-                        settings.backbone)
-    with pretrained.precision(run.precision):
-        return segmenter.Segmenter(
-            run.num_parts, backbone=settings.backbone, weights=settings.weights, seed=run.seed,
-            recompute=settings.recompute)
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:

@@ -1,0 +1,110 @@
+"""Landmark errors on the photos of a dataset, in the frame that its kind of annotations asks for.
+
+Faces are scored in pixels of the squashed photos. Objects in boxes are scored in pixels of the
+photos, since a box has the proportions of its object there.
+"""
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from scops_tf import images as images_lib
+from scops_tf.datasets.records import PartDataset
+from scops_tf.evaluation import landmark_regression, trivial_baselines
+from scops_tf.evaluation.landmark_split import Split
+from scops_tf.evaluation.part_maps import PhotoSplit
+
+# The protocol of `landmark_regression.PROTOCOLS` for each kind of annotations with landmarks.
+PROTOCOLS = {'faces': 'scops', 'boxed_landmarks': 'cub'}
+# More categories are not scored one by one: nobody reads them.
+_MOST_CATEGORIES = 16
+
+
+class LandmarkScorer:
+    """Fits landmarks to part centres and scores them, by the protocol of the dataset's annotations.
+
+    Args:
+      dataset: Its kind of annotations is one of `PROTOCOLS`.
+      fit: Photos that the regression is fitted on, with landmarks.
+      test: Photos that are scored, with landmarks.
+      map_size: (height, width) that photos are squashed to.
+    """
+
+    def __init__(self, dataset: PartDataset, fit: PhotoSplit, test: PhotoSplit,
+                 map_size: Tuple[int, int]) -> None:
+        self._fit, self._test, self._map_size = fit, test, map_size
+        self.protocol = PROTOCOLS[dataset.annotation_kind]
+        self._in_boxes = self.protocol == 'cub'
+        self._options: Dict[str, Any] = {'protocol': self.protocol}
+        if dataset.eyes is not None:
+            self._options['eyes'] = dataset.eyes
+
+    def errors(self, fit_centers: np.ndarray, test_centers: np.ndarray
+               ) -> landmark_regression.RegressionScores:
+        """Errors of the landmarks that are fitted to part centres.
+
+        Args:
+          fit_centers: f32[N,K,2]. (x, y) in pixels of the squashed photos to fit on.
+          test_centers: f32[M,K,2]. Likewise of those to test on.
+        """
+        return landmark_regression.regress(
+            self._regression_split(self._fit, fit_centers),
+            self._regression_split(self._test, test_centers), **self._options)
+
+    def trivial_errors(self, fit_centers: np.ndarray, test_centers: np.ndarray, *, seed: int = 0
+                       ) -> Dict[str, landmark_regression.RegressionScores]:
+        """Errors of centres that no part discovery was needed for, by their name.
+
+        Args:
+          fit_centers: As of `errors`; the random centres have their number and range.
+          test_centers: Likewise.
+          seed: Of random centres.
+        """
+        if self._in_boxes:
+            sizes = [split.sizes[:, ::-1] for split in (self._fit, self._test)]
+        else:
+            sizes = [np.tile(self._map_size[::-1], (len(split.records), 1))
+                     for split in (self._fit, self._test)]
+        return trivial_baselines.baselines(
+            self._regression_split(self._fit, fit_centers),
+            self._regression_split(self._test, test_centers),
+            sizes=tuple(sizes), seed=seed, **self._options)
+
+    def _regression_split(self, split: PhotoSplit, centers: np.ndarray) -> Split:
+        points, visible = landmarks(split)
+        classes = [record.class_id for record in split.records]
+        known = None if None in classes else np.array(classes)
+        factors = map_factors(split, self._map_size)[:, np.newaxis]
+        if self._in_boxes:
+            return Split(
+                images_lib.scale_points(centers, 1 / factors), points, visible, boxes(split), known)
+        return Split(
+            centers, images_lib.scale_points(points, factors), visible, None, known)
+
+
+def titled(errors: landmark_regression.RegressionScores) -> Dict[str, float]:
+    """The errors of all test photos, and of each category where there are few, by their titles."""
+    values = {'landmark error': errors.test_error()}
+    classes: List[int] = ([] if errors.test_classes is None
+                          else np.unique(errors.test_classes).tolist())
+    if 1 < len(classes) <= _MOST_CATEGORIES:
+        values.update((f'landmark error {number:03d}', errors.test_error(number))
+                      for number in classes)
+    return values
+
+
+def landmarks(split: PhotoSplit) -> Tuple[np.ndarray, np.ndarray]:
+    """f64[N,L,2] and bool[N,L]. Landmarks in pixels of the photos, and which are visible."""
+    return (np.stack([record.landmarks for record in split.records]).astype(np.float64),
+            np.stack([record.visible for record in split.records]))
+
+
+def boxes(split: PhotoSplit) -> np.ndarray:
+    """f64[N,4]. Boxes (x, y, width, height) in pixels of the photos."""
+    return np.stack([record.box for record in split.records]).astype(np.float64)
+
+
+def map_factors(split: PhotoSplit, map_size: Tuple[int, int]) -> np.ndarray:
+    """f64[N,2]. What (x, y) are multiplied by where photos are squashed to `map_size`."""
+    return np.array(map_size)[::-1] / split.sizes[:, ::-1]

@@ -1,0 +1,126 @@
+"""Part centres and landmarks of images, checked, and in the frame of a regression protocol."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scops_tf.evaluation.contingency import MetricError
+
+
+class Split(NamedTuple):
+    """Part centres and annotations of the images that a regression is fitted or tested on.
+
+    Attributes:
+      centers: f[N,K,2]. NaN where a part has no centre.
+      landmarks: f[N,L,2]. In the frame of `centers`: (x, y) or (y, x), one order for all arrays.
+      visible: bool[N,L]; all where None. Coordinates of invisible landmarks are not looked at.
+      boxes: f[N,4]. (x, y, width, height), in the frame and order of `centers`.
+      classes: int[N]. Category of each image.
+    """
+
+    centers: np.ndarray
+    landmarks: np.ndarray
+    visible: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    classes: np.ndarray | None = None
+
+
+def checked(split: Split, name: str) -> Split:
+    """The split in float64, with `visible` filled in.
+
+    Raises:
+      MetricError: If a field is of the wrong shape or kind or holds values it must not.
+    """
+    def numbers(field: str, shape: tuple[int | None, ...], kinds: str = 'fiu') -> np.ndarray:
+        array = np.asarray(getattr(split, field))
+        fits = array.ndim == len(shape) and array.size and all(
+            want in (None, got) for want, got in zip(shape, array.shape))
+        if not fits or array.dtype.kind not in kinds:
+            wanted = ', '.join('any' if want is None else str(want) for want in shape)
+            kind = 'booleans' if kinds == 'b' else 'whole numbers' if kinds == 'iu' else 'numbers'
+            raise MetricError(f'`{field}` of the {name} images must be {kind} of shape [{wanted}], '
+                              f'not empty; got {array.dtype}{list(array.shape)}.')
+        return array.astype(np.float64) if kinds == 'fiu' else array
+
+    centers = numbers('centers', (None, None, 2))
+    landmarks = numbers('landmarks', (len(centers), None, 2))
+    visible = (np.ones(landmarks.shape[:2], bool) if split.visible is None
+               else numbers('visible', landmarks.shape[:2], 'b'))
+    boxes = None if split.boxes is None else numbers('boxes', (len(centers), 4))
+    classes = None if split.classes is None else numbers('classes', (len(centers),), 'iu')
+    if not visible.any():
+        raise MetricError(f'`visible` must be true for at least one landmark of the {name} images; '
+                          'got none.')
+    for field, bad in (('centers', np.isinf(centers).any((1, 2))),
+                       ('landmarks', (visible & ~np.isfinite(landmarks).all(2)).any(1)),
+                       ('boxes', np.zeros(1, bool) if boxes is None else
+                        ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)))):
+        if bad.any():
+            law = {'centers': 'must be finite or NaN', 'landmarks': 'must be finite where visible',
+                   'boxes': 'must be finite and of positive size'}[field]
+            raise MetricError(f'`{field}` of the {name} images {law}; those of image '
+                              f'{np.flatnonzero(bad)[0]} are not.')
+    return Split(centers, landmarks, visible, boxes, classes)
+
+
+class Frame(NamedTuple):
+    """A split as the regression of a protocol sees it.
+
+    Attributes:
+      inputs: f64[N,2K]. The centres.
+      targets: f64[N,L,2]. The landmarks; 0 where they are not visible.
+      visible: bool[N,L].
+      unit: f64[N]. What errors are divided by; NaN where an image is not scored.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    visible: np.ndarray
+    unit: np.ndarray
+
+    def errors(self, predicted: np.ndarray) -> np.ndarray:
+        """f64[N,L]. Errors of predicted landmarks f64[N,L,2], in per cent; NaN where not scored."""
+        distances = np.linalg.norm(predicted - self.targets, axis=2) / self.unit[:, None]
+        return np.where(self.visible, 100.0 * distances, np.nan)
+
+
+def framed(split: Split, protocol: str, eyes: tuple[int, int], name: str) -> Frame:
+    """The frame of a split.
+
+    Args:
+      split: As of `checked`.
+      protocol: One of `landmark_regression.PROTOCOLS`.
+      eyes: As of `landmark_regression.regress`.
+      name: Stands for the split in errors.
+
+    Raises:
+      MetricError: If there are no boxes or eyes where the protocol needs them, or two eyes
+        coincide.
+    """
+    centers, visible = split.centers, split.visible
+    landmarks = np.where(visible[..., None], split.landmarks, 0.0)
+    unit = np.ones(len(centers))
+    if protocol == 'cub':
+        if split.boxes is None:
+            raise MetricError(f'`boxes` of the {name} images must be given for the protocol '
+                              '\'cub\'; got none.')
+        corner, side = split.boxes[:, None, :2], split.boxes[:, None, 2:]
+        centers, landmarks = (centers - corner) / side, (landmarks - corner) / side
+    else:
+        first, second = eyes
+        if first == second or not all(0 <= eye < landmarks.shape[1] for eye in eyes):
+            raise MetricError(f'`eyes` must be two of the landmarks 0 to {landmarks.shape[1] - 1}; '
+                              f'got {first} and {second}.')
+        known = visible[:, first] & visible[:, second]
+        distance = np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=1)
+        if (distance[known] <= 0).any():
+            at = np.flatnonzero(known & (distance <= 0))[0]
+            raise MetricError(f'`landmarks` of the {name} images must have two eyes at different '
+                              f'places; image {at} has both at {landmarks[at, first].tolist()}.')
+        unit = np.where(known, distance, np.nan)
+        if protocol == 'huang':
+            scale = np.where(known, distance, 1.0)[:, None, None]
+            centers, landmarks = centers / scale, landmarks / scale
+            visible, unit = visible & known[:, None], np.where(known, 1.0, np.nan)
+    return Frame(centers.reshape(len(centers), -1), landmarks, visible, unit)

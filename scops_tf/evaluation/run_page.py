@@ -1,0 +1,78 @@
+"""The page of a run's scores: tables, parts, test photos, and curves over the steps evaluated."""
+from __future__ import annotations
+
+import glob
+import json
+import os
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from scops_tf import config as config_lib
+from scops_tf.datasets import photo_store
+from scops_tf.evaluation.part_maps import PartMaps
+from scops_tf.evaluation.run_predictions import Predict
+from scops_tf.evaluation.text_report import OURS
+from scops_tf.pictures import gallery, page, parts as part_pictures
+
+# Photos that the gallery of parts is made of, and those that are shown whole.
+_GALLERY_PHOTOS = 200
+_SHOWN_PHOTOS = 24
+_SHOWN_SIZE = (256, 256)
+
+
+def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
+          directions: Dict[str, str], store: photo_store.PhotoStore, found: PartMaps,
+          predict: Predict) -> None:
+    """Writes the page.
+
+    Args:
+      folder: Of the page, which has the scores of the steps evaluated so far.
+      config: Of the run.
+      result: Of `run_scores.evaluate`.
+      directions: Of the scores, as of `dataset_scores.Scores`.
+      store: Of the test photos.
+      found: Part maps of the run on these photos.
+      predict: Of the run.
+
+    Raises:
+      OSError: If a file cannot be written.
+    """
+    part_gallery = gallery.PartGallery(config.run.num_parts)
+    overlays = []
+    for index in range(min(len(store), _GALLERY_PHOTOS)):
+        image = store.image(index)
+        responses = np.asarray(predict(image[np.newaxis])['part_responses'])[0, ..., 1:]
+        part_gallery.add(image, found.labels[index], responses)
+        if index < _SHOWN_PHOTOS:
+            overlays.append((part_pictures.parts_picture(
+                image, found.labels[index], found.centers[index], found.presence[index],
+                cell_size=_SHOWN_SIZE), store.records[index].name))
+    facts = {name: result[name] for name in ('method', 'step', 'seed')}
+    facts['parts'] = result['num_parts']
+    page.write_page(folder, title=f'Parts of {result["dataset"]}', facts=facts,
+                    tables=[_table(result, directions)], parts=part_gallery.parts(),
+                    overlays=overlays, curves=_curves(folder), config=config.operative)
+
+
+def _table(result: Dict[str, Any], directions: Dict[str, str]) -> page.ScoreTable:
+    title = result['dataset']
+    if result['protocol']:
+        title += f', protocol {result["protocol"]}'
+    columns = list(result['scores'][OURS])
+    return page.ScoreTable(
+        title, result['counts'], [(name, directions[name]) for name in columns],
+        [(method, [values.get(name) for name in columns])
+         for method, values in result['scores'].items()], note=' '.join(result['notes']))
+
+
+def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
+    """Scores of this run at the steps evaluated so far, by name; none for a single step."""
+    points: Dict[str, List[Tuple[int, float]]] = {}
+    for path in glob.glob(os.path.join(glob.escape(folder), 'scores_*.json')):
+        with open(path, encoding='utf-8') as file:
+            result = json.load(file)
+        for name, value in result['scores'][OURS].items():
+            points.setdefault(name, []).append((result['step'], value))
+    return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items()
+            if len(values) > 1}

@@ -1,0 +1,109 @@
+"""The networks of a run: built here alone, and kept in checkpoints in the layout stated here."""
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from absl import logging
+import tensorflow as tf
+
+from scops_tf import config as config_lib
+from scops_tf.networks import (
+    checkpoints,
+    linear_segmenter,
+    part_basis,
+    part_segmenter,
+    pretrained,
+    reference_features as reference_features_lib,
+    segmenter as segmenter_lib,
+)
+
+
+def reference_features(config: config_lib.Config, *, precision: Optional[str] = None,
+                       is_restored: bool = False) -> reference_features_lib.ReferenceFeatures:
+    """The frozen network of the reference features of a run; its tap scales are not measured yet.
+
+    Args:
+      config: Of the run; `Features` and `Run.precision` are read.
+      precision: Of the arithmetic; that of the run where None.
+      is_restored: Whether its weights come from a checkpoint, so that none are looked for.
+
+    Raises:
+      WeightsError: As `pretrained.build`.
+    """
+    settings = config.features
+    if settings.network == 'vgg19' and settings.weights is None and not is_restored:
+        logging.warning('vgg19 starts from random weights, since `Features.weights` is None.')
+    with pretrained.precision(precision or config.run.precision):
+        return reference_features_lib.ReferenceFeatures(
+            settings.network, weights=None if is_restored else settings.weights,
+            layers=settings.layers, layer_weights=settings.layer_weights,
+            normalization=settings.normalization, image_size=settings.image_size)
+
+
+def _segmenter(config: config_lib.Config,
+               features: reference_features_lib.ReferenceFeatures, *, precision: str,
+               is_restored: bool) -> part_segmenter.PartSegmenter:
+    settings, run = config.segmenter, config.run
+    if settings.backbone == 'features':
+        size = features.shape(run.image_size)[:2]
+        return linear_segmenter.LinearSegmenter(
+            run.num_parts, features, context=linear_segmenter.window_of(settings.context, size),
+            normalization=settings.normalization, seed=run.seed)
+    if settings.weights is None and settings.backbone != 'tiny' and not is_restored:
+        logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
+                        settings.backbone)
+    with pretrained.precision(precision):
+        return segmenter_lib.Segmenter(
+            run.num_parts, backbone=settings.backbone,
+            weights=None if is_restored else settings.weights, seed=run.seed,
+            recompute=settings.recompute)
+
+
+class Model:
+    """Segmenter, reference features and part basis of a run.
+
+    Args:
+      config: Of the run; `Run`, `Segmenter` and `Features` are read.
+      precision: Of the networks' arithmetic; that of the run where None.
+      is_restored: Whether `restore` follows. Pretrained weights are then not looked for.
+
+    Attributes:
+      segmenter: Photos to part logits.
+      reference_features: V, frozen, with the tap scales.
+      part_basis: W.
+
+    Raises:
+      WeightsError: As `pretrained.build`.
+    """
+
+    def __init__(self, config: config_lib.Config, *, precision: Optional[str] = None,
+                 is_restored: bool = False) -> None:
+        precision = precision or config.run.precision
+        self.reference_features = reference_features(
+            config, precision=precision, is_restored=is_restored)
+        self.segmenter = _segmenter(
+            config, self.reference_features, precision=precision, is_restored=is_restored)
+        self.part_basis = part_basis.PartBasis(
+            config.run.num_parts, self.reference_features.num_channels, seed=config.run.seed)
+
+    def checkpoint(self, step: tf.Variable, **others: Any) -> tf.train.Checkpoint:
+        """The layout of a checkpoint: the model, the step, and what else a training keeps."""
+        model = tf.train.Checkpoint(segmenter=self.segmenter, part_basis=self.part_basis,
+                                    tap_scales=self.reference_features.tap_scales)
+        return tf.train.Checkpoint(step=step, model=model, **others)
+
+    def restore(self, path: str) -> int:
+        """Assigns the networks' variables from a checkpoint.
+
+        Args:
+          path: Of the checkpoint.
+
+        Returns:
+          The step at which it was saved.
+
+        Raises:
+          CheckpointError: If it is damaged, or of networks of another shape.
+        """
+        step = tf.Variable(0, dtype=tf.int64)
+        checkpoints.restore(self.checkpoint(step), path)
+        return int(step.numpy())
