@@ -1,4 +1,4 @@
-"""What all commands share: flags, a quiet start, and one sentence instead of a traceback."""
+"""Code that all commands share: flags, a quiet start, one-sentence errors without traceback."""
 from __future__ import annotations
 
 import os
@@ -8,7 +8,8 @@ from typing import Callable, List, Optional
 
 from absl import app, flags, logging
 
-# Our own log is what a user reads. Commands import this module before TensorFlow, which reads it.
+# A user should see our log alone. TensorFlow reads this variable when it is imported, and the
+# commands import this module first.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +31,7 @@ def define_config_flags() -> None:
 
 
 def define_run_flags() -> None:
-    """Defines `--gin_param` and `--workdir`, of the commands on a trained run."""
+    """Defines `--gin_param` and `--workdir` for the commands that read a trained run."""
     define_gin_param()
     flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 
@@ -41,10 +42,10 @@ def define_gin_param() -> None:
 
 
 def require_no_arguments(argv: List[str]) -> None:
-    """Refuses arguments that are no flags.
+    """Refuses arguments that are not flags.
 
     Raises:
-      CommandError: If there is one.
+      CommandError: If there is such an argument.
     """
     if len(argv) > 1:
         raise CommandError(f'Every argument must be a flag; got {argv[1]!r}.')
@@ -53,7 +54,7 @@ def require_no_arguments(argv: List[str]) -> None:
 def is_user_error(error: BaseException) -> bool:
     """Whether a message is meant for the user: an OSError, or a ValueError raised by this package.
 
-    A ValueError out of a library is a defect of ours and keeps its traceback.
+    A ValueError raised by a library is a defect of ours and keeps its traceback.
     """
     if isinstance(error, OSError):
         return True
@@ -63,7 +64,7 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """The error's message on one line, without the number of the system's error."""
+    """The error's message on one line, without the errno of a system error."""
     message = str(error)
     if isinstance(error, OSError) and error.strerror:
         message = error.strerror

@@ -1,13 +1,11 @@
 """Scores a run beside trivial baselines: `python -m scops_tf.evaluate --workdir=runs/cub`.
 
-Writes, below `<workdir>/eval`: `scores.json`, `scores.csv` and a page, `index.html`. With
-`Evaluation.step` the scores of that checkpoint go to `scores_<step>.json`, and the page shows them
-as learning curves.
-
-The names of the test photos go to `test_photos.txt`.
+The command writes `scores.json`, `scores.csv`, the page `index.html` and the names of the test
+photos, `test_photos.txt`, to `<workdir>/eval`. With `Evaluation.step` the scores of that checkpoint
+go to `scores_<step>.json`, and the page shows them as learning curves.
 
 With `--other_workdir` the part maps are compared with those of another run on the same photos, such
-as one with another seed; with `--crf` the labels are scored after a dense CRF as well.
+as one with another seed. With `--crf` the labels are scored after a dense CRF as well.
 """
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Scores predicted part centres, kept in files, by a landmark regression protocol.
+"""Scores predicted part centres, read from files, by a landmark regression protocol.
 
     python -m scops_tf.evaluate_arrays --protocol=scops --pred=pred.npz --truth=truth.npz
 
-`--pred` holds arrays `train` f[N,K,2] and `test` f[M,K,2], `--truth` the same names f[N,L,2] and
-f[M,L,2]; (x, y) or (y, x), one order and one frame for all. Both may hold `names_train` and
-`names_test`, by which predictions are put in the order of the truth. `--truth` may also hold, each
-with `_train` and `_test`: `visible` bool[N,L], `box` f[N,4] (needed by the protocol 'cub'), `class`
-int[N], and `size` f[N,2] of the images, for the baseline of the image mid-point.
+`--pred` holds the part centres as arrays `train` f[N,K,2] and `test` f[M,K,2]. `--truth` holds the
+landmarks as arrays `train` f[N,L,2] and `test` f[M,L,2]. Points are (x, y) or (y, x), in one order
+and one frame in both files. Both files may hold `names_train` and `names_test`; the predictions are
+then put in the order of the truth. `--truth` may also hold these arrays, each with the suffix
+`_train` or `_test`: `visible` bool[N,L]; `box` f[N,4], which the protocol 'cub' needs; `class`
+int[N]; and `size` f[N,2] of the images, which the baseline of the image mid-point needs.
 """
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
     """All arrays of an .npz file.
 
     Raises:
-      ArrayFileError: If it is no such file, holds Python objects, or lacks an array.
-      OSError: If it cannot be opened.
+      ArrayFileError: If the file is not an .npz file, holds Python objects, or lacks an array.
+      OSError: If the file cannot be opened.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -54,11 +55,11 @@ def read_splits(pred_path: str, truth_path: str) -> tuple[
     """Predictions and truth of the train and test images, in the order of the truth.
 
     Returns:
-      The two splits, the two arrays of image sizes or None, the two lists of names (None where
-      there is none), and sentences on what could not be checked.
+      The two splits; the two arrays of image sizes, or None; the two lists of names, None where a
+      file has no names; and notes on what could not be checked.
 
     Raises:
-      ArrayFileError: If a file lacks an array or numbers of images differ.
+      ArrayFileError: If a file lacks an array or the numbers of images differ.
       ImageListError: If the names of the two files differ.
     """
     pred, truth = read_arrays(pred_path, _SPLITS), read_arrays(truth_path, _SPLITS)
@@ -112,11 +113,12 @@ def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',
     """Scores of the predictions and of the trivial baselines.
 
     Returns:
-      What `--out` holds: 'protocol', 'description', 'counts', 'image_list_sha256' of both splits,
-      'seed', 'scores' by name (that of the predictions first) and 'notes'. Errors are in per cent.
+      The content of `--out`: 'protocol', 'description', 'counts', 'image_list_sha256' of both
+      splits, 'seed', 'scores' by name (the predictions first) and 'notes'. Errors are in per cent.
 
     Raises:
-      ValueError: If the files or the arrays in them cannot be used; one sentence for the user.
+      ValueError: If the files or the arrays in them cannot be used. The message is one sentence for
+        the user.
       OSError: If a file cannot be opened.
     """
     splits, sizes, names, notes = read_splits(pred_path, truth_path)
@@ -159,7 +161,7 @@ def _entry(score: landmark_regression.RegressionScores, seed: int, *,
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
+    """The value with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -174,7 +176,7 @@ def write(result: dict[str, Any], path: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates as the flags say, prints the scores and writes them where `--out` is given."""
+    """Evaluates as the flags say, prints the scores and writes them if `--out` is given."""
     if len(argv) > 1:
         raise app.UsageError(f'Every argument must be a flag; got {argv[1]!r}.')
     for name in ('pred', 'truth'):

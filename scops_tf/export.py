@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: List[str]) -> None:
-    """Writes the export of the run's latest checkpoint, or of that of `Evaluation.step`."""
+    """Exports the run's latest checkpoint, or the checkpoint of `Evaluation.step`."""
     command.require_no_arguments(argv)
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
     from scops_tf.serving import (
@@ -22,7 +22,7 @@ def main(argv: List[str]) -> None:
 
     trained = trained_model.load_part_model(config, FLAGS.workdir, precision=FLAGS.precision)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
-    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of its own doings while it saves.
+    logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     saved_model.export(trained.part_model, folder, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'tap_scales': trained.tap_scales,
         'config': config.operative})

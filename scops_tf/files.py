@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name first, then moved in place."""
+"""Atomic writing of files: each is written under another name first, then moved into place."""
 from __future__ import annotations
 
 import csv
@@ -9,7 +9,7 @@ from typing import Any, Iterable, Sequence
 
 
 def require_writable(folder: str) -> None:
-    """Makes a folder where it is missing and tries it, so that nothing is computed in vain.
+    """Makes a folder if it is missing and tests it early, so that no computation is in vain.
 
     Raises:
       OSError: If nothing can be written in the folder.
@@ -24,16 +24,17 @@ def require_writable(folder: str) -> None:
 
 
 def write(path: str, content: bytes) -> None:
-    """Writes or replaces a file, atomically; its folder is made.
+    """Writes or replaces a file atomically; makes its folder.
 
-    Whoever reads the file meanwhile sees the old content, and a process that is killed leaves it.
+    A reader sees the old content until the new one is complete. If the process is killed, the old
+    content stays.
 
     Args:
-      path: Of the file.
-      content: All of it.
+      path: Path of the file.
+      content: The whole content of the file.
 
     Raises:
-      OSError: If the file cannot be written; an older one is untouched.
+      OSError: If the file cannot be written. An older file is then untouched.
     """
     temporary = f'{path}.{os.getpid()}.tmp'
     try:
@@ -42,7 +43,7 @@ def write(path: str, content: bytes) -> None:
             file.write(content)
         os.replace(temporary, path)
     except OSError as error:
-        # With its errno, by which OSError chooses the class, such as PermissionError.
+        # OSError chooses its class, such as PermissionError, by the errno.
         raise OSError(error.errno, f'{path!r} must be writable, but it is not ({error.strerror}): '
                       'free disk space or change the permissions of its folder') from error
     finally:
@@ -54,12 +55,12 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
     """Writes or replaces a table of comma-separated values in UTF-8, atomically.
 
     Args:
-      path: Of the file.
+      path: Path of the file.
       header: Names of the columns.
-      rows: Their values; numbers are written as `str` writes them.
+      rows: Values of the columns, row by row; numbers are written as `str` writes them.
 
     Raises:
-      OSError: As `write`.
+      OSError: See `write`.
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator='\n')

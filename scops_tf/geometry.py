@@ -1,9 +1,9 @@
 """Coordinates of the maps: the frame, part centres, spatial variance, corners-aligned up-sampling.
 
-The frame: points are (x, y), x to the right and y down, from -1 at the centre of the first pixel to
-1 at the centre of the last one, along each axis on its own. It does not depend on the resolution,
-so a point means the same on a photo, on its features and on its part logits; the single pixel of an
-axis of length 1 lies at 0.
+Points in the frame are (x, y), x to the right and y down. Each axis runs from -1 at the centre of
+the first pixel to 1 at the centre of the last one; the single pixel of an axis of length 1 lies at
+0. The frame does not depend on the resolution, so a point means the same on a photo, on its
+features and on its part logits.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Size = Tuple[int, int]  # (height, width) in pixels.
 
 
 def as_float(values: Any) -> tf.Tensor:
-    """Tensor of at least single precision: float64 stays, everything else becomes float32.
+    """The values in at least single precision: float64 stays, everything else becomes float32.
 
     Soft-max, logarithms and sums over pixels lose too much in float16 and bfloat16.
     """
@@ -27,7 +27,7 @@ def as_float(values: Any) -> tf.Tensor:
 def require_shape(
     name: str, tensor: tf.Tensor, layout: str, shape: Sequence[Optional[int]]
 ) -> None:
-    """Raises a ValueError naming the argument unless its known sides are `shape` (None: any)."""
+    """Raises a ValueError that names the argument unless its static shape fits `shape`."""
     if not tensor.shape.is_compatible_with(shape):
         wanted = ', '.join('any' if side is None else str(side) for side in shape)
         raise ValueError(
@@ -36,7 +36,7 @@ def require_shape(
 
 
 def static_size(name: str, maps: tf.Tensor) -> Size:
-    """(height, width) of maps [B, H, W, C], which must be known when a graph is traced."""
+    """(height, width) of maps [B,H,W,C], which must be known when a graph is traced."""
     require_shape(name, maps, '[B, H, W, C]', [None] * 4)
     if maps.shape.rank is None or None in maps.shape[1:].as_list():
         raise ValueError(
@@ -47,12 +47,12 @@ def static_size(name: str, maps: tf.Tensor) -> Size:
 
 
 def axis_coordinates(length: int) -> np.ndarray:
-    """f64[length]. Frame coordinates of the pixel centres along one axis."""
+    """Frame coordinates of the pixel centres along one axis, f64[length]."""
     return np.linspace(-1.0, 1.0, length) if length > 1 else np.zeros(length)
 
 
 def coordinate_grid(size: Size) -> tf.Tensor:
-    """f32[H,W,2]. Frame coordinates (x, y) of every pixel centre of a map of `size`."""
+    """Frame coordinates (x, y) of every pixel centre of a map of `size`, f32[H,W,2]."""
     x, y = np.meshgrid(axis_coordinates(size[1]), axis_coordinates(size[0]))
     return tf.constant(np.stack([x, y], axis=-1), tf.float32)
 
@@ -64,22 +64,23 @@ def _half_extent(points: Any, size: Size) -> np.ndarray:
 
 
 def frame_to_pixels(points: Any, size: Size) -> Any:
-    """Pixel coordinates (x, y) on a map of `size` of points in the frame.
+    """Converts points in the frame to pixel coordinates (x, y) on a map of `size`.
 
     Args:
-      points: float[...,2], an array or a tensor. In the frame.
+      points: float[...,2], an array or a tensor. (x, y) in the frame.
       size: (height, width) of the map in pixels.
 
     Returns:
-      Of the same kind, shape and dtype. In pixels, the centre of the first pixel at (0, 0).
+      float[...,2], an array or a tensor as `points` is. (x, y) in pixels; the centre of the first
+      pixel is (0, 0).
     """
     return (points + 1) * _half_extent(points, size)
 
 
 def is_inside(points: tf.Tensor) -> tf.Tensor:
-    """bool[...]. Whether points float[...,2] lie within the frame, its border included.
+    """Whether points float[...,2] lie within the frame or on its border, bool[...].
 
-    The tolerance, about 1e-3 pixels on a side of 256, lets the border count under float32 rounding.
+    A tolerance, about 1e-3 pixels on a side of 256, absorbs float32 rounding at the border.
     """
     return tf.reduce_all(tf.abs(points) <= 1 + 1e-5, axis=-1)
 
@@ -87,10 +88,10 @@ def is_inside(points: tf.Tensor) -> tf.Tensor:
 def _distributions(
     part_responses: Any, epsilon: float
 ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Distributions R / z of the parts along x [B,W,K] and along y [B,H,K], and the x and y.
+    """Distributions R / z of the parts along x [B,W,K] and y [B,H,K], and the coordinates x and y.
 
-    Centres and variances along x need nothing but the sums over columns, those along y the sums
-    over rows: far less work than with full maps, and no difference of large numbers.
+    A centre or variance along x needs only the sum of each column, one along y only the sum of each
+    row. This is far less work than with full maps, and no large numbers are subtracted.
     """
     part_responses = as_float(part_responses)
     height, width = static_size('part_responses', part_responses)
@@ -108,8 +109,8 @@ def part_centers(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
     """Part centres (Eq. 1): mean position of the pixels, weighted by R + epsilon.
 
     Args:
-      part_responses: float[B,H,W,K]. At least 0; background removed.
-      epsilon: Added to every pixel before normalizing. Must be at least 0.
+      part_responses: float[B,H,W,K]. R, at least 0; background removed.
+      epsilon: Constant added to every pixel before normalizing, at least 0.
 
     Returns:
       float[B,K,2]. (x, y) in the frame; (0, 0) for a uniform map, and for a map of zeros.
@@ -127,15 +128,15 @@ def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
     """Spatial variance of each part (inner sum of Eq. 2): mean squared distance to the part centre.
 
     Args:
-      part_responses: float[B,H,W,K]. At least 0; background removed.
-      epsilon: Added to every pixel before normalizing, in the centre too. Must be at least 0.
+      part_responses: float[B,H,W,K]. R, at least 0; background removed.
+      epsilon: Constant added to every pixel before normalizing, at least 0. The centre has it too.
 
     Returns:
       float[B,K]. Squared units of the frame, x and y summed; 0 for a map of zeros without
       `epsilon`.
 
     Raises:
-      ValueError: As `part_centers`.
+      ValueError: See `part_centers`.
     """
     along_x, along_y, x, y = _distributions(part_responses, epsilon)
     center_x = tf.reduce_sum(along_x * x, axis=1, keepdims=True)
@@ -145,20 +146,20 @@ def spatial_variance(part_responses: Any, *, epsilon: float = 0.0) -> tf.Tensor:
 
 
 def interpolation_matrix(num_inputs: int, num_outputs: int) -> np.ndarray:
-    """f64[num_outputs,num_inputs]. Linear interpolation of an axis with its ends aligned."""
+    """Matrix f64[num_outputs,num_inputs] of linear interpolation of an axis, its ends aligned."""
     if num_outputs == 1:
-        positions = np.zeros(1)  # As `ResizeBilinear`: the first pixel.
+        positions = np.zeros(1)  # `ResizeBilinear` takes the first pixel too.
     else:
         positions = np.arange(num_outputs) * ((num_inputs - 1) / (num_outputs - 1))
     return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(num_inputs)))
 
 
 def upsample(maps: Any, size: Size) -> tf.Tensor:
-    """Bilinear resizing with the corners aligned: the frame of the result is that of `maps`.
+    """Bilinear resizing with the corners aligned, which keeps the frame of `maps`.
 
     Args:
       maps: float[B,h,w,C].
-      size: (H, W) to resize to.
+      size: (H, W) of the result.
 
     Returns:
       float[B,H,W,C]. float64 for float64, else float32.
@@ -166,13 +167,13 @@ def upsample(maps: Any, size: Size) -> tf.Tensor:
     maps = as_float(maps)
     if maps.dtype != tf.float64:
         return tf.raw_ops.ResizeBilinear(images=maps, size=size, align_corners=True)
-    return upsample_by_products(maps, size)  # The op computes in float32 whatever it is given.
+    return upsample_by_products(maps, size)  # The operation always computes in float32.
 
 
 def upsample_by_products(maps: Any, size: Size) -> tf.Tensor:
-    """As `upsample`, of maps of known size, as two matrix products.
+    """Does what `upsample` does, for maps of known size, by two matrix products.
 
-    About as fast as the operation, and its gradient several times as fast, for few channels.
+    For few channels it is about as fast as `upsample`, and its gradient is several times as fast.
     """
     maps = as_float(maps)
     height, width = static_size('maps', maps)
@@ -181,7 +182,10 @@ def upsample_by_products(maps: Any, size: Size) -> tf.Tensor:
 
 
 def _resample(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tensor:
-    """float[B,H,W,C] of maps [B,h,w,C] by matrices [H,h] and [W,w]; linear in the maps alone."""
+    """Maps [B,h,w,C] resampled to [B,H,W,C] by matrices [H,h] and [W,w].
+
+    Gradients flow to the maps alone.
+    """
 
     @tf.custom_gradient
     def resample(maps: tf.Tensor) -> Tuple[tf.Tensor, Any]:
@@ -190,7 +194,7 @@ def _resample(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tens
                            tf.reshape(maps, [-1, height, width * channels]))
         wider = tf.matmul(tf.constant(columns, maps.dtype),
                           tf.reshape(taller, [-1, width, channels]))
-        # The matrices' own gradients would be of the size of all maps.
+        # Gradients of the matrices would need memory of the size of all maps.
         return (tf.reshape(wider, [-1, len(rows), len(columns), channels]),
                 lambda upstream: _resample(upstream, rows.T, columns.T))
 

@@ -1,7 +1,7 @@
-"""Every pixel convention: finding, decoding, resizing and writing pictures; points on them.
+"""All pixel conventions: finding, decoding, resizing and writing images, and points on them.
 
-At the edges and on disk photos are uint8 RGB; in graphs they are float32 RGB in [0, 1], and every
-network does its own `preprocess` from there. Sizes are (height, width) tuples in pixels.
+On disk and in NumPy arrays photos are uint8 RGB. In graphs they are float32 RGB in [0, 1]; every
+network preprocesses them itself from there. Sizes are (height, width) in pixels.
 """
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Size = Tuple[int, int]
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif')
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
 
-# 12000x9000: more than any camera takes that these networks were made for; 325 MB once decoded.
+# 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
 MAX_PIXELS = 108_000_000
 if Image.MAX_IMAGE_PIXELS is not None:
-    # Pillow warns above its own limit, which is lower, and refuses twice that.
+    # Pillow's own limit is lower: it warns above it and refuses images of twice that size.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
 
 
 class ImageError(ValueError):
-    """A file that is no usable image; the message names it and says why."""
+    """A file that is not a usable image; the message names the file and the reason."""
 
 
 # Finding.
 
 
 def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
-    """Relative paths of the images below a folder, sorted, '/' between folders; none is opened.
+    """Sorted relative paths of the images below a folder, separated by '/'; none is opened.
 
     Args:
-      root: The folder is searched recursively for the suffixes in `IMAGE_SUFFIXES`, in either case.
-        Hidden files and folders are passed over, links to folders are not followed.
-      but: Folders that are not searched, such as that of the results.
+      root: Folder that is searched recursively for the suffixes in `IMAGE_SUFFIXES`, in either
+        case. Hidden files and folders are skipped, and links to folders are not followed.
+      but: Folders that are not searched, such as the folder of the results.
     """
     left_out = {os.path.realpath(folder) for folder in but}
     names: List[str] = []
@@ -56,7 +56,7 @@ def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
 
 
 def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Image:
-    """The first frame, EXIF rotation applied, in whatever mode it is stored."""
+    """The first frame with EXIF rotation applied, in the mode in which it is stored."""
     if not data:
         raise ImageError(f'{name} must be an image; it is empty: replace or remove it.')
     try:
@@ -65,7 +65,7 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
                 raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has '
                                  f'{image.width} x {image.height}: scale it down.')
             if draft_side is not None:
-                # JPEG decodes at a half, a quarter or an eighth for a fraction of the work.
+                # JPEG can be decoded at a half, a quarter or an eighth at a fraction of the cost.
                 image.draft(None, (draft_side, draft_side))
             image.load()
             return ImageOps.exif_transpose(image)
@@ -77,13 +77,13 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
     except Image.DecompressionBombError as error:
         raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has far more: '
                          'scale it down.') from error
-    except Exception as error:  # Broken data raises all kinds: SyntaxError, struct.error, ...
+    except Exception as error:  # Damaged data raises many kinds of errors.
         reason = str(error).rstrip('.') or type(error).__name__
         raise ImageError(f'{name} cannot be decoded ({reason}): replace or remove it.') from error
 
 
 def _sixteen_bit(image: Image.Image) -> Optional[np.ndarray]:
-    """Values in [0, 65535] of an image of more than 8 bits per pixel; None of others."""
+    """Values in [0, 65535] of an image of more than 8 bits per pixel; None for other images."""
     if image.mode != 'I' and not image.mode.startswith('I;'):
         return None
     return np.clip(np.asarray(image).astype(np.int64), 0, 65535)
@@ -100,21 +100,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = None) -> np.ndarray:
-    """Decodes an image file of the formats JPEG, PNG, WebP, BMP or GIF (first frame).
+    """Decodes an image file in the format JPEG, PNG, WebP, BMP or GIF (first frame).
 
-    EXIF rotation is applied, transparent pixels are laid over white, 16 bits become 8.
+    EXIF rotation is applied, transparent pixels are laid over white, and 16 bits become 8.
 
     Args:
       data: Content of the file.
-      name: Stands for the image in errors.
-      max_side: A larger image is scaled down, keeping its aspect, to this many pixels on its longer
-        side.
+      name: Name of the image in error messages.
+      max_side: Largest number of pixels on the longer side; a larger image is scaled down and keeps
+        its aspect ratio. None for no limit.
 
     Returns:
       u8[H,W,3]. RGB.
 
     Raises:
-      ImageError: If the data is empty, truncated, no image, or an image of more than `MAX_PIXELS`.
+      ImageError: If the data is empty, truncated or not an image, or the image has more than
+        `MAX_PIXELS` pixels.
     """
     if max_side is not None and max_side < 1:
         raise ValueError(f'`max_side` must be at least 1; got {max_side}.')
@@ -134,15 +135,15 @@ def _content(path: str) -> bytes:
 
 
 def read(path: str, *, max_side: Optional[int] = None) -> np.ndarray:
-    """u8[H,W,3]. The image in a file, as of `decode`; a missing file is an `ImageError` too."""
+    """The image in a file, u8[H,W,3]; see `decode`. A missing file raises `ImageError` too."""
     return decode(_content(path), name=path, max_side=max_side)
 
 
 def read_map(path: str) -> np.ndarray:
-    """f32[H,W] in [0, 1]. A grey map in a file, 8 or 16 bits deep; of a coloured one the luminance.
+    """The grey map in a file of 8 or 16 bits, f32[H,W] in [0, 1]; colour becomes luminance.
 
     Raises:
-      ImageError: As `decode`.
+      ImageError: See `read`.
     """
     image = _load(_content(path), path)
     values = _sixteen_bit(image)
@@ -154,10 +155,10 @@ def read_map(path: str) -> np.ndarray:
 
 
 def read_labels(path: str) -> np.ndarray:
-    """u8[H,W]. Labels in a file: the values of a grey image, the indices of a palette image.
+    """Labels in a file, u8[H,W]: the values of a grey image or the indices of a palette image.
 
     Raises:
-      ImageError: As `decode`, or if the image is coloured or has labels above 255.
+      ImageError: See `read`; also if the image is coloured or has labels above 255.
     """
     image = _load(_content(path), path)
     values = _sixteen_bit(image)
@@ -175,9 +176,10 @@ def read_labels(path: str) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: Size) -> np.ndarray:
-    """u8[H,W,3] photo squashed to `size`.
+    """The photo u8[H,W,3] resized to `size` without keeping its aspect ratio.
 
-    Bilinear and antialiased: `tf.image.resize(antialias=True)` up to one grey level.
+    Resizing is bilinear and antialiased. It equals `tf.image.resize(antialias=True)` up to one grey
+    level.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(
@@ -186,14 +188,14 @@ def resize(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize_map(values: np.ndarray, size: Size) -> np.ndarray:
-    """f32[H,W] map resized to `size`, bilinear and antialiased; the range is kept."""
+    """The map f32[H,W] resized to `size`, bilinear and antialiased; its range is kept."""
     if values.ndim != 2:
         raise ValueError(f'`values` must be a map [H,W]; got the shape {values.shape}.')
     return _resize(values.astype(np.float32), size, Image.Resampling.BILINEAR)
 
 
 def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
-    """u8[H,W] labels resized to `size`, each pixel taking its nearest label."""
+    """The labels u8[H,W] resized to `size`; each pixel takes its nearest label."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f'`labels` must be uint8[H,W]; got {labels.dtype}{list(labels.shape)}.')
     return _resize(labels, size, Image.Resampling.NEAREST)
@@ -207,17 +209,17 @@ def _resize(array: np.ndarray, size: Size, method: Image.Resampling) -> np.ndarr
 
 
 def scale_points(points: Any, factors: Any) -> Any:
-    """Points of a picture as points of the same picture at another size.
+    """Converts points on an image to points on the resized image.
 
-    Resizing lays both pictures' borders on each other. So it is pixels' borders that scale, and
-    their centres lie half a pixel inside of them.
+    Resizing aligns the borders of both images. So the borders of pixels scale, and the centres of
+    pixels lie half a pixel inside of them.
 
     Args:
-      points: float[...,2], an array or a tensor. (x, y) in pixels, from the first one's centre.
-      factors: Numbers that broadcast with `points`. The new width and height over the old.
+      points: float[...,2], an array or a tensor. (x, y) in pixels from the centre of the first one.
+      factors: Numbers that broadcast with `points`: the new width and height over the old ones.
 
     Returns:
-      float[...,2]. (x, y) in pixels of the resized picture.
+      float[...,2]. (x, y) in pixels of the resized image.
     """
     return (points + 0.5) * factors - 0.5
 
@@ -226,7 +228,7 @@ def scale_points(points: Any, factors: Any) -> Any:
 
 
 def write_png(path: str, array: np.ndarray) -> None:
-    """Writes u8[H,W,3] (RGB) or u8[H,W] (grey) atomically; folders are made.
+    """Writes u8[H,W,3] (RGB) or u8[H,W] (grey) atomically; makes missing folders.
 
     Raises:
       OSError: If the file cannot be written.

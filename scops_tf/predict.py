@@ -1,7 +1,8 @@
 """Applies an export to photos: `python -m scops_tf.predict --export_dir=runs/cub/export IMAGES...`.
 
-Writes, below `--out`: `labels/*.png` (palette PNG, 0 is background), `overlays/*.png`,
-`responses/*.npz` (soft responses at the network's size, centres, presence) and `centers.csv`.
+The command writes `labels/*.png` (palette PNG, 0 is background), `overlays/*.png`,
+`responses/*.npz` (part responses at the network's size, part centres, presence) and `centers.csv`
+to the folder `--out`.
 """
 from __future__ import annotations
 
@@ -23,18 +24,18 @@ FLAGS = flags.FLAGS
 
 
 def list_photos(arguments: Sequence[str], *, but: str) -> List[Tuple[str, str]]:
-    """(name, path) of every photo; folders are searched, hidden files and folders passed over.
+    """Finds all photos; folders are searched, and hidden files and folders are skipped.
 
     Args:
-      arguments: Photos and folders.
-      but: A folder that is not searched, such as that of the results.
+      arguments: Paths of photos and folders.
+      but: A folder that is not searched, such as the folder of the results.
 
     Returns:
-      Names are relative paths from the folder that all photos have in common, without suffixes
-      unless photos differ in the suffix only.
+      (name, path) of every photo. A name is the path relative to the folder that all photos have in
+      common, without its suffix unless some photos differ in the suffix only.
 
     Raises:
-      CommandError: If there is none, or an argument is neither a file nor a folder.
+      CommandError: If there is no photo, or an argument is neither a file nor a folder.
     """
     paths: List[str] = []
     for argument in arguments:
@@ -58,12 +59,12 @@ def list_photos(arguments: Sequence[str], *, but: str) -> List[Tuple[str, str]]:
 
 
 def main(argv: List[str]) -> Optional[int]:
-    """Predicts and writes; returns 1 after a list of the photos that could not be read, if any."""
+    """Predicts and writes; lists the photos that could not be read, and returns 1 if any."""
     from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
 
     photos = list_photos(argv[1:], but=FLAGS.out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
-    # The constants of the run, unless others are given.
+    # The constants of the run hold unless a flag gives others.
     settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)
     files.require_writable(FLAGS.out)
     palette = palette_lib.palette(predictor.num_parts)
@@ -100,9 +101,9 @@ def main(argv: List[str]) -> Optional[int]:
 
 def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict[str, Any],
              settings: config_lib.Crf) -> np.ndarray:
-    """u8[H,W]. Labels of a dense CRF at the photo's size."""
+    """Labels of a dense CRF at the photo's size, u8[H,W]."""
     import tensorflow as tf
-    # As they are: the CRF divides each part by its largest response.
+    # No normalization here: the CRF divides each part by its largest response.
     responses = tf.image.resize(part_responses, photo.shape[:2])[0].numpy()
     return crf.refine_labels(responses, photo, background=metadata['background'],
                              **dataclasses.asdict(settings))

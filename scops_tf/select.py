@@ -1,8 +1,9 @@
 """Compares checkpoints without labels: `python -m scops_tf.select --workdirs=runs/a,runs/b`.
 
-Prints a table, the best first, and writes it to `--output`: how well parts move with the photo, how
-well they reconstruct its features, and how far runs agree, all on training photos; see
-`scops_tf.evaluation.selection`. `--steps=all` compares all checkpoints that the runs have kept.
+The command prints a table with the best checkpoint first and writes it to `--output`. The scores
+say how well parts move with the photo, how well they reconstruct its features, and how far runs
+agree, all on training photos; see `scops_tf.evaluation.selection`. `--steps=all` compares all
+checkpoints that the runs have kept.
 """
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Trains a part segmenter: `python -m scops_tf.train --gin_file=gin/cub.gin`.
 
-Running the same command again continues where the run stopped, to the weights, on a CPU to the bit,
-that it would have without the stop. SIGTERM, or Ctrl-C once, saves and ends. One of several workers
-that has lost another ends with exit code 75, to be started again; see docs/distributed.md.
+The same command continues a run that stopped. The weights become those of a run without the stop,
+on a CPU bit by bit. SIGTERM, or Ctrl-C once, saves a checkpoint and ends the run. A worker that has
+lost another worker ends with exit code 75 and should be started again; see docs/distributed.md.
 """
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: List[str]) -> Optional[int]:
-    """Reads the configuration and trains; the exit code where it is not 0."""
+    """Reads the configuration and trains; returns the exit code if it is not 0."""
     command.require_no_arguments(argv)
     config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed,
                              method='segmenter')
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
-    import tensorflow as tf  # Its start takes seconds; a wrong flag is told at once.
+    import tensorflow as tf  # Takes seconds, so a wrong flag is reported before.
 
     from scops_tf.training import loop, replicas
     if not tf.config.list_physical_devices('GPU'):
-        # Threads that add in another order would round otherwise; a resumed run must not. On a GPU
-        # there is no such way back through a frozen batch norm, and TensorFlow refuses it.
+        # Threads that add in another order round differently, which a resumed run must not do. On a
+        # GPU the gradient of a frozen batch norm has no deterministic kernel: TensorFlow refuses.
         tf.config.experimental.enable_op_determinism()
     try:
         loop.train(config, workdir)
