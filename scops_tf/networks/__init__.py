@@ -1,1 +1,1 @@
-"""The networks, their weights, and the one place that puts them together: `model`."""
+"""The networks and their weights; the module `model` alone puts them together."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: found, written, restored, and the trained model out of one."""
+"""Checkpoints of a run: finding, writing and restoring them."""
 from __future__ import annotations
 
 import glob
@@ -18,24 +18,26 @@ class CheckpointError(ValueError):
 
 
 def folder_of(workdir: str) -> str:
-    """Where the checkpoints of a run lie."""
+    """The folder of a run's checkpoints."""
     return os.path.join(workdir, FOLDER)
 
 
 def kept(workdir: str) -> Dict[int, str]:
-    """The checkpoints of a run that are there, by their step, the latest last."""
+    """Paths of a run's existing checkpoints by step, the latest last."""
     state = tf.train.get_checkpoint_state(folder_of(workdir))
     listed = state.all_model_checkpoint_paths if state else ()
-    # One may have been removed by hand, for being damaged say; the one before it serves then.
+    # A user may have removed a damaged one by hand; then the one before it is used.
     return {int(path.rsplit('-', 1)[-1]): path for path in listed
             if os.path.exists(f'{path}.index')}
 
 
 def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
-    """The checkpoint of `step`, or the latest one that is there; None if the run has none at all.
+    """Path of the checkpoint of `step`, or of the latest one if `step` is None.
+
+    The result is None if `step` is None and the run has no checkpoint.
 
     Raises:
-      CheckpointError: If there is none of `step`.
+      CheckpointError: If there is no checkpoint of `step`.
     """
     found = kept(workdir)
     if step is None:
@@ -48,7 +50,12 @@ def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
 
 
 def require(workdir: str, setting: str, *, step: Optional[int] = None) -> str:
-    """As `find`, for a setting that names the folder of a run; having none is an error.
+    """Path of a checkpoint as `find` gives it, but it is an error if the run has none.
+
+    Args:
+      workdir: Folder of the run.
+      setting: Name of the setting that gave the folder, for the error message.
+      step: Step of the checkpoint; None for the latest one.
 
     Raises:
       CheckpointError: If there is no checkpoint, or none of `step`.
@@ -61,19 +68,19 @@ def require(workdir: str, setting: str, *, step: Optional[int] = None) -> str:
 
 
 def latest_step(workdir: str) -> int:
-    """Step of the latest checkpoint of a run, -1 where it has none."""
+    """Step of a run's latest checkpoint; -1 if it has none."""
     return list(kept(workdir) or [-1])[-1]
 
 
 def save(manager: tf.train.CheckpointManager, step: int) -> str:
-    """Writes a checkpoint, atomically, and removes the oldest one beyond those that are kept.
+    """Writes a checkpoint atomically and removes the oldest ones beyond the manager's limit.
 
     Args:
-      manager: Of the run.
-      step: That the checkpoint is numbered by.
+      manager: The run's manager of checkpoints.
+      step: Step of the training, which numbers the checkpoint.
 
     Returns:
-      The checkpoint's path.
+      Path of the checkpoint.
 
     Raises:
       OSError: If the disk is full or the folder cannot be written; earlier checkpoints are
@@ -83,7 +90,7 @@ def save(manager: tf.train.CheckpointManager, step: int) -> str:
     try:
         return manager.save(checkpoint_number=step)
     except (tf.errors.OpError, OSError) as error:
-        # Give back what the unfinished one takes of a full disk.
+        # An unfinished checkpoint must not go on filling a full disk.
         for left in glob.glob(os.path.join(glob.escape(manager.directory), '*_temp')):
             shutil.rmtree(left, ignore_errors=True)
         then = f'{latest!r} is untouched and ' if latest else ''
@@ -94,7 +101,7 @@ def save(manager: tf.train.CheckpointManager, step: int) -> str:
 
 
 def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
-    """Assigns every variable of `checkpoint` from a file, which may hold more.
+    """Assigns every variable of `checkpoint` from a file, which may hold further variables.
 
     Raises:
       CheckpointError: If a variable is not in the file or has another shape there, or the file
@@ -108,7 +115,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             f'The checkpoint {path!r} must be of the networks that the configuration builds; it '
             f'is not ({_reason(error)}): restore it with its own `Run.num_parts`, '
             '`Segmenter.backbone` and `Features`, or start in another folder.') from error
-    except (tf.errors.OpError, IndexError) as error:  # An IndexError where the file is too short.
+    except (tf.errors.OpError, IndexError) as error:  # A file that is too short raises IndexError.
         tf.get_logger().addFilter(_is_not_of_a_failed_restore)
         raise CheckpointError(
             f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); remove '
@@ -116,14 +123,14 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
 
 
 def _is_not_of_a_failed_restore(record: logging.LogRecord) -> bool:
-    """Passes all but the list of variables that TensorFlow gives long after a restore failed."""
+    """Filters out the variables that TensorFlow logs long after a restore failed."""
     return not record.getMessage().startswith((
         'Detecting that an object or model or tf.train.Checkpoint is being deleted',
         'Value in checkpoint could not be found in the restored object'))
 
 
 def _reason(error: BaseException) -> str:
-    """First line of an error's message, without what TensorFlow says of its own operations."""
+    """First line of an error's message, without TensorFlow's names of operations."""
     message = getattr(error, 'message', None) or getattr(error, 'strerror', None) or str(error)
     return re.sub(r'\{\{.*?\}\} ?|\[Op:\w+\]', '', message).strip().split('\n')[0].rstrip('.')
 

@@ -1,7 +1,7 @@
-"""Colour and texture of every place of a photo by fixed filters: features that need no weights.
+"""Features from fixed filters, which need no weights: colour and texture at every place of a photo.
 
-Responses are never negative. They tell parts of drawn or strongly patterned objects apart; they
-know nothing of objects.
+Responses are never negative. They tell parts of drawn or strongly patterned objects apart, but they
+carry no knowledge of objects.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 STRIDE = 4
-MIN_SIDE = 24  # The coarsest filters reach 24 pixels far.
+MIN_SIDE = 24  # The coarsest filters reach 24 pixels from their centre.
 TAPS = ('color', 'texture')
 
 _NUM_HUES = 8
@@ -19,13 +19,13 @@ _NUM_LEVELS = 3  # Octaves of texture.
 _NUM_ORIENTATIONS = 4
 NUM_CHANNELS = (_NUM_HUES + 3, _NUM_LEVELS * (_NUM_ORIENTATIONS + 3))
 
-# Sigma of Gaussians in pixels of the photo: wide enough to bridge what is between dots or stripes.
+# Sigma of Gaussians in pixels of the photo: wide enough to bridge the gaps between dots or stripes.
 _COLOR_SMOOTHING = 4.0
 _TEXTURE_SMOOTHING = 5.0
 
 _WAVELENGTH = 4.0  # Of the oriented filters, in pixels of their level.
 
-# Bring coherence and blobs to about the magnitude of the oriented energies.
+# These factors bring coherence and blobs to about the magnitude of the oriented energies.
 _COHERENCE_GAIN = 2.0
 _BLOB_GAIN = 2.0
 
@@ -37,11 +37,13 @@ def taps(images: Any) -> List[tf.Tensor]:
       images: f32[B,H,W,3]. RGB in [0, 1]; at least `MIN_SIDE` pixels a side.
 
     Returns:
-      f32[B,h,w,11] and f32[B,h,w,21]; h and w are H and W over 4, rounded up. Corners are aligned.
+      f32[B,h,w,11], colour, and f32[B,h,w,21], texture, both at least 0. h and w are H and W over
+      4, rounded up. Corners are aligned.
 
     Raises:
-      ValueError: If the images are smaller; tf.errors.InvalidArgumentError where that is seen only
-        when the graph runs.
+      ValueError: If the images are smaller than `MIN_SIDE`.
+      tf.errors.InvalidArgumentError: If they are smaller and their size is known only when the
+        graph runs.
     """
     images = tf.convert_to_tensor(images, tf.float32)
     law = f'`images` must have at least {MIN_SIDE} pixels a side.'
@@ -59,7 +61,7 @@ def taps(images: Any) -> List[tf.Tensor]:
 
 
 def color_shares(images: tf.Tensor) -> tf.Tensor:
-    """Shares of the surroundings that are of each of eight hues, dark, light and grey.
+    """Shares of eight hues, of dark, of light and of grey in the surroundings of each pixel.
 
     Args:
       images: f32[B,H,W,3]. RGB in [0, 1].
@@ -74,7 +76,7 @@ def color_shares(images: tf.Tensor) -> tf.Tensor:
     rest = (1.0 - dark) * (1.0 - light)
     light *= 1.0 - dark
     colored = rest * _ramp(chroma, 10.0, 25.0)
-    # Neighbouring hues share what lies between them.
+    # A hue between two neighbouring ones is shared by both.
     turn = _NUM_HUES * tf.math.atan2(b, a) / (2.0 * np.pi)
     offset = turn[..., tf.newaxis] - tf.range(_NUM_HUES, dtype=tf.float32)
     distance = tf.abs(tf.math.floormod(offset + _NUM_HUES / 2, float(_NUM_HUES)) - _NUM_HUES / 2)
@@ -86,10 +88,12 @@ def color_shares(images: tf.Tensor) -> tf.Tensor:
 def texture_energies(images: tf.Tensor, size: Any) -> tf.Tensor:
     """Energies of stripes and blobs at three scales, averaged over their surroundings.
 
-    Each octave, wavelengths of 4, 8 and 16 pixels, has the energy of four orientations (pairs of
-    even and odd Gabor filters on lightness and both opponent colours), their coherence (what is
-    left when energies of crossing orientations cancel, so that stripes have it at any angle) and
-    light and dark blobs (rectified differences of Gaussians of lightness).
+    The scales are octaves, with wavelengths of 4, 8 and 16 pixels. Each has seven channels:
+      - the energies of four orientations: pairs of even and odd Gabor filters on lightness and on
+        both opponent colours;
+      - their coherence: the energy that is left when crossing orientations cancel each other, which
+        stripes of any angle have;
+      - light blobs and dark blobs: rectified differences of Gaussians of lightness.
 
     Args:
       images: f32[B,H,W,3]. RGB in [0, 1].
@@ -101,7 +105,7 @@ def texture_energies(images: tf.Tensor, size: Any) -> tf.Tensor:
     red, green, blue = tf.unstack(images, axis=-1)
     maps = tf.stack([(red + green + blue) / 3.0, (red - green) / 2.0,
                      (red + green - 2.0 * blue) / 4.0], axis=-1)
-    # An orientation and the one across it lie opposite on the circle of double angles.
+    # On the circle of double angles an orientation lies opposite to the one perpendicular to it.
     angles = 2.0 * np.pi * np.arange(_NUM_ORIENTATIONS) / _NUM_ORIENTATIONS
     circle = tf.constant(np.stack([np.cos(angles), np.sin(angles)], axis=-1), tf.float32)
     found = []
@@ -128,7 +132,7 @@ def _lab(images: tf.Tensor) -> tf.Tensor:
     """CIELAB (D65) of sRGB in [0, 1]: lightness in [0, 100], a and b within about 100 of 0."""
     linear = tf.where(
         images <= 0.04045, images / 12.92, tf.pow((tf.maximum(images, 0.0) + 0.055) / 1.055, 2.4))
-    # IEC 61966-2-1, each row over the white point.
+    # The matrix of IEC 61966-2-1, each row divided by the white point.
     to_xyz = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169],
                        [0.019334, 0.119193, 0.950227]]) / [[0.950456], [1.0], [1.088754]]
     xyz = tf.tensordot(linear, tf.constant(to_xyz.T, tf.float32), 1)
@@ -139,7 +143,10 @@ def _lab(images: tf.Tensor) -> tf.Tensor:
 
 
 def _filtered(maps: tf.Tensor, kernels: np.ndarray) -> tf.Tensor:
-    """Each channel [B,H,W,C] correlated with each kernel [h,w,n], mirrored borders: [B,H,W,C,n]."""
+    """Correlation of each channel [B,H,W,C] with each kernel [h,w,n]: f32[B,H,W,C,n].
+
+    Borders are mirrored.
+    """
     height, width, num_kernels = kernels.shape
     batch_size, rows, columns = tf.unstack(tf.shape(maps)[:3])
     channels = maps.shape[-1]
@@ -152,7 +159,7 @@ def _filtered(maps: tf.Tensor, kernels: np.ndarray) -> tf.Tensor:
 
 
 def _blur(maps: tf.Tensor, sigma: float) -> tf.Tensor:
-    """Gaussian blur."""
+    """The maps [B,H,W,C] blurred by a Gaussian of `sigma` pixels."""
     radius = int(np.ceil(3.0 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()
@@ -160,7 +167,7 @@ def _blur(maps: tf.Tensor, sigma: float) -> tf.Tensor:
 
 
 def _oriented_energies(maps: tf.Tensor) -> tf.Tensor:
-    """Energy of pairs of Gabor filters: root of the sum of squares over phases and channels."""
+    """Energies of pairs of Gabor filters: root of the sum of squares over phases and channels."""
     sigma = 0.56 * _WAVELENGTH  # A bandwidth of one octave.
     radius = int(np.ceil(2.5 * sigma))
     y, x = np.mgrid[-radius:radius + 1, -radius:radius + 1]
@@ -171,6 +178,6 @@ def _oriented_energies(maps: tf.Tensor) -> tf.Tensor:
         kernels = []
         for angle in np.pi * np.arange(_NUM_ORIENTATIONS) / _NUM_ORIENTATIONS:
             wave = phase(2.0 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / _WAVELENGTH)
-            kernels.append(window * (wave - np.sum(window * wave)))  # A constant gives nothing.
+            kernels.append(window * (wave - np.sum(window * wave)))  # No response to constants.
         energy += tf.reduce_sum(tf.square(_filtered(maps, np.stack(kernels, -1))), axis=3)
     return tf.sqrt(energy)

@@ -1,4 +1,4 @@
-"""The part segmenter that reads the reference features: a linear map of them (§3.1, §3.4)."""
+"""The part segmenter that is a linear map of the reference features (§3.1, §3.4)."""
 from __future__ import annotations
 
 from typing import List, Optional, Sequence, Tuple
@@ -9,25 +9,25 @@ from scops_tf.networks import part_segmenter, reference_features as features_lib
 
 
 def window_of(share: float, size: Tuple[int, int]) -> int:
-    """Side in cells of a window that is a share of the shorter side of a map (height, width).
+    """Side, in cells, of a window that covers a share of the shorter side of a map (height, width).
 
-    It is the nearest odd number, so that the window has a middle cell; 1 for a share of 0.
+    The side is the nearest odd number, so that the window has a middle cell; 1 for a share of 0.
     """
     return 2 * round((share * min(size) - 1) / 2) + 1 if share else 1
 
 
 class LinearHead(tf.keras.layers.Layer):
-    """Linear map of each cell's features and, if asked for, of the mean over a window around it.
+    """Linear map of each cell's features and, optionally, of their mean over a window around it.
 
-    The mean, over what of the window lies within the map, tells places apart that look alike but
-    are surrounded differently: a left eye has the nose to its right. As ParseNet's global context
-    (Liu et al., 2015), within a window. Both are linear, so the window's mean is taken of the
-    logits, K + 1 channels instead of C.
+    The mean tells places apart that look alike but have different surroundings: a left eye has the
+    nose to its right. It resembles ParseNet's global context (Liu et al., 2015), but within a
+    window. Cells beyond the map's border do not count in the mean. Both operations are linear, so
+    the mean is computed on the logits, which have K + 1 channels instead of C.
 
     Args:
       num_outputs: K + 1.
       context: Side of the window in cells, odd; 1 for no window.
-      seed: Of the kernels, N(0, 0.01).
+      seed: Seed of the kernels, which are drawn from N(0, 0.01).
     """
 
     def __init__(self, num_outputs: int, *, context: int = 1, seed: int = 0) -> None:
@@ -36,7 +36,7 @@ class LinearHead(tf.keras.layers.Layer):
         self._seed = seed
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Makes `kernel` f32[1,1,C,K+1], `bias` f32[K+1] and the window's `context_kernel`."""
+        """Makes `kernel` f32[1,1,C,K+1], `bias` f32[K+1] and, for a window, `context_kernel`."""
 
         def kernel(name: str, seed: int) -> tf.Variable:
             return self.add_weight(
@@ -50,31 +50,31 @@ class LinearHead(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """float[B,h,w,C] -> f32[B,h,w,K+1]."""
+        """Part logits f32[B,h,w,K+1] of features float[B,h,w,C]."""
         if self.context == 1:
             return tf.nn.conv2d(features, self.kernel, 1, 'VALID') + self.bias
         kernels = tf.concat([self.kernel, self.context_kernel], axis=-1)
         own, around = tf.split(tf.nn.conv2d(features, kernels, 1, 'VALID'), 2, axis=-1)
-        # Cells beyond the border do not count in the mean.
+        # avg_pool2d leaves cells beyond the border out of the mean.
         return own + tf.nn.avg_pool2d(around, self.context, 1, 'SAME') + self.bias
 
 
 class LinearSegmenter(part_segmenter.PartSegmenter):
-    """Photos to part logits, linear in the reference features V, which may be normalized further.
+    """Part segmenter that is linear in the reference features V, which it may normalize further.
 
-    A few ten thousand weights instead of a network's millions: on some hundred photos a deeper or
-    wider head learns the photos by heart, this one hardly.
+    It has some ten thousand weights, where a network has millions. On a few hundred photos a deeper
+    or wider head learns the photos by heart; this one hardly does.
 
     Args:
       num_parts: K.
       reference_features: V, frozen.
-      context: As of `LinearHead`.
-      normalization: Exponent in [0, 1] of the norm that V's vector of a cell is divided by, as of
-        `reference_features.ReferenceFeatures`, beyond what V is already.
-      seed: Of the head.
+      context: Side of the head's window; see `LinearHead`.
+      normalization: Exponent in [0, 1] of a further normalization of each cell's vector of V, on
+        top of V's own; see `ReferenceFeatures.normalize`.
+      seed: Seed of the head.
 
     Attributes:
-      head: As of `PartSegmenter`, from V.
+      head: The `LinearHead`, from V to part logits.
 
     Raises:
       ValueError: If `num_parts` is below 1.
@@ -91,30 +91,30 @@ class LinearSegmenter(part_segmenter.PartSegmenter):
         self.head.build((None, None, None, reference_features.num_channels))
 
     def backbone(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        """What the head reads, f32[B,h,w,C], of photos f32[B,H,W,3], RGB in [0, 1].
+        """The head's input f32[B,h,w,C] from photos f32[B,H,W,3], RGB in [0, 1].
 
         `training` makes no difference.
         """
         return self.of_features(self.reference_features(images))
 
     def of_features(self, features: tf.Tensor) -> tf.Tensor:
-        """What the head reads, of V f32[B,h,w,C]."""
+        """The head's input f32[B,h,w,C] from V f32[B,h,w,C]."""
         return self.reference_features.normalize(features, self._normalization)
 
     @property
     def network(self) -> Optional[tf.keras.Model]:
-        """As of the reference features."""
+        """The network of the reference features; None for 'filters'."""
         return self.reference_features.network
 
     def logits_of(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Part logits of the outputs of `network`."""
+        """Part logits f32[B,h,w,K+1] from the outputs of `network`."""
         return self.head(self.of_features(self.reference_features.of_taps(taps)))
 
     @property
     def backbone_variables(self) -> List[tf.Variable]:
-        """None: the reference features are frozen."""
+        """An empty list: the reference features are frozen."""
         return []
 
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
-        """(h, w, C) of the features of photos of `size` (height, width)."""
+        """(h, w, C) of the head's input for photos of `size` (height, width)."""
         return self.reference_features.shape(size)

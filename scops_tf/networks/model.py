@@ -1,4 +1,4 @@
-"""The networks of a run: built here alone, and kept in checkpoints in the layout stated here."""
+"""The networks of a run: this module alone builds them and defines their layout in checkpoints."""
 from __future__ import annotations
 
 from typing import Any, Optional
@@ -20,15 +20,15 @@ from scops_tf.networks import (
 
 def reference_features(config: config_lib.Config, *, precision: Optional[str] = None,
                        is_restored: bool = False) -> reference_features_lib.ReferenceFeatures:
-    """The frozen network of the reference features of a run; its tap scales are not measured yet.
+    """The reference features of a run, before their tap scales are measured.
 
     Args:
-      config: Of the run; `Features` and `Run.precision` are read.
-      precision: Of the arithmetic; that of the run where None.
-      is_restored: Whether its weights come from a checkpoint, so that none are looked for.
+      config: Configuration of the run; `Features` and `Run.precision` are read.
+      precision: Precision of the arithmetic; None for the run's.
+      is_restored: Whether a checkpoint will give the weights, so that no weights are looked for.
 
     Raises:
-      WeightsError: As `pretrained.build`.
+      WeightsError: See `pretrained.build`.
     """
     settings = config.features
     if settings.network == 'vgg19' and settings.weights is None and not is_restored:
@@ -63,17 +63,17 @@ class Model:
     """Segmenter, reference features and part basis of a run.
 
     Args:
-      config: Of the run; `Run`, `Segmenter` and `Features` are read.
-      precision: Of the networks' arithmetic; that of the run where None.
+      config: Configuration of the run; `Run`, `Segmenter` and `Features` are read.
+      precision: Precision of the networks' arithmetic; None for the run's.
       is_restored: Whether `restore` follows. Pretrained weights are then not looked for.
 
     Attributes:
-      segmenter: Photos to part logits.
-      reference_features: V, frozen, with the tap scales.
-      part_basis: W.
+      segmenter: The `PartSegmenter`, from photos to part logits.
+      reference_features: The frozen reference features V, with their tap scales.
+      part_basis: The part basis W.
 
     Raises:
-      WeightsError: As `pretrained.build`.
+      WeightsError: See `pretrained.build`.
     """
 
     def __init__(self, config: config_lib.Config, *, precision: Optional[str] = None,
@@ -87,7 +87,7 @@ class Model:
             config.run.num_parts, self.reference_features.num_channels, seed=config.run.seed)
 
     def checkpoint(self, step: tf.Variable, **others: Any) -> tf.train.Checkpoint:
-        """The layout of a checkpoint: the model, the step, and what else a training keeps."""
+        """A checkpoint of the model, the step, and the `others` that a training keeps."""
         model = tf.train.Checkpoint(segmenter=self.segmenter, part_basis=self.part_basis,
                                     tap_scales=self.reference_features.tap_scales)
         return tf.train.Checkpoint(step=step, model=model, **others)
@@ -96,13 +96,13 @@ class Model:
         """Assigns the networks' variables from a checkpoint.
 
         Args:
-          path: Of the checkpoint.
+          path: Path of the checkpoint.
 
         Returns:
-          The step at which it was saved.
+          The step at which the checkpoint was saved.
 
         Raises:
-          CheckpointError: If it is damaged, or of networks of another shape.
+          CheckpointError: If the checkpoint is damaged or holds networks of another shape.
         """
         step = tf.Variable(0, dtype=tf.int64)
         checkpoints.restore(self.checkpoint(step), path)

@@ -1,16 +1,16 @@
-"""The part basis W (§3.4): non-negative rows, one per part, and where it starts from."""
+"""The part basis W (§3.4): one non-negative row per part."""
 from __future__ import annotations
 
 import tensorflow as tf
 
 
 class PartBasis(tf.Module):
-    """W = relu(raw): parts cannot cancel each other.
+    """The part basis W = relu(raw); being non-negative, its parts cannot cancel each other.
 
     Args:
       num_parts: K.
       num_channels: C of the reference features.
-      seed: Of |N(0, 1)|, which `raw` starts from.
+      seed: Seed of the start of `raw`, drawn as |N(0, 1)|.
 
     Attributes:
       raw: f32[K,C]. The trained variable.
@@ -25,7 +25,7 @@ class PartBasis(tf.Module):
         self.raw = tf.Variable(start, name='part_basis')
 
     def __call__(self) -> tf.Tensor:
-        """W: f32[K,C], at least 0."""
+        """W, f32[K,C], at least 0."""
         return tf.nn.relu(self.raw)
 
 

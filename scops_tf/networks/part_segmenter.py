@@ -1,4 +1,4 @@
-"""What every part segmenter is (§3.1): a backbone, and a head that maps its features to logits."""
+"""The interface of part segmenters (§3.1): a backbone, and a head from its features to logits."""
 from __future__ import annotations
 
 from typing import Any, List, Optional, Tuple
@@ -7,9 +7,9 @@ import tensorflow as tf
 
 
 class PartSegmenter(tf.keras.Model):
-    """Photos to part logits; the interface of `segmenter.Segmenter` and `LinearSegmenter`.
+    """Network from photos to part logits; base class of `Segmenter` and `LinearSegmenter`.
 
-    An implementation sets `head` and defines `backbone`, `network`, `logits_of` and
+    A subclass sets `head` and defines `backbone`, `network`, `logits_of`, `backbone_variables` and
     `feature_shape`.
 
     Attributes:
@@ -17,7 +17,7 @@ class PartSegmenter(tf.keras.Model):
       head: Layer from the backbone's features to part logits f32[B,h,w,K+1]; channel 0 is
         background.
       reads_reference_features: Whether the backbone is the frozen reference features themselves,
-        so that their cache serves for both.
+        so that one cache serves both.
 
     Raises:
       ValueError: If `num_parts` is below 1.
@@ -26,40 +26,40 @@ class PartSegmenter(tf.keras.Model):
     reads_reference_features = False
 
     def __init__(self, num_parts: int, *, name: str) -> None:
-        # Photos are not to be rounded to half precision before their preprocessing.
+        # With autocast, photos would be rounded to half precision before their preprocessing.
         super().__init__(name=name, autocast=False)
         if num_parts < 1:
             raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
         self.num_parts = num_parts
 
     def call(self, images: tf.Tensor, training: Optional[bool] = None) -> tf.Tensor:
-        """Part logits.
+        """Part logits of photos.
 
         Args:
           images: f32[B,H,W,3]. RGB in [0, 1].
-          training: Makes no difference.
+          training: Keras' flag, which makes no difference.
 
         Returns:
-          f32[B,h,w,K+1]. The first and last cells stand for the first and last pixels: up-sample
-          with the corners aligned.
+          f32[B,h,w,K+1]. The first and last cells stand for the first and last pixels, so
+          up-sampling must align the corners.
         """
         return self.head(self.backbone(images, training=training))
 
     @property
     def network(self) -> Optional[tf.keras.Model]:
-        """The network of convolutions inside the backbone, without preprocessing; None without."""
+        """The convolutional network inside the backbone, without preprocessing; None if none."""
         raise NotImplementedError
 
     def logits_of(self, outputs: Any) -> tf.Tensor:
-        """Part logits of the outputs of `network`."""
+        """Part logits f32[B,h,w,K+1] from the outputs of `network`."""
         raise NotImplementedError
 
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
-        """(h, w, C) of the backbone's features of photos of `size` (height, width)."""
+        """(h, w, C) of the backbone's features for photos of `size` (height, width)."""
         raise NotImplementedError
 
     def of_features(self, features: tf.Tensor) -> tf.Tensor:
-        """Reference features V [B,h,w,C] as this segmenter can tell them apart."""
+        """Reference features V [B,h,w,C] under this segmenter's normalization, if it has one."""
         return features
 
     @property

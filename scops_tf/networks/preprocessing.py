@@ -1,24 +1,24 @@
-"""What each network is fed: from RGB in [0, 1] to its own range and order of channels."""
+"""Preprocessing: from RGB in [0, 1] to the range and channel order that each network expects."""
 from __future__ import annotations
 
 from typing import Any
 
 import tensorflow as tf
 
-# Mean colour of ImageNet that Keras' 'caffe' networks are trained with: BGR, of 255.
+# Mean colour of ImageNet, BGR in [0, 255], as Keras subtracts it for its 'caffe' networks.
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def preprocess(images: Any, network: str) -> tf.Tensor:
-    """What a network is fed.
+    """The input of a network, from photos.
 
     Args:
       images: f32[B,H,W,3]. RGB in [0, 1].
-      network: 'vgg19', 'resnet50', 'resnet101': BGR of 255 less ImageNet's mean, as
-        `tf.keras.applications` feeds them. 'tiny': RGB in [-1, 1].
+      network: 'vgg19', 'resnet50', 'resnet101' or 'tiny'.
 
     Returns:
-      f32[B,H,W,3].
+      f32[B,H,W,3]. RGB in [-1, 1] for 'tiny'. For the others BGR in [0, 255] minus ImageNet's mean,
+      as in `tf.keras.applications`.
     """
     images = tf.cast(images, tf.float32)
     if network == 'tiny':

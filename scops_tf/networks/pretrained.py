@@ -1,4 +1,4 @@
-"""Networks of `tf.keras.applications`: seeded explicitly, rewired, given ImageNet weights."""
+"""Networks of `tf.keras.applications` with explicit seeds, changed layers and ImageNet weights."""
 from __future__ import annotations
 
 import contextlib
@@ -17,12 +17,15 @@ _APPLICATIONS = {
 
 
 class WeightsError(OSError):
-    """Weights that cannot be had; the message names the ways out."""
+    """Weights that cannot be found or loaded; the message says what the user can do."""
 
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Networks built inside compute in 'float32', 'bfloat16' or 'float16'; variables in float32."""
+    """Context: networks built in it compute in 'float32', 'bfloat16' or 'float16'.
+
+    Their variables are float32.
+    """
     before = tf.keras.mixed_precision.global_policy()
     policies = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16', 'float16': 'mixed_float16'}
     tf.keras.mixed_precision.set_global_policy(policies[name])
@@ -33,7 +36,7 @@ def precision(name: str) -> Iterator[None]:
 
 
 def find_weights(network: str, weights: Optional[Union[str, os.PathLike]]) -> Optional[str]:
-    """Where the weights of a network come from.
+    """The source of a network's weights.
 
     Args:
       network: 'vgg19', 'resnet50' or 'resnet101'.
@@ -41,11 +44,12 @@ def find_weights(network: str, weights: Optional[Union[str, os.PathLike]]) -> Op
         (`include_top=False`), or None for random weights.
 
     Returns:
-      A path, None, or 'imagenet' for Keras' download, where the folder named by the environment
-      variable SCOPS_WEIGHTS_DIR has no `<network>_imagenet_notop.h5`.
+      A path; None; or 'imagenet' for Keras' download. For 'imagenet' the file
+      `<network>_imagenet_notop.h5` comes first if the folder named by the environment variable
+      SCOPS_WEIGHTS_DIR has it.
 
     Raises:
-      WeightsError: If `weights` is a path and there is no such file.
+      WeightsError: If `weights` is a path without a file.
     """
     if weights is None:
         return None
@@ -65,18 +69,18 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
     """A network without its classifier, for photos of any size.
 
     Args:
-      network: As of `find_weights`.
-      weights: As of `find_weights`. Whoever trains with None should be warned.
-      seed: Of random weights.
-      rewrite: Changes the Keras config of a layer, which has its 'name', in place. The weights must
-        keep their shapes.
+      network: 'vgg19', 'resnet50' or 'resnet101'.
+      weights: See `find_weights`. A caller should warn the user about None.
+      seed: Seed of random weights.
+      rewrite: Function that changes the Keras config of a layer in place; the config holds the
+        layer's 'name'. The weights must keep their shapes.
 
     Returns:
-      f32[B,H,W,3], as of `preprocessing.preprocess`, to the features of the last layer.
-      Computes in Keras' global precision policy.
+      Keras model from preprocessed photos f32[B,H,W,3] (see `preprocessing.preprocess`) to the
+      features of the last layer. It computes in Keras' global precision policy.
 
     Raises:
-      WeightsError: If weights cannot be downloaded, or a file is not one of this network's.
+      WeightsError: If the weights cannot be downloaded, or a file does not fit this network.
     """
     if network not in _APPLICATIONS:
         raise ValueError(
@@ -87,7 +91,7 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         config = layer.get_config()
-        # The original's precision is part of its config, as is its initialiser without a seed.
+        # The original's config holds its precision and an initializer without a seed.
         config['dtype'] = tf.keras.mixed_precision.global_policy()
         if 'kernel_initializer' in config:
             config['kernel_initializer'] = tf.keras.initializers.GlorotUniform(
@@ -111,7 +115,7 @@ def _plain(network: str, weights: Optional[str]) -> tf.keras.Model:
 def _downloaded(network: str) -> tf.keras.Model:
     try:
         return _plain(network, 'imagenet')
-    except Exception as error:  # Keras raises a bare Exception where a download fails.
+    except Exception as error:  # Keras raises a bare Exception if a download fails.
         reason = str(error).split('\n')[0].rstrip('.')
         raise WeightsError(
             f'`weights` of {network} could not be downloaded ({reason}): connect to the network, '

@@ -11,32 +11,33 @@ from scops_tf.networks import fixed_filters, preprocessing, pretrained
 
 
 class ReferenceFeatures(tf.Module):
-    """Non-negative features of a frozen network, each tap scaled to a set RMS over the photos.
+    """Non-negative features of a frozen network; each tap is scaled to a set RMS over the photos.
 
-    Raw features differ by orders of magnitude between layers (relu5_2 of VGG19 has about 8 times
-    the RMS of relu5_4, so it would be 98 % of a mean square), and a loss weight would mean another
-    thing with every network. So each tap is divided by its RMS, measured once, and multiplied by
-    its weight.
+    Raw features differ by orders of magnitude between layers: relu5_2 of VGG19 has about 8 times
+    the RMS of relu5_4, so it would be 98 % of a mean square. A loss weight would then have another
+    meaning with every network. So each tap is divided by its RMS, which is measured once, and
+    multiplied by its weight.
 
     Args:
-      network: 'vgg19', or 'filters': see `filters`, for drawn pictures and where no weights are.
-      weights: Of VGG19, see `pretrained.find_weights`; 'filters' has none and does not read it.
+      network: 'vgg19'; or 'filters' (see `fixed_filters`), for drawn pictures and for machines
+        without pretrained weights.
+      weights: Weights of VGG19; see `pretrained.find_weights`. 'filters' ignores them.
       layers: Keras' names of the layers of VGG19 that are tapped, in the order of the channels.
         'filters' always has `fixed_filters.TAPS`.
-      layer_weights: RMS of each tap once its scale is measured; positive.
-      normalization: Exponent in [0, 1] of the norm that the vector of a cell is divided by: 0
-        leaves the lengths as they are, 1 leaves directions only. Lengths tell a head from a body
-        as well as a sharp photo from a dim one.
-      image_size: (height, width) at which the network is shown the photos, which are resized to it;
-        None for their own.
+      layer_weights: Positive RMS that each tap is scaled to.
+      normalization: Exponent in [0, 1] of the norm that the vector of a cell is divided by. 0
+        leaves the lengths as they are; 1 leaves directions only. Lengths tell a head from a body,
+        but also a sharp photo from a dim one.
+      image_size: (height, width) to which photos are resized for the network; None for their own
+        size.
 
     Attributes:
-      tap_scales: f32[taps]. RMS of each raw tap as measured, not trained; 1 before.
-      num_channels: C, of all taps together.
+      tap_scales: f32[taps]. Measured RMS of each raw tap, not trained; 1 before it is measured.
+      num_channels: C, the number of channels of all taps together.
 
     Raises:
       ValueError: If `network` or a layer is unknown, or there is not one positive weight per tap.
-      WeightsError: As `pretrained.build`.
+      WeightsError: See `pretrained.build`.
     """
 
     def __init__(self, network: str = 'vgg19', *,
@@ -66,29 +67,29 @@ class ReferenceFeatures(tf.Module):
 
     @property
     def network(self) -> Optional[tf.keras.Model]:
-        """From photos, as of `preprocessing.preprocess`, to the taps; None for 'filters'."""
+        """The network from preprocessed photos to the taps; None for 'filters'."""
         return self._model
 
     @property
     def num_channels(self) -> int:
-        """C, of all taps together."""
+        """C, the number of channels of all taps together."""
         return sum(self._channels)
 
     @property
     def usual_length(self) -> float:
-        """Norm of a cell's vector V whose taps have the RMS that is set."""
+        """Norm l of a cell's vector of V if each of its taps has its RMS `layer_weights`."""
         return float(np.sqrt(np.dot(np.square(self._layer_weights), self._channels)))
 
-    @tf.function  # One trace per size: losses need to know the features' when they are traced.
+    @tf.function  # One trace per size, since losses need static shapes.
     def raw(self, images: Any) -> tf.Tensor:
-        """Features before scaling, as they are cached.
+        """Raw features, which are cached and not scaled yet.
 
         Args:
           images: f32[B,H,W,3]. RGB in [0, 1].
 
         Returns:
-          f32[B,h,w,C]. At least 0; the taps side by side, coarser ones up-sampled to the finest,
-          corners aligned. No gradient flows.
+          f32[B,h,w,C]. At least 0; the taps side by side, each up-sampled to the finest one with
+          the corners aligned. No gradient flows.
         """
         if self._image_size not in (None, tuple(images.shape[1:3])):
             images = tf.image.resize(images, self._image_size, antialias=True)
@@ -97,8 +98,8 @@ class ReferenceFeatures(tf.Module):
     def scale(self, raw: Any) -> tf.Tensor:
         """V of raw features [...,C]: each tap over its RMS and times its weight, then normalized.
 
-        With `normalization` p a vector v becomes v (l / |v|)^p, l being the length of one whose
-        taps have the RMS that is set: a vector of that length stays as it is, zeros stay zeros.
+        With `normalization` p a vector v becomes v (l / |v|)^p, where l is `usual_length`. A vector
+        of length l stays as it is, and zeros stay zeros.
 
         Returns:
           f32[...,C].
@@ -108,7 +109,7 @@ class ReferenceFeatures(tf.Module):
         return self.normalize(scaled, self._normalization)
 
     def normalize(self, vectors: tf.Tensor, exponent: float) -> tf.Tensor:
-        """Vectors v f32[...,C] as v (l / |v|)^p, of an exponent p in [0, 1]; see `scale`."""
+        """Vectors v f32[...,C] as v (l / |v|)^p, with `exponent` p in [0, 1]; see `scale`."""
         if exponent == 0:
             return vectors
         length = tf.norm(vectors, axis=-1, keepdims=True)
@@ -116,7 +117,7 @@ class ReferenceFeatures(tf.Module):
         return vectors * tf.math.divide_no_nan(usual, length) ** exponent
 
     def __call__(self, images: Any) -> tf.Tensor:
-        """V.
+        """V of photos.
 
         Args:
           images: f32[B,H,W,3]. RGB in [0, 1].
@@ -127,11 +128,11 @@ class ReferenceFeatures(tf.Module):
         return tf.stop_gradient(self.scale(self.raw(images)))
 
     def of_taps(self, taps: Sequence[tf.Tensor]) -> tf.Tensor:
-        """V of the outputs of `network`."""
+        """V, f32[B,h,w,C], from the outputs of `network`."""
         return self.scale(_side_by_side(taps))
 
     def shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
-        """(h, w, C) of the features of photos of `size` (height, width); nothing is computed."""
+        """(h, w, C) of the features for photos of `size` (height, width); nothing is computed."""
         photos = tf.TensorSpec((1, *size, 3), tf.float32)
         return tuple(self.raw.get_concrete_function(photos).output_shapes[1:])
 
@@ -139,10 +140,10 @@ class ReferenceFeatures(tf.Module):
         """Assigns `tap_scales`: the RMS of each tap over all cells and photos.
 
         Args:
-          batches: Raw features float[B,h,w,C], as of `raw`; each is seen once.
+          batches: Raw features float[B,h,w,C], as `raw` gives them; iterated once.
 
         Raises:
-          ValueError: If there is no batch, or a tap is 0 throughout or not finite.
+          ValueError: If there is no batch, or a tap is 0 everywhere or not finite.
         """
         sums, count = np.zeros(self.num_channels), 0
         for batch in batches:
@@ -159,7 +160,7 @@ class ReferenceFeatures(tf.Module):
 
 
 def _side_by_side(taps: Union[tf.Tensor, Sequence[tf.Tensor]]) -> tf.Tensor:
-    """f32[B,h,w,C] of taps float[B,?,?,?], coarser ones up-sampled to the finest."""
+    """Taps float[B,?,?,?] in one tensor f32[B,h,w,C], each up-sampled to the finest one."""
     taps = [tf.cast(tap, tf.float32) for tap in tf.nest.flatten(taps)]
     if any(not tap.shape[1:3].is_fully_defined() for tap in taps):
         size = tf.reduce_max([tf.shape(tap)[1:3] for tap in taps], axis=0)
@@ -170,7 +171,7 @@ def _side_by_side(taps: Union[tf.Tensor, Sequence[tf.Tensor]]) -> tf.Tensor:
 
 
 def _tapped(weights: Optional[Union[str, os.PathLike]], layers: Sequence[str]) -> tf.keras.Model:
-    """VGG19 up to the deepest of the layers, with all of them as outputs, frozen."""
+    """Frozen VGG19 whose outputs are the given layers."""
     network = pretrained.build('vgg19', weights=weights, seed=0)
     known = [layer.name for layer in network.layers[1:]]
     for name in layers:

@@ -10,40 +10,40 @@ import tensorflow as tf
 
 from scops_tf.networks import part_segmenter, preprocessing, pretrained, recomputation
 
-# Of the head's four convolutions, in cells of the feature map (DeepLab-v2's large field of view).
+# Dilations of the head's four convolutions, in cells (the large field of view of DeepLab-v2).
 DILATIONS = (6, 12, 18, 24)
 
 RESNETS = ('resnet50', 'resnet101')
 
-# Of the last two stages of the ResNets: stride 1, and 3x3 convolutions with holes instead.
+# Dilations of the 3x3 convolutions in the last two stages of the ResNets, in place of strides.
 _STAGE_DILATIONS = {'conv4': 2, 'conv5': 4}
 
 
 class Preprocessing(tf.keras.layers.Layer):
-    """RGB in [0, 1] to what the backbone is fed, in float32 whatever its precision."""
+    """From RGB in [0, 1] to the backbone's input, in float32 whatever the backbone's precision."""
 
     def __init__(self, network: str) -> None:
         super().__init__(dtype='float32', name='preprocessing')
         self._network = network
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """See `preprocessing.preprocess`."""
+        """The input of the network; see `preprocessing.preprocess`."""
         return preprocessing.preprocess(images, self._network)
 
 
 def part_logits(features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *,
                 dilations: Tuple[int, ...]) -> tf.Tensor:
-    """Sum of dilated 3x3 convolutions, zeros beyond the border, and a bias.
+    """Sum of dilated 3x3 convolutions and a bias, with zeros beyond the border.
 
-    Computed as one matrix product of the features with the taps of all kernels, whose results are
-    shifted and added: the same sums in another order, many times faster on a CPU than dilated
+    One matrix product multiplies the features with the taps of all kernels; its results are shifted
+    and added. These are the same sums in another order, many times faster on a CPU than dilated
     convolutions.
 
     Args:
       features: float[B,h,w,C].
-      kernel: float[num dilations,3,3,C,D], of the features' precision.
+      kernel: float[num dilations,3,3,C,D], in the features' precision.
       bias: float[D].
-      dilations: In cells, one convolution each.
+      dilations: Dilation of each convolution, in cells.
 
     Returns:
       f32[B,h,w,D].
@@ -68,17 +68,17 @@ def part_logits(features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *,
 
 
 def _padding(offset: int) -> List[int]:
-    """Zeros before and after an axis that is read at `offset`."""
+    """Numbers of zeros before and after an axis that is read at `offset`."""
     return [max(-offset, 0), max(offset, 0)]
 
 
 class PartHead(tf.keras.layers.Layer):
-    """The layer of `part_logits`.
+    """Layer that computes `part_logits`.
 
     Args:
-      num_outputs: Channels of the result.
-      seed: Of the kernels, N(0, 0.01) as in DeepLab-v2.
-      dilations: One convolution each.
+      num_outputs: Number of channels of the result.
+      seed: Seed of the kernels, which are drawn from N(0, 0.01) as in DeepLab-v2.
+      dilations: Dilation of each convolution, in cells.
     """
 
     def __init__(self, num_outputs: int, *, seed: int,
@@ -97,7 +97,7 @@ class PartHead(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """float[B,h,w,C] -> f32[B,h,w,num_outputs]."""
+        """Part logits f32[B,h,w,num_outputs] of features float[B,h,w,C]."""
         return part_logits(features, self.kernel, self.bias, dilations=self.dilations)
 
 
@@ -106,24 +106,25 @@ class Segmenter(part_segmenter.PartSegmenter):
 
     Args:
       num_parts: K.
-      backbone: 'resnet50' or 'resnet101' (output stride 8; batch norm stays at inference
-        statistics, its scale and offset are not trained), or 'tiny' (output stride 4, learned from
-        scratch).
-      weights: Of a ResNet: 'imagenet', the path of an .h5 file, or None; see
-        `pretrained.find_weights`. 'tiny' has none and does not read it.
-      seed: Of the variables that start at random.
-      recompute: Whether the backbone computes its activations again in the backward pass, block by
+      backbone: 'resnet50' or 'resnet101' (output stride 8; batch norm keeps its inference
+        statistics, and its scale and offset are not trained), or 'tiny' (output stride 4, trained
+        from scratch).
+      weights: Weights of a ResNet: 'imagenet', the path of an .h5 file, or None; see
+        `pretrained.find_weights`. 'tiny' ignores them.
+      seed: Seed of the variables that start at random.
+      recompute: Whether the backbone recomputes its activations in the backward pass, block by
         block, instead of keeping them.
 
     Attributes:
-      backbone_name: As given as `backbone`.
-      backbone: Keras model from f32[B,H,W,3], RGB in [0, 1], to features [B,h,w,C]; h and w are H
-        and W over the output stride, rounded up. In Keras' precision policy at construction.
-      head: As of `PartSegmenter`.
+      backbone_name: The argument `backbone`.
+      backbone: Keras model from f32[B,H,W,3], RGB in [0, 1], to features [B,h,w,C]. h and w are H
+        and W over the output stride, rounded up. It computes in Keras' precision policy at
+        construction.
+      head: The `PartHead`, from the backbone's features to part logits.
 
     Raises:
-      ValueError: If `num_parts` or `backbone` breaks its law.
-      WeightsError: As `pretrained.build`.
+      ValueError: If `num_parts` is below 1 or `backbone` is unknown.
+      WeightsError: See `pretrained.build`.
     """
 
     def __init__(self, num_parts: int, *, backbone: str = 'resnet50',
@@ -148,11 +149,11 @@ class Segmenter(part_segmenter.PartSegmenter):
 
     @property
     def network(self) -> tf.keras.Model:
-        """The backbone without its preprocessing, by the name of which it is preprocessed for."""
+        """The backbone without its preprocessing."""
         return self.backbone.get_layer(self.backbone_name)
 
     def logits_of(self, features: tf.Tensor) -> tf.Tensor:
-        """Part logits of the output of `network`."""
+        """Part logits f32[B,h,w,K+1] from the output of `network`."""
         return self.head(features)
 
     @property
@@ -161,39 +162,40 @@ class Segmenter(part_segmenter.PartSegmenter):
         return self.backbone.trainable_variables
 
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
-        """(h, w, C) of the backbone's features of photos of `size` (height, width)."""
+        """(h, w, C) of the backbone's features for photos of `size` (height, width)."""
         return tuple(self.backbone.compute_output_shape((1, *size, 3))[1:])
 
 
 def _atrous(config: Dict[str, Any]) -> None:
-    """Takes the strides out of the last two stages and puts holes into their 3x3 kernels."""
+    """Replaces the strides of the last two stages by dilations of their 3x3 convolutions."""
     stage = config['name'].split('_')[0]
     if stage in _STAGE_DILATIONS:
-        # Keras has the stride on the first convolutions of a stage, 1x1 both.
+        # Keras puts the stride on the first two convolutions of a stage, both 1x1.
         if re.fullmatch(r'conv\d_block1_[01]_conv', config['name']):
             config['strides'] = (1, 1)
         if config.get('kernel_size') == (3, 3):
             config['dilation_rate'] = (_STAGE_DILATIONS[stage],) * 2
     if config['name'].endswith('_bn'):
-        config['trainable'] = False  # In Keras: inference statistics as well.
+        config['trainable'] = False  # In Keras this fixes the inference statistics too.
 
 
 def tiny(*, seed: int, channels: Tuple[int, int, int] = (32, 64, 64)) -> tf.keras.Model:
-    """A small network for tests and drawn pictures, to be learned from scratch.
+    """A small network for tests and drawn pictures, which is trained from scratch.
 
     Args:
-      seed: Of its variables.
-      channels: At stride 2, at stride 4, and of the features; multiples of 8.
+      seed: Seed of its variables.
+      channels: Numbers of channels at stride 2, at stride 4 and of the features; multiples of 8.
 
     Returns:
-      Keras model from f32[B,H,W,3] to features [B,h,w,C] at stride 4. Photos do not mix.
+      Keras model from f32[B,H,W,3] to features [B,h,w,C] at stride 4. The features of a photo do
+      not depend on the other photos of the batch.
     """
     layers = tf.keras.layers
     seeds = enumerate(np.random.default_rng(seed).integers(2**31 - 1, size=5))
 
     def convolution(maps: Any, filters: int, *, stride: int = 1, dilation: int = 1) -> Any:
         number, own_seed = next(seeds)
-        # Padding of one's own: Keras' puts the first cell on the second pixel where sides are even.
+        # Keras' own padding would centre the first cell on the second pixel if sides are even.
         maps = layers.Conv2D(
             filters, 3, strides=stride, dilation_rate=dilation, use_bias=False,
             kernel_initializer=tf.keras.initializers.HeNormal(seed=int(own_seed))
