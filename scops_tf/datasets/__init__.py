@@ -1,6 +1,6 @@
-"""Datasets: one reader each, from files to the records of a `PartDataset`.
+"""Datasets: each has a reader, from files to the records of a `PartDataset`.
 
-A new dataset is a module with a `read` like that of `cub`, and an entry in `_LOADERS`.
+A new dataset needs a module with a function `read`, as in `cub`, and an entry in `_LOADERS`.
 """
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def _load_synthetic(root: Optional[str], *, workdir: Optional[str], size: Tuple[
 
 
 class _Loader(NamedTuple):
-    """How a dataset is read.
+    """The way in which a dataset is read.
 
     Attributes:
-      read: From the root to the dataset.
-      root: What its root is; None if it does without.
-      options: Those of `load` that choose among its photos, which `read` takes as well.
-      further: Others that `read` takes.
+      read: Function from the root and the options to the dataset.
+      root: Description of the root, for errors; None if the dataset needs no root.
+      options: Names of the arguments of `load` that choose among the photos and that `read` takes.
+      further: Names of the other arguments that `read` takes.
     """
 
     read: Callable[..., PartDataset]
@@ -73,24 +73,26 @@ def load(name: str, *, root: Optional[str] = None, workdir: Optional[str] = None
 
     Args:
       name: One of `names()`.
-      root: Its folder. The synthetic one is drawn into <workdir>/creatures where None.
-      workdir: Folder of the run. What is extracted from 'pascal' goes to the folder `pascal_cache`
-        beside it, where other runs find it.
-      classes: Category numbers to use, of 'cub'; None takes all.
-      category: The one to use of 'pascal', which must be given.
-      min_object_area: Least share of the photo that the object's box covers, of 'celeba', 'aflw'
-        and 'pascal'; the paper's where None.
-      min_part_share: Least share of the part names that the object shows, of 'pascal'.
-      image_sets: Lists to train and to test on, of 'pascal'.
-      saliency_folder: Saliency maps of one's own at the relative paths of the records' names.
-      mask_folder: Object masks, likewise; they take the place of the dataset's.
-      size: (height, width) of the drawn photos of 'synthetic'.
-      num_train: Photos to draw for 'synthetic', to train on.
-      num_test: Photos to draw for 'synthetic', to test on.
-      seed: Of the drawings of 'synthetic'.
+      root: Folder of the dataset. With None, 'synthetic' is drawn into <workdir>/creatures.
+      workdir: Folder of the run. The masks extracted from 'pascal' go to the folder `pascal_cache`
+        beside it, where other runs find them.
+      classes: For 'cub': category numbers to use; None for all.
+      category: For 'pascal', which needs it: category to use.
+      min_object_area: For 'celeba', 'aflw' and 'pascal': least share of the photo that the object's
+        box covers; None for the reader's default.
+      min_part_share: For 'pascal': least share of the part names that the object shows; None for
+        the reader's default.
+      image_sets: For 'pascal': lists of the photos to train and to test on.
+      saliency_folder: Folder of the user's saliency maps, at the relative paths of the photos.
+      mask_folder: Folder of the user's object masks, likewise; they replace the dataset's.
+      size: For 'synthetic': (height, width) of the drawn photos.
+      num_train: For 'synthetic': number of drawn photos to train on.
+      num_test: For 'synthetic': number of drawn photos to test on.
+      seed: For 'synthetic': seed of the drawings.
 
     Raises:
-      DatasetError: If the name is unknown, an option unfit, or the files are.
+      DatasetError: If the name is unknown, an option does not fit the dataset, or the files cannot
+        be used.
     """
     if name not in _LOADERS:
         raise DatasetError(f'`dataset` must be one of {", ".join(_LOADERS)}; got {name!r}.')
@@ -118,7 +120,12 @@ def load(name: str, *, root: Optional[str] = None, workdir: Optional[str] = None
 
 
 def load_for(config: Any, workdir: Optional[str]) -> PartDataset:
-    """The dataset that a `config.Config` names, its notes logged; `workdir` is the run's folder."""
+    """Reads the dataset that a `config.Config` names, and logs its notes.
+
+    Args:
+      config: Configuration of the run; `Data`, `Synthetic` and `Run.image_size` are read.
+      workdir: Folder of the run.
+    """
     data, drawn = config.data, config.synthetic
     dataset = load(data.dataset, root=data.root, workdir=workdir, classes=data.classes,
                    category=data.category, min_object_area=data.min_object_area,

@@ -1,16 +1,16 @@
-"""AFLW (Köstinger et al., 2011): photos of faces in all poses, 21 landmarks where visible.
+"""AFLW (Köstinger et al., 2011): photos of faces in all poses, with up to 21 visible landmarks.
 
-    aflw.sqlite              the annotations, of the release of 2012-11-28
+    aflw.sqlite              the annotations (release of 2012-11-28)
     flickr/{0,2,3}/*.jpg     the photos
 
-Both lie in one folder, in the archive's aflw/data/. Of the database these tables are read:
+Both lie in one folder, which is aflw/data/ in the archive. These tables of the database are read:
 
     Faces (face_id, file_id)                      FaceImages (file_id, filepath, width, height)
     FaceRect (face_id, x, y, w, h)                FeatureCoords (face_id, feature_id, x, y)
     FeatureCoordTypes (feature_id, descr)
 
-A landmark that the photo hides has no row. Left and right are those of the viewer. Coordinates are
-taken over as they stand, with the first pixel at (0, 0).
+A hidden landmark has no row. Left and right are the viewer's. Coordinates are used unchanged; the
+first pixel is taken to be at (0, 0).
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LANDMARK_NAMES = (
 # The landmarks whose distance is the inter-ocular distance.
 EYES = (LANDMARK_NAMES.index('LeftEyeCenter'), LANDMARK_NAMES.index('RightEyeCenter'))
 MIN_FACE_AREA = 0.3
-# The release has 24,384 faces with a box; nobody makes a subset as large.
+# The release has 24,384 faces with a box. A database with fewer faces than this is a subset.
 FULL_SET = 24_000
 FULL_COUNT = 4_198
 _TEST_SHARE = 5
@@ -57,7 +57,7 @@ class _Face(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Row(Line):
-    """One row of a table: as a line of a list, but with an error that says where it is."""
+    """A row of a table, used as a line of a list; its error names the table and the row."""
 
     def error(self, law: str) -> DatasetError:
         return DatasetError(f'row {self.number} of {self.path} {law}, got '
@@ -65,25 +65,25 @@ class _Row(Line):
 
 
 def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
-    """Reads the annotations; photos are not opened, only looked for.
+    """Reads the annotations; checks that the photos exist, but opens none.
 
-    A photo is one record: that of its largest face, the others in it are not annotated. The paper
+    Each photo is one record, that of its largest face; its other faces are not annotated. The paper
     says neither how its 4198 faces were chosen nor which of them were tested on. Here, as for
-    CelebA, a face's box covers `min_object_area` of its photo or more; and a fifth of the photos is
-    tested on, chosen by a hash of the name, so that a photo's split depends on nothing else.
+    CelebA, a face's box covers at least `min_object_area` of its photo. A fifth of the photos is
+    tested on; a hash of the name chooses them, so that a photo's split depends on its name only.
 
     Args:
-      root: The folder that holds the files named above, or one that contains aflw/data/ or data/.
-      min_object_area: Least share of the photo that the face's box covers, in [0, 1]; what of the
-        box lies outside the photo counts too.
+      root: Folder that holds the files named above, or one that contains aflw/data/ or data/.
+      min_object_area: Least share of the photo that the face's box covers, in [0, 1]. Parts of the
+        box outside the photo count too.
 
     Returns:
-      `train` and `fit` are the same; all in the order of their names, which are the photos' paths
-      below flickr/. `notes` tells whether the number of faces is the paper's.
+      The splits; `train` and `fit` are the same. Records are in the order of their names, which are
+      the photos' paths below flickr/. `notes` say how the number of faces differs from the paper's.
 
     Raises:
-      DatasetError: If a file is missing, no database of AFLW or has a malformed row, or if a split
-        is left without photos.
+      DatasetError: If a file is missing, the database is not AFLW's, a row is malformed, or a split
+        has no photos.
     """
     if not 0 <= min_object_area <= 1:
         raise DatasetError(f'`min_object_area` must lie in [0, 1], got {min_object_area}.')
@@ -128,7 +128,7 @@ def _notes(count: int, num_faces: int, min_object_area: float) -> Iterator[str]:
 
 
 def _data_folder(root: str) -> str:
-    """The folder of the database, at or below `root`."""
+    """The folder of the database, which is `root` or lies below it."""
     for folder in (root, os.path.join(root, 'data'), os.path.join(root, 'aflw', 'data')):
         if os.path.isfile(os.path.join(folder, DATABASE)):
             return folder
@@ -140,13 +140,13 @@ def _is_test(name: str) -> bool:
 
 
 def _open(path: str) -> sqlite3.Connection:
-    # Immutable: no lock and no journal, which cannot be made in a folder that is read-only.
+    # Immutable: SQLite then makes no lock and no journal, which a read-only folder would refuse.
     return sqlite3.connect(f'{pathlib.Path(path).as_uri()}?mode=ro&immutable=1', uri=True)
 
 
 def _rows(database: sqlite3.Connection, path: str, table: str, columns: Sequence[str]
           ) -> Iterator[_Row]:
-    """All rows of a table, their values as text."""
+    """All rows of a table, with their values as text."""
     name = f'{table} ({", ".join(columns)}) in {path}'
     try:
         for row in database.execute(f'SELECT rowid, {", ".join(columns)} FROM {table}'):
@@ -193,17 +193,17 @@ def _put(table: Dict, row: _Row, value: object) -> None:
 
 
 def _share(face: _Face) -> float:
-    """Of the photo that the face's box covers."""
+    """Share of the photo that the face's box covers."""
     return float(face.box[2]) * float(face.box[3]) / face.photo.area
 
 
 def _landmarks(database: sqlite3.Connection, path: str, face_ids: Set[str]
                ) -> Dict[str, np.ndarray]:
-    """f32[21,2] of each face, NaN where hidden."""
+    """Landmarks f32[21,2] of each face by its number; hidden ones are NaN."""
     numbers: Dict[str, int] = {}
     names: Set[str] = set()
     for row in _rows(database, path, 'FeatureCoordTypes', ('feature_id', 'descr')):
-        # There are more types than landmarks that were annotated.
+        # The table has more types than there are annotated landmarks.
         _put(numbers, row, LANDMARK_NAMES.index(row.fields[1])
              if row.fields[1] in LANDMARK_NAMES else -1)
         names.add(row.fields[1])

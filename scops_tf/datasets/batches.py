@@ -1,4 +1,4 @@
-"""Batches of a training: which photos each step sees, and what belongs to them."""
+"""Batches of a training: the photos of each step with their maps and features."""
 from __future__ import annotations
 
 import functools
@@ -14,22 +14,22 @@ _WORKERS = min(8, os.cpu_count() or 1)
 
 
 class Batch(NamedTuple):
-    """What a step sees of its photos. A field is None where the run does not keep it.
+    """Photos of a step, with their maps and features. A field is None if the run does not keep it.
 
     Attributes:
-      index: i64[B]. Of the photos.
-      image: u8[B,H,W,3]. RGB.
-      saliency: float[B,h,w] in [0, 1]. D of Eq. 6, of the photos' size, or of the features' where
-        the maps were made to agree.
-      reference_features: f16[B,h,w,C]. As of `ReferenceFeatures.raw`; the step computes them where
-        they are not kept.
+      index: i64[B]. Indices of the photos.
+      image: u8[B,H,W,3]. Photos, RGB.
+      saliency: float[B,h,w] in [0, 1]. Saliency maps D of Eq. 6, at the photos' size, or at the
+        features' size if the maps were made to agree.
+      reference_features: f16[B,h,w,C]. Raw reference features, see `ReferenceFeatures.raw`; the
+        step computes them if they are not kept.
       warmup_target: f16[B,h,w,K+1]. Responses that a warm-up step fits, summing to 1.
-      backbone_features: f16[B,h,w,D]. What the segmenter's head reads of the photos, where its
-        backbone is frozen and not the reference features.
-      view_features: f16[B,h,w,D]. What the head reads of a view of each photo, drawn from those
-        that are kept; a new view is drawn in the step where none are.
-      view_matrix: f32[B,3,3]. Of the views' spatial transforms; see `warp.Transform`.
-      view_displacements: f32[B,n,n,2]. Likewise.
+      backbone_features: f16[B,h,w,D]. The head's input from the photos, if the segmenter's backbone
+        is frozen and is not the reference features.
+      view_features: f16[B,h,w,D]. The head's input from one view of each photo, drawn from the
+        views that are kept. If none are kept, the step draws a new view.
+      view_matrix: f32[B,3,3]. Matrices of the views' spatial transforms; see `warp.Transform`.
+      view_displacements: f32[B,n,n,2]. Displacements of the views' spatial transforms, likewise.
     """
 
     index: tf.Tensor
@@ -44,11 +44,11 @@ class Batch(NamedTuple):
 
 
 def batch_indices(num_photos: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Photos of a training step: a pure function of its arguments.
+    """Indices of the photos of a training step, as a pure function of the arguments.
 
-    The epochs, each a permutation drawn from (seed, epoch), are laid end to end, and step s takes
-    the places s·B to (s+1)·B - 1. So a batch may straddle epochs, and one larger than the set holds
-    photos more than once.
+    Each epoch is a permutation drawn from (seed, epoch). The epochs are laid end to end, and step s
+    takes the places s·B to (s+1)·B - 1. So a batch may straddle epochs, and a batch larger than the
+    set holds photos more than once.
 
     Returns:
       int64[B].
@@ -69,26 +69,29 @@ def training_batches(store: photo_store.PhotoStore, *, batch_size: int, seed: in
                      context: Optional[tf.distribute.InputContext] = None) -> tf.data.Dataset:
     """The batches of the steps `start_step` to `num_steps` - 1 of a training.
 
-    Where replicas share a batch, the parts of those of this process follow one another.
+    If replicas share a batch, the dataset yields the parts of this process's replicas one after
+    another.
 
     Args:
-      store: The photos.
+      store: Photos of the run.
       batch_size: B, at least 1; see `batch_indices` for B larger than the set.
-      seed: Of the order.
-      num_steps: Steps of the whole training, those before `start_step` counted in.
-      start_step: Steps done already; the batches that follow are those of a run never stopped.
-      arrays: Further fields of the batches by name; a `saliency` takes the place of the store's.
-        Each is whatever gives [B, ...] when indexed with int64[B], or a function of the step,
-        int64[B] and the slice of the batch that is wanted, which is safe to call from several
+      seed: Seed of the order of the photos.
+      num_steps: Number of steps of the whole training, including those before `start_step`.
+      start_step: Number of steps already done. The batches that follow are the same as in a run
+        that never stopped.
+      arrays: Further fields of the batches by name; a `saliency` replaces the store's. A value is
+        either an array-like that gives [B, ...] when indexed with int64[B]; or a function of the
+        step, int64[B] and the wanted slice of the batch, which must be safe to call from several
         threads.
-      context: Which of the batch's replicas this process has; None is one alone.
+      context: Place of this process among the replicas that share each batch; None for a single
+        replica.
 
     Returns:
-      Elements are `Batch`es, B divided by the number of replicas.
+      Dataset of `Batch`es, each of B divided by the number of replicas.
 
     Raises:
-      ValueError: If an argument is out of range, the replicas cannot share the batch evenly, or an
-        array is of no field of a batch or has not one row per photo.
+      ValueError: If an argument is out of range, the replicas cannot share the batch evenly, the
+        name of an array is not that of a field, or an array has not one row per photo.
     """
     context = context or tf.distribute.InputContext()
     if batch_size < 1 or seed < 0 or not 0 <= start_step <= num_steps:
@@ -96,7 +99,7 @@ def training_batches(store: photo_store.PhotoStore, *, batch_size: int, seed: in
                          f'0 to `num_steps`; got {batch_size}, {seed}, {start_step}, {num_steps}.')
 
     size = context.get_per_replica_batch_size(batch_size)
-    replicas = context.num_replicas_in_sync // context.num_input_pipelines  # Of this process.
+    replicas = context.num_replicas_in_sync // context.num_input_pipelines  # In this process.
 
     def part(number: int) -> _Part:
         step, replica = divmod(int(number), replicas)
@@ -109,7 +112,7 @@ def training_batches(store: photo_store.PhotoStore, *, batch_size: int, seed: in
 
 
 class _Part(NamedTuple):
-    """A part of a batch: the step, the photos int64[B] of all of it, and which of these it has."""
+    """A replica's part of a batch: the step, the photos int64[B] of the batch, the part's slice."""
 
     step: int
     indices: np.ndarray
@@ -141,7 +144,7 @@ def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], number
         return [values[name] for name in signature]
 
     def to_batch(number: tf.Tensor) -> Batch:
-        # A Python function, as a constant of all photos would be copied into the graph.
+        # A Python function, since a constant of all photos would be copied into the graph.
         values = tf.numpy_function(gather, [number], [spec.dtype for spec in signature.values()])
         return Batch(**{name: tf.ensure_shape(value, spec.shape)
                         for (name, spec), value in zip(signature.items(), values)})

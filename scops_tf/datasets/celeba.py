@@ -1,15 +1,15 @@
 """CelebA "in the wild" (Liu et al., 2015) with the lists of MAFL: unaligned faces, 5 landmarks.
 
-    img_celeba/*.jpg              the photos as found, not the aligned ones
-    list_bbox_celeba.txt          the face's box
-    list_landmarks_celeba.txt     five landmarks
-    MAFL/celebA_training.txt      photos that SCOPS is trained on; where this list is not there,
-    list_eval_partition.txt       CelebA's own training photos (0) are
+    img_celeba/*.jpg              the original photos, not the aligned ones
+    list_bbox_celeba.txt          the faces' boxes
+    list_landmarks_celeba.txt     five landmarks of each face
+    MAFL/celebA_training.txt      photos to train SCOPS on
+    list_eval_partition.txt       used if the list above is missing: CelebA's training photos (0)
     MAFL/{training,testing}.txt   photos to fit and to test a regression on
     list_imsize_celeba.txt        optional: name, height, width; saves opening every photo
 
-The folders Img/, Anno/ and Eval/ of the archive may be kept. Coordinates are taken over as they
-stand; where the first pixel lies is documented nowhere.
+The files may lie in the archive's folders Img/, Anno/ and Eval/. Coordinates are used unchanged;
+CelebA does not document where the first pixel lies.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LANDMARK_NAMES = ('lefteye', 'righteye', 'nose', 'leftmouth', 'rightmouth')
 # The landmarks whose distance is the inter-ocular distance.
 EYES = (LANDMARK_NAMES.index('lefteye'), LANDMARK_NAMES.index('righteye'))
 MIN_FACE_AREA = 0.3
-# Photos of the whole set, and what the paper counts of its three lists (§4.1).
+# Number of photos of the whole set, and the paper's numbers for the three splits (§4.1).
 FULL_SET = 202_599
 FULL_COUNTS = (45_609, 5_379, 283)
 
@@ -40,13 +40,13 @@ def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
     """Reads the annotations, and the size of every photo that is listed.
 
     Args:
-      root: The folder that holds the files named above.
+      root: Folder that holds the files named above.
       min_object_area: Least share of the photo that the face's box covers, in [0, 1].
 
     Returns:
-      `train`, `fit` and `test` in the order of the lists, less the photos whose face is smaller;
-      `train` has none of `test`. Names are the photos' file names. `notes` tells whether this is
-      the set of the paper, and its counts.
+      `train`, `fit` and `test` in the order of the lists, without the photos whose face is smaller.
+      `train` and `test` share no photo. Names are the photos' file names. `notes` say how the set
+      and its counts differ from the paper's.
 
     Raises:
       DatasetError: If a file is missing or malformed, or no photo of a list is left.
@@ -101,19 +101,19 @@ def _notes(counts: Tuple[int, ...], min_object_area: float, is_full: bool) -> It
 
 
 def _find(root: str, name: str, folder: str) -> str:
-    """Path of a file or folder, which may still be in the archive's own folder."""
+    """Path of a file or folder, which may lie in the archive's folder of the name `folder`."""
     inside = os.path.join(root, folder, name)
     return inside if os.path.exists(inside) else os.path.join(root, name)
 
 
 def _entries(path: str, advice: str) -> Iterator[Line]:
-    """The lines, split at white space into however many fields there are."""
+    """Lines of a file, split at white space into any number of fields."""
     for line in read_lines(path, num_columns=1, advice=advice):
         yield dataclasses.replace(line, fields=line.fields[0].split())
 
 
 def _table(path: str, header: Sequence[str], advice: str) -> Dict[str, np.ndarray]:
-    """Photo's name -> f32 values: a line with the number of entries, the header, the entries."""
+    """Values f32 by the photo's name. The file has a count of entries, a header, the entries."""
     columns = [name for name in header if name != 'image_id']
     table: Dict[str, np.ndarray] = {}
     lines = _entries(path, advice)
@@ -184,9 +184,9 @@ def _training_list(root: str, known: Mapping[str, np.ndarray]) -> List[str]:
 
 def _with_large_faces(paths: Mapping[str, str], boxes: Mapping[str, np.ndarray], min_area: float,
                       size_path: str) -> Dict[str, str]:
-    """The photos whose face's box covers at least `min_area` of them.
+    """Paths of the photos whose face's box covers a share of at least `min_area`, by name.
 
-    A photo that is no image has no size; it stays, for the reading of photos to deal with.
+    A damaged photo has no size and stays; the code that reads photos deals with it.
     """
     if os.path.isfile(size_path):
         areas = {line.fields[0]: line.integer(1, 1) * line.integer(2, 1)
@@ -202,7 +202,7 @@ def _with_large_faces(paths: Mapping[str, str], boxes: Mapping[str, np.ndarray],
     large = {}
     for name, path in paths.items():
         width, height = boxes[name][2:].tolist()
-        # An empty box holds no face, even where `min_area` is 0.
+        # An empty box holds no face, even if `min_area` is 0.
         if min(width, height) > 0 and width * height >= min_area * areas[name]:
             large[name] = path
     return large

@@ -1,8 +1,8 @@
 """Drawings of jointed creatures in landscapes, with their true parts and landmarks.
 
-A creature has four parts, one texture each: a plain head, a dotted body, legs with narrow rings and
-a tail with broad ones. It is posed facing right, then mirrored or not; lengths are in units of
-about its body, angles in degrees, 0 is forward and 90 down.
+A creature has four parts with one texture each: a plain head, a dotted body, legs with narrow rings
+and a tail with broad rings. It is posed facing right and then mirrored at random. The unit of
+length is about the length of the body. Angles are in degrees; 0 is forward and 90 is down.
 """
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PART_NAMES = ('head', 'body', 'legs', 'tail')
 LANDMARK_NAMES = ('eye', 'snout', 'chest', 'back', 'rump', 'near knee', 'near foot', 'far foot',
                   'tail middle', 'tail tip')
 
-# (hue, saturation, value).
+# Colours as (hue, saturation, value).
 _COLORS = {
     'coral': (0.02, 0.68, 0.88), 'amber': (0.11, 0.72, 0.90), 'teal': (0.48, 0.58, 0.65),
     'violet': (0.74, 0.42, 0.75), 'leaf': (0.28, 0.50, 0.65), 'rose': (0.92, 0.46, 0.88),
     'sky': (0.57, 0.45, 0.88), 'earth': (0.07, 0.42, 0.58)}
-# The landscape has five of them all: a colour alone tells no part.
+# The landscape takes five of all colours, so that a colour alone does not identify a part.
 _COAT = {'head': 'coral', 'body': 'amber', 'legs': 'violet', 'tail': 'teal'}
 _CREAM, _DARK = np.array([0.99, 0.95, 0.82]), np.array([0.16, 0.12, 0.20])
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A creature as drawn.
+    """A drawn creature with its annotations.
 
     Attributes:
-      image: uint8[H,W,3], RGB.
-      part_mask: uint8[H,W], 0 is background, k is `PART_NAMES[k - 1]`.
-      landmarks: f32[L,2], pixels (x, y), in the order of `LANDMARK_NAMES`.
-      visible: bool[L], False where a limb in front hides the landmark.
+      image: uint8[H,W,3]. RGB.
+      part_mask: uint8[H,W]. True part labels: 0 is background, k is `PART_NAMES[k - 1]`.
+      landmarks: f32[L,2]. (x, y) in pixels, in the order of `LANDMARK_NAMES`.
+      visible: bool[L]. False if a limb in front hides the landmark.
     """
 
     image: np.ndarray
@@ -46,7 +46,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class _Limb:
-    """A chain of capsules: joints f64[n,2], half widths f64[n] there, and its light."""
+    """A chain of capsules: joints f64[n,2], half widths f64[n] at the joints, and brightness."""
 
     part: str
     joints: np.ndarray
@@ -55,10 +55,10 @@ class _Limb:
 
 
 def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
-    """Draws one creature.
+    """Draws one creature in a landscape.
 
     Args:
-      rng: Decides on everything else.
+      rng: Generator of all random choices.
       size: (height, width) in pixels.
     """
     limbs, landmarks = _pose(rng)
@@ -71,7 +71,7 @@ def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
     for index, limb in enumerate(limbs.values()):
         window, distance, along, across = _capsules(limb, size)
         coverage = np.clip(0.5 - distance, 0, 1)[..., None]
-        # Darker towards the outline, as if it were round.
+        # A limb is darker towards its outline, so that it looks round.
         light = limb.light * (0.5 + 0.5 * np.sqrt(np.clip(-distance / (0.13 * unit), 0, 1)))
         color = light[..., None] * coat.color(limb.part, along / unit, across / unit, 1 / unit)
         canvas[window] += coverage * (color - canvas[window])
@@ -91,14 +91,18 @@ def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
 
 
 def _chain(start: Sequence[float], lengths: Sequence[float], angles: Sequence[float]) -> np.ndarray:
-    """Joints f64[n+1,2] of n bones."""
+    """Joints f64[n+1,2] of n bones laid end to end."""
     angles = np.radians(angles)
     bones = np.stack([np.cos(angles), np.sin(angles)], 1) * np.reshape(lengths, (-1, 1))
     return np.cumsum(np.concatenate([[start], bones]), 0)
 
 
 def _pose(rng: np.random.Generator) -> Tuple[Dict[str, _Limb], Dict[str, Tuple[str, np.ndarray]]]:
-    """Limbs by name from back to front; by landmark, the limb it lies on and its place."""
+    """A random pose.
+
+    Returns:
+      Limbs by name, from back to front; and by landmark, the limb on which it lies and its point.
+    """
     body = _chain((-0.25, 0.06), (0.25, 0.25), rng.uniform(-22, 4) + rng.uniform(-6, 6, 2))
     neck = _chain(body[2], (0.36,), (rng.uniform(-80, -35),))
     head = _chain(neck[1], (0.27,), (rng.uniform(-12, 30),))
@@ -132,14 +136,18 @@ def _pose(rng: np.random.Generator) -> Tuple[Dict[str, _Limb], Dict[str, Tuple[s
 
 def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray,
            size: Tuple[int, int]) -> Tuple[Dict[str, _Limb], np.ndarray, float]:
-    """The creature mirrored or not, turned, scaled and shifted, in pixels; pixels of a unit."""
+    """Places the creature at random: mirrored or not, turned, scaled and shifted.
+
+    Returns:
+      Limbs and points in pixels, and the number of pixels per unit.
+    """
     turn = np.radians(rng.uniform(-20, 20))
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix[:, 0] *= rng.choice([-1, 1])
     joints = np.concatenate([limb.joints for limb in limbs.values()]) @ matrix.T
     radii = np.concatenate([limb.radii for limb in limbs.values()])[:, None]
     low, high = (joints - radii).min(0), (joints + radii).max(0)
-    # From the centre of the first pixel to that of the last, so that the outermost stay free.
+    # Slightly less than the centres of the pixels span, so that the outermost pixels stay free.
     room = np.array(size[::-1]) - 1.01
     unit = rng.uniform(0.76, 1) * (room / (high - low)).min()
     shift = rng.uniform(0, 1, 2) * (room - unit * (high - low)) - unit * low
@@ -150,7 +158,7 @@ def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray
 
 def _window(low: np.ndarray, high: np.ndarray, size: Tuple[int, ...]
             ) -> Tuple[Tuple[slice, slice], np.ndarray, np.ndarray]:
-    """Slices of the rows and columns from `low` to `high` (x, y), and the pixels' x and y there."""
+    """Slices of the rows and columns from `low` to `high` (x, y), and x and y of their pixels."""
     left, top = np.maximum(np.floor(low).astype(int) - 1, 0)
     right, bottom = np.minimum(np.ceil(high).astype(int) + 2, size[1::-1])
     return ((slice(top, bottom), slice(left, right)),
@@ -159,7 +167,12 @@ def _window(low: np.ndarray, high: np.ndarray, size: Tuple[int, ...]
 
 def _capsules(limb: _Limb, size: Tuple[int, int]) -> Tuple[
         Tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray]:
-    """Window of a limb; there, in pixels, distance (negative inside), place along and across."""
+    """Coordinates of the pixels around a limb.
+
+    Returns:
+      The window, and in it, in pixels: the distance to the outline (negative inside), and the place
+      along and across the limb.
+    """
     radii = limb.radii[:, None]
     window, x, y = _window((limb.joints - radii).min(0), (limb.joints + radii).max(0), size)
     distances, preference, along, across = [], [], [], []
@@ -172,7 +185,7 @@ def _capsules(limb: _Limb, size: Tuple[int, int]) -> Tuple[
         v = (y - start[1]) * axis[0] - (x - start[0]) * axis[1]
         share = np.clip(u / length, 0, 1)
         distances.append(np.hypot(u - share * length, v) - radius - share * (end_radius - radius))
-        # Around a joint two bones are equally near; rounding must not choose between them.
+        # Around a joint two bones are equally near, and rounding must not decide between them.
         preference.append(distances[-1] + 1e-3 * np.abs(u - share * length))
         along.append(length_before + u)
         across.append(v)
@@ -199,7 +212,7 @@ def _draw_shadow(canvas: np.ndarray, limbs: Dict[str, _Limb]) -> None:
 
 
 def _shade(rng: np.random.Generator, name: str) -> np.ndarray:
-    """RGB in [0, 1] of a colour, a little off."""
+    """A colour, RGB f32[3] in [0, 1], with a small random change."""
     hue, saturation, value = np.array(_COLORS[name]) + rng.normal(0, (0.02, 0.06, 0.05))
     rgb = colorsys.hsv_to_rgb(hue % 1, np.clip(saturation, 0, 1), np.clip(value, 0, 1))
     return np.array(rgb, np.float32)
@@ -213,7 +226,7 @@ class _Coat:
         self._stretch = rng.uniform(0.9, 1.15)
 
     def color(self, part: str, along: np.ndarray, across: np.ndarray, pixel: float) -> np.ndarray:
-        """RGB f[h,w,3] at places on a limb where a pixel is `pixel` wide."""
+        """RGB f[h,w,3] in [0, 1] at places on a limb; all lengths, also a pixel's, are in units."""
         along, across = along / self._stretch, across / self._stretch
         if part == 'head':
             return np.broadcast_to(self._colors[part], along.shape + (3,))
@@ -232,7 +245,7 @@ class _Coat:
 
 
 def _noise(rng: np.random.Generator, size: Tuple[int, int]) -> np.ndarray:
-    """Cloudy noise f32[H,W] around 0."""
+    """Smooth noise f32[H,W] around 0, a sum of four scales."""
     noise = np.zeros(size, np.float32)
     for cells in (5, 11, 23, 47):
         coarse = [max(2, round(cells * side / max(size))) for side in size]
@@ -242,7 +255,7 @@ def _noise(rng: np.random.Generator, size: Tuple[int, int]) -> np.ndarray:
 
 
 def _landscape(rng: np.random.Generator, size: Tuple[int, int]) -> np.ndarray:
-    """Sky, three hills and stones: RGB f32[H,W,3]."""
+    """A landscape of sky, three hills and stones: RGB f32[H,W,3]."""
     names = rng.permutation(list(_COLORS))
     y = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
     canvas = np.repeat(_shade(rng, names[0]) * (1 - y) + _shade(rng, names[1]) * y, size[1], 1)

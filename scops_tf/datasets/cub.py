@@ -1,9 +1,9 @@
 """CUB-200-2011 (Wah et al., 2011) in the layout of its archive: birds, boxes and 15 landmarks.
 
-Coordinates are taken over as they stand. The README of the archive calls them pixels without
-naming the origin; the smallest x and y of its boxes are 0 (they would be 1 if pixels were counted
-from 1), and most boxes that touch the right or lower border end at the side length minus 1. So the
-first pixel is 0.
+Coordinates are used unchanged. The README of the archive calls them pixels and does not name the
+origin. The smallest x and y of the boxes are 0, which would be 1 if pixels were counted from 1, and
+most boxes that touch the right or lower border end at the side length minus 1. So the first pixel
+is 0.
 """
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _T = TypeVar('_T')
 
 
 def read(root: str, *, classes: Optional[Sequence[int]] = (1, 2, 3)) -> PartDataset:
-    """Reads the annotations; photos are not opened, only looked for.
+    """Reads the annotations; checks that the photos exist, but opens none.
 
     Args:
-      root: The folder CUB_200_2011 or the one that contains it.
-      classes: Category numbers to use; None takes all that have photos.
+      root: The folder CUB_200_2011 or the folder that contains it.
+      classes: Category numbers to use; None for all categories.
 
     Returns:
-      The official split: `train` and `fit` are its training photos. Records are in the order of
-      images.txt and named by their paths below images/. They have masks if the segmentations (an
-      archive of its own) were unpacked beside images/ or beside CUB_200_2011; a pixel is object
-      where one annotator or more said so.
+      The official split; `train` and `fit` are its training photos. Records are in the order of
+      images.txt, and their names are their paths below images/. They have masks if the
+      segmentations, a separate archive, were unpacked beside images/ or beside CUB_200_2011. A
+      pixel is object if at least one annotator marked it.
 
     Raises:
-      DatasetError: If a file is missing or malformed, or `classes` names one without photos.
+      DatasetError: If a file is missing or malformed, or `classes` has a category without photos.
     """
     root = os.path.abspath(os.path.expanduser(root))
     if os.path.isdir(os.path.join(root, FOLDER)):
@@ -82,7 +82,7 @@ def read(root: str, *, classes: Optional[Sequence[int]] = (1, 2, 3)) -> PartData
 
 def _by_image(lines: Iterator[Line], value_of: Callable[[Line], _T], *,
               known: Optional[Dict[int, str]] = None) -> Dict[int, _T]:
-    """Image number (first column) -> value; a number comes once and is one of the `known` ones."""
+    """Values by image number (first column), which must be unique and one of the `known` ones."""
     table: Dict[int, _T] = {}
     for line in lines:
         image_id = line.integer(0, 1)
@@ -95,7 +95,7 @@ def _by_image(lines: Iterator[Line], value_of: Callable[[Line], _T], *,
 
 
 def _box(line: Line) -> np.ndarray:
-    """f32[4], (x, y, width, height)."""
+    """The object's box f32[4]: (x, y, width, height)."""
     return np.array([line.real(1), line.real(2), line.real(3, above=0), line.real(4, above=0)],
                     np.float32)
 
@@ -110,7 +110,7 @@ def _landmark_names(lines: Iterator[Line]) -> Tuple[str, ...]:
 
 def _landmarks(lines: Iterator[Line], paths: Dict[int, str], num_landmarks: int
                ) -> Dict[int, Tuple[np.ndarray, np.ndarray]]:
-    """Points f32[L,2] and visibility bool[L] of every image that has all of its L lines."""
+    """Points f32[L,2] and visibility bool[L] of every image that has a line for each landmark."""
     rows: Dict[int, Dict[int, Tuple[float, float, int]]] = {}
     for line in lines:
         image_id, landmark = line.integer(0, 1), line.integer(1, 1, num_landmarks)
@@ -142,7 +142,7 @@ def _chosen_images(class_ids: Dict[int, int], classes: Optional[Sequence[int]], 
 
 
 def _ranges(numbers: Set[int]) -> str:
-    """'1-3, 7' of {1, 2, 3, 7}."""
+    """Numbers as ranges: '1-3, 7' for {1, 2, 3, 7}."""
     spans: List[List[int]] = []
     for number in sorted(numbers):
         if spans and number == spans[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""A folder of photos of one's own, with saliency maps or object masks in folders beside it."""
+"""A folder of the user's own photos, with optional folders of saliency maps and object masks."""
 from __future__ import annotations
 
 import dataclasses
@@ -15,22 +15,23 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
     """Finds the photos below a folder; none is opened.
 
     Args:
-      root: Searched as by `images.names_below`.
-      saliency_folder: Soft saliency maps at the photos' relative paths; any image suffix will do.
-      mask_folder: Object masks (non-zero is object), likewise.
+      root: Folder of the photos, searched by `images.names_below`.
+      saliency_folder: Folder of soft saliency maps at the photos' relative paths, with any image
+        suffix.
+      mask_folder: Folder of object masks (non-zero is object), likewise.
 
     Returns:
-      All photos as `train`, `fit` and `test`, since training sees no annotation; if `root` has
-      folders train/ and test/, those are the splits and other photos below `root` are not used.
+      All photos as `train`, `fit` and `test`, since training sees no annotation. If `root` has
+      folders train/ and test/, those are the splits, and other photos below `root` are not used.
       Records are sorted by name.
 
     Raises:
-      DatasetError: If there are no photos, or some of them have no map or more than one.
+      DatasetError: If there are no photos, or a photo has no map or more than one.
     """
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.isdir(root):
         raise DatasetError(f'no folder {root}; `root` must be a folder of photos.')
-    # Maps that are kept among the photos are no photos.
+    # Folders of maps may lie among the photos, but their maps are not photos.
     map_folders = [os.path.expanduser(folder)
                    for folder in (saliency_folder, mask_folder) if folder is not None]
     has_splits = all(os.path.isdir(os.path.join(root, split)) for split in ('train', 'test'))
@@ -55,15 +56,15 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
 
 def with_maps(dataset: PartDataset, *, saliency_folder: Optional[str] = None,
               mask_folder: Optional[str] = None) -> PartDataset:
-    """The dataset with the maps of one's own, found by the records' names without their suffixes.
+    """The dataset with the user's own maps, found by the records' names without their suffixes.
 
     Args:
-      dataset: Of any kind.
-      saliency_folder: As in `read`; None leaves the records' saliency maps as they are.
-      mask_folder: As in `read`; None leaves the records' masks as they are.
+      dataset: Any dataset.
+      saliency_folder: See `read`; None leaves the records' saliency maps as they are.
+      mask_folder: See `read`; None leaves the records' masks as they are.
 
     Raises:
-      DatasetError: If some photos have no map or more than one.
+      DatasetError: If a photo has no map or more than one.
     """
     for field, folder in (('saliency_path', saliency_folder), ('mask_path', mask_folder)):
         if folder is not None:
@@ -77,7 +78,7 @@ def with_maps(dataset: PartDataset, *, saliency_folder: Optional[str] = None,
 
 
 def _map_paths(folder: str, field: str, records: Sequence[Record]) -> Dict[str, str]:
-    """Path of the map of every record, by the record's name."""
+    """Paths of the maps of all records, by the records' names."""
     option = field.replace('_path', '_folder')
     if not os.path.isdir(folder):
         raise DatasetError(f'no folder {folder}; `{option}` must be a folder of maps.')

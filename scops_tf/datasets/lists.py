@@ -1,4 +1,4 @@
-"""Annotation lists: text files with one entry per line; errors name the file and the line."""
+"""Annotation lists: text files with one entry per line. Errors name the file and the line."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,26 +10,26 @@ RESTORE = 'restore the file from the archive of the dataset'
 
 
 class DatasetError(ValueError):
-    """Files of a dataset that are missing or cannot be understood; the message is for the user."""
+    """Files of a dataset that are missing or malformed; the message is for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line, split into fields; columns count from 0."""
+    """One line, split into fields; columns are counted from 0."""
 
     path: str
     number: int
     fields: List[str]
 
     def error(self, law: str) -> DatasetError:
-        """The error that this line breaks a law ('must ...', 'needs ...')."""
+        """An error for this line; `law` starts with 'must' or 'needs' and says what is expected."""
         got = ' '.join(self.fields)[:80]
         return DatasetError(f'line {self.number} of {self.path} {law}, got {got!r}; {RESTORE}.')
 
     def integer(self, column: int, minimum: int, maximum: float = math.inf) -> int:
         """The field as an int in [minimum, maximum]."""
         text = self.fields[column]
-        # isdecimal() lets other scripts' digits through, and int() underscores.
+        # isdecimal() accepts digits of other scripts, and int() accepts underscores.
         if not (text.isascii() and text.isdecimal()) or len(text) > 18:
             raise self.error(f'needs a whole number in column {column + 1}')
         value = int(text)
@@ -50,7 +50,7 @@ class Line:
         return value
 
     def relative_path(self, column: int) -> str:
-        """The field as a path that stays below the folder it is relative to."""
+        """The field as a relative path that stays below its folder."""
         text = self.fields[column]
         if (not text.isprintable() or '\\' in text or ':' in text
                 or any(piece in ('', '.', '..') for piece in text.split('/'))):
@@ -62,15 +62,16 @@ def read_lines(path: str, *, num_columns: int, advice: str) -> Iterator[Line]:
     """Lines of a text file in UTF-8; a byte order mark, CRLF and blank lines are tolerated.
 
     Args:
-      path: The file.
-      num_columns: Fields per line, split at white space; the last field takes the rest of the line.
-      advice: What to do where the file is missing; the second half of a sentence.
+      path: Path of the file.
+      num_columns: Number of fields per line, split at white space; the last field takes the rest of
+        the line.
+      advice: Advice for the error if the file is missing; the second half of a sentence.
 
     Yields:
       The lines in the order of the file.
 
     Raises:
-      DatasetError: If the file is missing, empty or no text, or a line has too few fields.
+      DatasetError: If the file is missing, empty or not text, or a line has too few fields.
     """
     try:
         with open(path, encoding='utf-8-sig') as file:

@@ -1,12 +1,12 @@
-"""PASCAL VOC (Everingham et al., 2010) with PASCAL-Part (Chen et al., 2014): a category of seven.
+"""PASCAL VOC (Everingham et al., 2010) with PASCAL-Part (Chen et al., 2014): one of 7 categories.
 
     JPEGImages/*.jpg         photos of VOC 2010 or a later year
-    Annotations_Part/*.mat   the annotations of PASCAL-Part, objects and parts
+    Annotations_Part/*.mat   the annotations of PASCAL-Part: objects and parts
     ImageSets/Main/*.txt     optional: lists of photos
 
-Masks are extracted into a folder of the caller's, since the others read images:
+Records hold masks as images, so the masks are extracted from the .mat files into a cache folder:
 
-    <cache>/annotations.json                         what the filters need to know of each .mat
+    <cache>/annotations.json                      sizes, boxes and part names from each .mat
     <cache>/<category>/{masks,part_masks}/*.png   named after the photo and the state of its .mat
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scops_tf.datasets.records import PartDataset, Record
 
 MIN_BOX_AREA = 0.2
 MIN_PART_SHARE = 1 / 3
-# Changes with what is extracted, so that nothing of another version is taken for it.
+# Increase it when the extraction changes, so that the cache of another version is not used.
 _VERSION = 1
 _INDEX = 'annotations.json'
 
@@ -51,29 +51,31 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
          image_sets: Optional[Tuple[str, str]] = None) -> PartDataset:
     """Reads the annotations and extracts the masks; the first time takes minutes for all of VOC.
 
-    A photo is taken if the box of its largest object of the category covers `min_object_area` of it
-    (as in the paper) and this object shows `min_part_share` of the category's part names or more.
-    The paper leaves out "images where only a small portion of ground-truth parts are present"
-    without a number (§4.3): that one is ours.
+    Consider the largest object of the category in a photo. The photo is used if the object's box
+    covers at least `min_object_area` of it, as in the paper, and if the object shows at least
+    `min_part_share` of the category's part names. The paper leaves out "images where only a small
+    portion of ground-truth parts are present" and gives no number (§4.3); the number here is ours.
 
     Args:
-      root: The folder that holds the folders named above (of VOC: VOCdevkit/VOC2010).
+      root: Folder that holds the folders named above (VOCdevkit/VOC2010 in VOC's archive).
       category: One of `CATEGORIES`.
-      cache_folder: For what is extracted. It may be shared by categories and by runs; photos that
-        were extracted before are not read again unless their .mat has changed.
-      min_object_area: In [0, 1].
-      min_part_share: In [0, 1]; numbered parts (wheel_1, wheel_2) count once.
+      cache_folder: Folder for the extracted masks. Categories and runs may share it; a photo is
+        extracted again only if its .mat has changed.
+      min_object_area: Least share of the photo that the object's box covers, in [0, 1].
+      min_part_share: Least share of the part names that the object shows, in [0, 1]. Numbered parts
+        (wheel_1, wheel_2) count once.
       image_sets: Lists below ImageSets/ to train and to test on, such as ('Main/train',
-        'Main/val'). Where None the photos that are trained on are tested on: no annotation is
-        trained on, and the paper tells of no split.
+        'Main/val'). With None the test photos are the training photos, since training sees no
+        annotation and the paper mentions no split.
 
     Returns:
-      `train` and `fit` are the same. Records are in the order of their names, the photos' file
-      names. Masks are of all objects of the category together, boxes of the largest one. `notes`
-      state the filter and the counts.
+      The splits; `train` and `fit` are the same. Records are in the order of their names, which are
+      the photos' file names. Masks show all objects of the category, boxes only the largest one.
+      `notes` state the filter and the counts.
 
     Raises:
-      DatasetError: If a file is missing or malformed, an argument unfit, or no photo is left.
+      DatasetError: If a file is missing or malformed, an argument is out of range, or no photo is
+        left.
       OSError: If the cache cannot be written.
     """
     if category not in CATEGORIES:
@@ -84,7 +86,7 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
     root, cache = (os.path.abspath(os.path.expanduser(path)) for path in (root, cache_folder))
     objects = _largest_objects(root, cache, category)
     part_names = PART_NAMES[category]
-    # Less a rounding error: a third of 21 names is 7.
+    # The tolerance is for rounding: a third of 21 names is 7.
     chosen = {name: found for name, found in objects.items() if found.box_area >= min_object_area
               and len(found.parts) >= min_part_share * len(part_names) - 1e-9}
     paths = {name: os.path.join(root, 'JPEGImages', f'{name}.jpg') for name in chosen}
@@ -127,7 +129,7 @@ def _image_set(root: str, name: str) -> Dict[str, None]:
 
 
 def _largest_objects(root: str, cache: str, category: str) -> Dict[str, _Object]:
-    """The photos that show the category, by name and in its order."""
+    """The largest object of the category in each photo that shows it, by name, in sorted order."""
     found: Dict[str, _Object] = {}
     for name, entry in _index(root, cache).items():
         candidates = [_Object(entry['path'], entry['stamp'], tuple(entry['size']), tuple(box),
@@ -142,7 +144,7 @@ def _largest_objects(root: str, cache: str, category: str) -> Dict[str, _Object]
 
 
 def _index(root: str, cache: str) -> Dict[str, Dict[str, Any]]:
-    """What is known of every annotation, by the photo's name; read where it is new or changed."""
+    """The index entry of every annotation by the photo's name; new or changed files are read."""
     folder = os.path.join(root, 'Annotations_Part')
     advice = f'download PASCAL-Part and unpack it to {root}'
     if not os.path.isdir(folder):
@@ -162,7 +164,7 @@ def _index(root: str, cache: str) -> Dict[str, Dict[str, Any]]:
                 'size': annotation.size,
                 'objects': [(found.category, found.box, sorted({part.name for part in found.parts}))
                             for found in annotation.objects]}
-    finally:  # What was read stays read when the rest is interrupted.
+    finally:  # An interruption must not lose what was read before.
         if new:
             _write_index(cache, known)
     return {name: {**known[stamps[name]], 'path': paths[name], 'stamp': stamps[name]}
@@ -170,7 +172,7 @@ def _index(root: str, cache: str) -> Dict[str, Dict[str, Any]]:
 
 
 def _stamp(path: str) -> str:
-    """Changes with the file, and with what is made of it."""
+    """A hash of the file's name, size and time, and of the version of the extraction."""
     status = os.stat(path)
     text = f'{_VERSION} {os.path.basename(path)} {status.st_size} {status.st_mtime_ns}'
     return hashlib.sha256(text.encode('utf-8')).hexdigest()[:16]
@@ -178,7 +180,7 @@ def _stamp(path: str) -> str:
 
 def _extract(objects: Mapping[str, _Object], folder: str, category: str
              ) -> Dict[str, Tuple[str, str]]:
-    """Paths of the object mask and of the part mask of each photo, written where they are not."""
+    """Paths of the object mask and the part mask of each photo; missing masks are written."""
     paths = {name: tuple(os.path.join(folder, kind, f'{name}-{found.stamp}.png')
                          for kind in ('masks', 'part_masks')) for name, found in objects.items()}
     new = [name for name in objects if not all(map(os.path.isfile, paths[name]))]
@@ -197,7 +199,7 @@ def _read_index(cache: str) -> Dict[str, Dict[str, Any]]:
     try:
         with open(os.path.join(cache, _INDEX), encoding='utf-8') as file:
             content = json.load(file)
-    except (FileNotFoundError, ValueError):  # What cannot be understood is made anew.
+    except (FileNotFoundError, ValueError):  # A damaged index is made anew.
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -22,7 +22,7 @@ _QUADRUPED = ('head', 'leye', 'reye', 'lear', 'rear', 'muzzle', 'torso', 'neck',
               'rfuleg', 'rflleg', 'lbuleg', 'lblleg', 'rbuleg', 'rblleg', 'tail')
 _COACH = ('frontside', 'leftside', 'rightside', 'backside', 'roofside', 'leftmirror', 'rightmirror',
           'fliplate', 'bliplate', 'door', 'wheel', 'headlight', 'window')
-# Of the categories of the paper, as in the annotations; numbered parts (wheel_1, wheel_2) are one.
+# Part names of the paper's categories, as in the annotations; wheel_1 and wheel_2 are one name.
 PART_NAMES = {
     'aeroplane': ('body', 'stern', 'lwing', 'rwing', 'tail', 'engine', 'wheel'),
     'bus': _COACH,
@@ -38,14 +38,14 @@ _COMPRESSED = 15
 
 
 class Part(NamedTuple):
-    """A part of an object: its name without a number, and bool[H,W]."""
+    """A part of an object: its name without a number, and its mask bool[H,W]."""
 
     name: str
     mask: np.ndarray
 
 
 class Object(NamedTuple):
-    """An object of a photo; `category` as PASCAL-Part spells it, which is not always VOC's way."""
+    """An object of a photo; `category` has PASCAL-Part's spelling, which may differ from VOC's."""
 
     category: str
     mask: np.ndarray
@@ -53,28 +53,28 @@ class Object(NamedTuple):
 
     @property
     def box(self) -> Tuple[int, int, int, int]:
-        """(x, y, width, height) in pixels: `width` pixels from pixel x on."""
+        """(x, y, width, height) in pixels; the box has `width` pixels, the first of which is x."""
         columns, rows = self.mask.any(axis=0).nonzero()[0], self.mask.any(axis=1).nonzero()[0]
         return (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1,
                 int(rows[-1] - rows[0]) + 1)
 
 
 class Annotation(NamedTuple):
-    """What PASCAL-Part says of a photo; `size` is (height, width), (0, 0) without objects."""
+    """Annotation of a photo; `size` is (height, width), or (0, 0) if there is no object."""
 
     size: Tuple[int, int]
     objects: Tuple[Object, ...]
 
     def object_mask(self, category: str) -> np.ndarray:
-        """bool[H,W]. Pixels of all objects of the category."""
+        """Mask bool[H,W] of all objects of the category."""
         masks = [found.mask for found in self.objects if found.category == category]
         return np.any(masks, axis=0) if masks else np.zeros(self.size, bool)
 
     def part_mask(self, category: str) -> np.ndarray:
-        """u8[H,W]. True part labels, 1 for the first of `PART_NAMES[category]`.
+        """True part labels u8[H,W]; label 1 is the first of `PART_NAMES[category]`.
 
-        Where parts overlap the smallest is seen, as an eye is on a head. Pixels of an object that
-        belong to none of its parts (a seam of some 3 %) are 0, as the background is.
+        If parts overlap, the smallest one has the pixel, as an eye on a head. Pixels of an object
+        that belong to no part (a seam of some 3 %) are 0, as the background is.
         """
         names = PART_NAMES[category]
         parts = [part for found in self.objects if found.category == category
@@ -86,9 +86,7 @@ class Annotation(NamedTuple):
 
 
 def read_annotation(path: str) -> Annotation:
-    """Reads a .mat of Annotations_Part.
-
-    Objects without a pixel are passed over, and so are parts.
+    """Reads a .mat of Annotations_Part; objects and parts without a pixel are left out.
 
     Raises:
       DatasetError: If the file is damaged, or not the annotation of the photo it is named after.
@@ -103,7 +101,7 @@ def read_annotation(path: str) -> Annotation:
                       'another kind of file')
     try:
         content = scipy.io.loadmat(io.BytesIO(data))
-    except Exception as error:  # Data of another kind raises all kinds: ValueError, TypeError, ...
+    except Exception as error:  # Other data raises many kinds of errors.
         reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
         raise damaged(f'must be an annotation of PASCAL-Part, but reading it fails ({reason})'
                       ) from None
@@ -133,9 +131,9 @@ def read_annotation(path: str) -> Annotation:
 
 
 def _is_intact(data: bytes) -> bool:
-    """Whether this is a MATLAB 5 file of compressed elements whose checksums are right.
+    """Whether this is a MATLAB 5 file of compressed elements with correct checksums.
 
-    SciPy's reader can crash, taking Python with it, on damage that no checksum has found first.
+    Without this check SciPy's reader can crash on a damaged file, and Python with it.
     """
     position = 128
     if data[124:128] != b'\x00\x01IM' or len(data) == position:

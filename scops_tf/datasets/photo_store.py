@@ -1,4 +1,4 @@
-"""The photos of a data set, squashed to one size, with their saliency maps."""
+"""The photos of a dataset, resized to one size, with their saliency maps."""
 from __future__ import annotations
 
 import concurrent.futures
@@ -35,29 +35,30 @@ class _Example(NamedTuple):
 class PhotoStore:
     """Photos of one size with their saliency maps, by index.
 
-    Every photo is decoded once when the store is made, which finds the unreadable ones. As many as
-    the limit allows are kept in memory; the others are read again whenever they are asked for, with
-    the same result. Reading is safe from several threads.
+    Every photo is decoded once when the store is made, which finds the unreadable ones. As many
+    photos as the limit allows are kept in memory; the others are read again each time, with the
+    same result. Reading is safe from several threads.
 
     Args:
-      records: Of the photos wanted.
-      image_size: (height, width) that photos and maps are squashed to.
-      saliency: Where saliency maps come from. None: ones. 'folder': the records' own maps. 'masks':
-        the records' object masks, whose pixels are 1 where the mask is not 0 and shares of it once
-        resized. A callable: computes f32[H,W] in [0, 1] from a record and its uint8[H,W,3] photo as
-        squashed; it is called from several threads, and again for photos that are not kept, so a
-        slow one should keep its results.
+      records: Records of the photos.
+      image_size: (height, width) that photos and maps are resized to, without keeping their aspect
+        ratio.
+      saliency: Source of the saliency maps. None: maps of ones. 'folder': the records' own maps.
+        'masks': the records' object masks; a pixel is 1 where the mask is not 0, and resizing makes
+        shares of it. A callable: computes f32[H,W] in [0, 1] from a record and its resized photo
+        uint8[H,W,3]. It is called from several threads, and again for photos that are not kept, so
+        a slow one should keep its results.
       on_bad_file: 'skip' leaves unreadable photos out and lists them in `skipped`; 'stop' raises.
-      memory_limit_gib: Of the photos and maps kept.
+      memory_limit_gib: Limit of the memory for photos and maps, in GiB.
 
     Attributes:
-      records: Those of the readable photos, in the order given; index i stands for `records[i]`.
-      skipped: The others.
-      image_size: As given.
-      photo_sizes: int32[N,2], (height, width) of the photos as decoded, before squashing.
+      records: Records of the readable photos, in the given order; index i stands for `records[i]`.
+      skipped: The unreadable photos.
+      image_size: The argument `image_size`.
+      photo_sizes: int32[N,2]. (height, width) of the decoded photos before resizing.
 
     Raises:
-      DatasetError: If there are no records, none is readable, one lacks the map asked for, or an
+      DatasetError: If there are no records, no photo is readable, a photo lacks its map, or an
         argument is out of range.
       images.ImageError: With on_bad_file='stop', if a photo or a map cannot be read.
     """
@@ -92,11 +93,11 @@ class PhotoStore:
         return len(self.records)
 
     def image(self, index: int) -> np.ndarray:
-        """uint8[H,W,3], RGB. The photo, squashed."""
+        """The resized photo, uint8[H,W,3], RGB."""
         return self._example(index).image
 
     def saliency(self, index: int) -> np.ndarray:
-        """f32[H,W] in [0, 1]. The saliency map; ones where the store has no source of them."""
+        """The saliency map, f32[H,W] in [0, 1]; ones if the store has no source of maps."""
         values = self._example(index).saliency
         return np.ones(self.image_size, np.float32) if values is None else values.astype(np.float32)
 
@@ -133,7 +134,7 @@ class PhotoStore:
                     f'{record.name}; got {list(values.shape)} in [{values.min()}, {values.max()}].')
         if values.shape != self.image_size:
             values = images.resize_map(values, self.image_size)
-        # Half precision is finer than the 8 bits of a map's file, and half of the memory.
+        # float16 is finer than the 8 bits of a map's file and needs half the memory of float32.
         return _Example(image, values.astype(np.float16), photo.shape[:2])
 
     def _read_all(self, records: Sequence[Record], on_bad_file: str) -> None:
@@ -150,7 +151,7 @@ class PhotoStore:
         photo_sizes: List[Tuple[int, int]] = []
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool, tqdm.tqdm(
                 total=len(records), desc='Reading photos', unit='photo') as progress:
-            # In chunks, as the pool would read ahead without end.
+            # In chunks, since the pool would read ahead without limit.
             for start in range(0, len(records), _CHUNK):
                 chunk = records[start:start + _CHUNK]
                 for record, result in zip(chunk, pool.map(read, chunk)):

@@ -1,4 +1,4 @@
-"""The photos that a dataset lists: whether they are there, how large they are, places in them."""
+"""Checks of the photos that a dataset lists: their presence, their sizes, and pixels in them."""
 from __future__ import annotations
 
 import concurrent.futures
@@ -11,18 +11,18 @@ import tqdm
 
 from scops_tf.datasets.lists import DatasetError, Line
 
-# Beyond any photo; larger numbers are not coordinates.
+# No photo is this large, so larger numbers are not coordinates.
 _FARTHEST = 1e6
-# Opening files is waiting for a disk, not computing.
+# More threads than cores, since they mostly wait for the disk.
 _WORKERS = 16
 _CHUNK = 256
 
 
 def pixels(line: Line, columns: Iterable[int]) -> np.ndarray:
-    """f32[N]. Coordinates or lengths in pixels, from the fields of a line.
+    """Coordinates or lengths in pixels, f32[N], from the fields of a line.
 
     Raises:
-      DatasetError: If one is no number, or so large that it cannot be meant.
+      DatasetError: If a field is not a number, or is too large for a photo.
     """
     values = [line.real(column) for column in columns]
     if max(map(abs, values)) > _FARTHEST:
@@ -31,15 +31,15 @@ def pixels(line: Line, columns: Iterable[int]) -> np.ndarray:
 
 
 def check_present(paths: Sequence[str], what: str, advice: str) -> None:
-    """Looks for files without opening them.
+    """Checks that files exist, without opening them.
 
     Args:
-      paths: Of the files.
-      what: They are, such as 'photos listed in images.txt'.
-      advice: What to do where some are missing; the second half of a sentence.
+      paths: Paths of the files.
+      what: Description of the files for the error, such as 'photos listed in images.txt'.
+      advice: Advice for the error if files are missing; the second half of a sentence.
 
     Raises:
-      DatasetError: If one is missing.
+      DatasetError: If a file is missing.
     """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
@@ -48,10 +48,9 @@ def check_present(paths: Sequence[str], what: str, advice: str) -> None:
 
 
 def sizes(paths: Sequence[str]) -> List[Optional[Tuple[int, int]]]:
-    """(height, width) of each photo from the head of its file, EXIF rotation not applied.
+    """(height, width) of each photo from the header of its file, EXIF rotation not applied.
 
-    None stands for a file that is no image: what becomes of those is for whoever decodes the photos
-    to say.
+    None stands for a file that is not an image. The code that decodes photos decides about those.
 
     Raises:
       OSError: If a file cannot be read at all.
@@ -73,5 +72,5 @@ def _size(path: str) -> Optional[Tuple[int, int]]:
         try:
             with Image.open(file) as image:
                 return image.height, image.width
-        except Exception:  # Broken data raises all kinds: UnidentifiedImageError, struct.error, ...
+        except Exception:  # Damaged data raises many kinds of errors.
             return None

@@ -1,4 +1,4 @@
-"""What a dataset is: records of photos with whatever is known about them."""
+"""Datasets as records: photos with their annotations."""
 from __future__ import annotations
 
 import dataclasses
@@ -8,8 +8,8 @@ import numpy as np
 
 from scops_tf.datasets.lists import DatasetError
 
-# What the annotations of a dataset are, which decides how parts are scored on them. Object masks
-# (`Record.mask_path`) and boxes go with every kind.
+# The kind of a dataset's annotations decides how parts are scored. Every kind may have object masks
+# (`Record.mask_path`) and boxes too.
 ANNOTATION_KINDS = {
     'none': 'neither landmarks nor true parts',
     'faces': 'landmarks, two of which are the eyes; errors are shares of the distance between them',
@@ -25,19 +25,19 @@ _WITH_LANDMARKS = ('faces', 'boxed_landmarks')
 class Record:
     """One photo and its annotations; everything but the photo is optional.
 
-    Coordinates are pixels of the photo as decoded (EXIF rotation applied), (x, y), the centre of
-    the first pixel being (0, 0).
+    Points are (x, y) in pixels of the decoded photo, with EXIF rotation applied; the centre of the
+    first pixel is (0, 0).
 
     Attributes:
-      name: Unique in its dataset; a relative path with '/' for separator. Names predictions.
-      path: The photo's file.
+      name: Relative path with the separator '/', unique in the dataset. It names predictions too.
+      path: Path of the photo.
       class_id: Category of the photo (CUB: 1..200), or None.
-      box: f32[4], the object's box (x, y, width, height), or None.
-      landmarks: f32[L,2], or None. Rows of invisible landmarks are (0, 0) and mean nothing.
-      visible: bool[L], which landmarks can be seen; given whenever `landmarks` is.
-      mask_path: Object mask (non-zero is object), or None.
-      part_mask_path: True part labels (uint8, 0 is background), or None.
-      saliency_path: Soft saliency map of one's own, or None.
+      box: f32[4]. The object's box (x, y, width, height), or None.
+      landmarks: f32[L,2], or None. The rows of invisible landmarks are (0, 0) and have no meaning.
+      visible: bool[L]. Whether each landmark can be seen; given if `landmarks` is given.
+      mask_path: Path of the object mask (non-zero is object), or None.
+      part_mask_path: Path of the true part labels (uint8, 0 is background), or None.
+      saliency_path: Path of the user's soft saliency map, or None.
     """
 
     name: str
@@ -56,20 +56,20 @@ class PartDataset:
     """The splits of one dataset.
 
     Attributes:
-      name: Of the dataset, as in gin (`Data.dataset`).
-      train: Records that the networks are trained on; no annotation of theirs is used.
+      name: Name of the dataset, as in gin (`Data.dataset`).
+      train: Records that the networks are trained on, without their annotations.
       fit: Records that an evaluation may fit a regressor on (often the same as `train`).
       test: Records that scores are computed on.
-      landmark_names: One name per landmark, () where there are none.
-      part_names: One name per true part (label 1 first), () where there are none.
+      landmark_names: One name per landmark; () without landmarks.
+      part_names: One name per true part (label 1 first); () without true parts.
       annotation_kind: One of `ANNOTATION_KINDS`. Datasets with landmarks may have part masks too.
-      eyes: Numbers of the two landmarks whose distance is the inter-ocular distance, counted from
-        0, of the kind 'faces'; else None.
-      notes: Sentences to print beside every score: counts that differ from the paper's, photos left
-        out.
+      eyes: For the kind 'faces', indices from 0 of the two landmarks whose distance is the
+        inter-ocular distance; else None.
+      notes: Sentences to print beside every score, such as counts that differ from the paper's or
+        photos that are left out.
 
     Raises:
-      DatasetError: If the kind is unknown, or the names or the eyes do not go with it.
+      DatasetError: If the kind is unknown, or the names or the eyes do not fit it.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""The dataset of drawn creatures: no download, true part masks, true landmarks.
+"""The dataset of drawn creatures, with true part masks and landmarks; it needs no download.
 
-<folder>/manifest.json                                 how it was drawn
-<folder>/{train,test}/annotations.npz                  landmarks, visible, boxes
-<folder>/{train,test}/{photos,masks,part_masks}/*.png
+    <folder>/manifest.json                                 the settings of the drawings
+    <folder>/{train,test}/annotations.npz                  landmarks, visible, boxes
+    <folder>/{train,test}/{photos,masks,part_masks}/*.png
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scops_tf.datasets.lists import DatasetError
 from scops_tf.datasets.records import PartDataset, Record
 
 MANIFEST = 'manifest.json'
-# Changes with the drawings: a folder drawn by another version is not taken for the same.
+# Increase it when the drawings change, so that a folder of another version is not used.
 _VERSION = 2
 _MIN_SIDE = 32
 
@@ -31,14 +31,14 @@ def write(folder: str, *, num_train: int, num_test: int, size: Tuple[int, int] =
           seed: int = 0) -> None:
     """Draws the creatures into a folder, or finds them there already.
 
-    The folder appears once it is complete. Photo i of a split depends on size, seed and i only.
+    The folder appears when it is complete. Photo i of a split depends only on size, seed and i.
 
     Args:
-      folder: New, empty, or drawn before with the same settings.
-      num_train: Photos to train on, at least 1.
-      num_test: Photos to test on, from other seeds.
+      folder: Folder that is new, empty, or was drawn with the same settings.
+      num_train: Number of photos to train on, at least 1.
+      num_test: Number of photos to test on, drawn from other seeds; at least 0.
       size: (height, width) in pixels, each at least 32.
-      seed: Of everything random, at least 0.
+      seed: Seed of all drawings, at least 0.
 
     Raises:
       DatasetError: If a setting is out of range, or the folder holds something else.
@@ -64,7 +64,7 @@ def write(folder: str, *, num_train: int, num_test: int, size: Tuple[int, int] =
                 os.rmdir(folder)
             os.rename(temporary, folder)
         except OSError:
-            # Another process may have been faster; else the error stands.
+            # Another process may have completed the folder first; else this is an error.
             if not _is_complete(folder, settings):
                 raise
     finally:
@@ -72,10 +72,10 @@ def write(folder: str, *, num_train: int, num_test: int, size: Tuple[int, int] =
 
 
 def read(folder: str) -> PartDataset:
-    """The dataset that `write` left in a folder; photos are not opened, only looked for.
+    """Reads the dataset that `write` drew; checks that the photos exist, but opens none.
 
     Raises:
-      DatasetError: If the folder was not written by `write`, or files of it are missing or broken.
+      DatasetError: If `write` did not write the folder, or files in it are missing or damaged.
     """
     folder = os.path.abspath(os.path.expanduser(folder))
     settings = _read_manifest(folder)
@@ -105,7 +105,7 @@ def _read_manifest(folder: str) -> Optional[Dict[str, Any]]:
 
 
 def _is_complete(folder: str, settings: Dict[str, Any]) -> bool:
-    """Whether the folder holds these drawings; an error if it holds anything else."""
+    """Whether the folder holds these drawings; raises if it holds anything else."""
     found = _read_manifest(folder)
     if found is None:
         if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
