@@ -1,1 +1,1 @@
-"""Features of the photos: computed once and kept, sampled, clustered and factored."""
+"""Features of the photos: caching, sampling, clustering and factorization."""

@@ -1,4 +1,4 @@
-"""Features of each photo, computed once, as float16 in memory or in a file that is resumed."""
+"""Features of the photos, computed once and kept as float16 in memory or in a resumable file."""
 from __future__ import annotations
 
 import contextlib
@@ -25,12 +25,12 @@ class CacheError(OSError):
 
 
 def bytes_needed(shape: Sequence[int]) -> int:
-    """Bytes that features of this shape take in the cache."""
+    """Number of bytes that features of this shape take in the cache."""
     return _DTYPE.itemsize * int(np.prod(shape, dtype=np.int64))
 
 
 def fingerprint(photos: Iterable[np.ndarray], **settings: Any) -> str:
-    """SHA-256 of photos and of settings (JSON values): a key that a cache of theirs is found by."""
+    """SHA-256 of photos and settings (JSON values), which serves as the key of a cache."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for photo in photos:
         digest.update(photo.tobytes())
@@ -38,10 +38,10 @@ def fingerprint(photos: Iterable[np.ndarray], **settings: Any) -> str:
 
 
 def place(shape: Sequence[int], folder: str, *, cache: str, limit_gib: float) -> Optional[str]:
-    """Where features of this shape lie: `folder`, or None for memory; see `config.Features`.
+    """The place for features of this shape: `folder`, or None for memory; see `config.Features`.
 
     Raises:
-      ValueError: If they are larger than ten times the limit, and so too large for the disk.
+      ValueError: If they would go to the disk but are larger than ten times the limit.
     """
     needed = bytes_needed(shape) / 2**30
     if cache == 'memory' or cache != 'disk' and needed <= limit_gib:
@@ -55,9 +55,9 @@ def place(shape: Sequence[int], folder: str, *, cache: str, limit_gib: float) ->
 
 
 def release(rows: np.ndarray) -> None:
-    """Gives back the memory of what was read of rows mapped from a file; others are left alone.
+    """Frees the memory pages of rows that are mapped from a file; does nothing for other rows.
 
-    The pages would else count as the process's until memory runs short.
+    Otherwise the pages would count as memory of the process until memory runs short.
     """
     if isinstance(rows, np.memmap):
         rows.base.madvise(mmap.MADV_DONTNEED)
@@ -65,29 +65,29 @@ def release(rows: np.ndarray) -> None:
 
 def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional[str] = None,
            batch_size: int = 8, description: str = 'Features') -> np.ndarray:
-    """The features of all photos, computed in order, or found where they were computed before.
+    """The features of all photos: read from a cache file, or else computed in order and kept.
 
-    A file is filled under the name `<key>.npy.partial`, which grows by whole batches; when it is
-    complete it becomes `<key>.npy`. A run that was killed goes on where it stopped, and processes
-    that want the same features wait for the one that computes them.
+    A file grows by whole batches under the name `<key>.npy.partial`; when it is complete it becomes
+    `<key>.npy`. A run that was killed continues where it stopped. Processes that need the same
+    features wait for the one that computes them.
 
     Args:
-      shape: (N, ...). N rows of one shape.
-      compute: From indices i64[n] to the rows float[n,...]. The first index is a multiple of
-        `batch_size`, of which there are that many but at the end.
-      key: Names everything that the rows depend on, such as a digest of photos and settings; part
-        of a file name.
-      folder: Of the file; made if missing. None keeps the rows in memory.
-      batch_size: Rows computed at a time.
-      description: Of the progress bar.
+      shape: (N, ...), the shape of N rows.
+      compute: Function from indices i64[n] to rows float[n,...]. The first index is a multiple of
+        `batch_size`, and n is `batch_size` except at the end.
+      key: File name without suffix. It must identify everything that the rows depend on; see
+        `fingerprint`.
+      folder: Folder of the file, made if missing. None keeps the rows in memory.
+      batch_size: Number of rows that are computed at a time.
+      description: Title of the progress bar.
 
     Returns:
-      f16[N,...], read-only; the same whether in memory or mapped from the file.
+      f16[N,...], read-only. The values are the same in memory and mapped from the file.
 
     Raises:
       CacheError: If the folder cannot be written, its disk has too little room, or a file in it is
         damaged.
-      ValueError: If `compute` gives rows of another shape, or values that float16 does not hold.
+      ValueError: If `compute` gives rows of another shape, or values that float16 cannot hold.
     """
     shape = tuple(int(side) for side in shape)
     if batch_size < 1 or 0 in shape:
@@ -105,7 +105,7 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
         with contextlib.ExitStack() as stack:
             with _explained(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                # Unbuffered: closing a buffered file after a failed write would write again.
+                # Unbuffered, since closing a buffered file after a failed write would write again.
                 file = stack.enter_context(open(f'{path}.partial', 'a+b', buffering=0))
                 fcntl.flock(file, fcntl.LOCK_EX)
             # Another process may have completed it meanwhile.
@@ -116,7 +116,7 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
 
 def _fill(file: io.FileIO, path: str, shape: Tuple[int, ...], compute: Compute, batch_size: int,
           description: str) -> None:
-    """Completes a file opened for appending and renames it; a batch cut short is dropped."""
+    """Completes a file opened for appending and renames it; drops an incomplete batch first."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer, {'descr': _DTYPE.str, 'fortran_order': False, 'shape': shape})
@@ -137,7 +137,7 @@ def _fill(file: io.FileIO, path: str, shape: Tuple[int, ...], compute: Compute, 
     for batch in _batches(shape, done, compute, batch_size, description):
         with _explained(path):
             _write(file, batch.tobytes())
-            # A power cut may else leave a file of full length whose end was never written.
+            # Without this a power cut may leave a file of full length whose end was never written.
             os.fsync(file.fileno())
     with _explained(path):
         os.replace(file.name, path)
@@ -151,7 +151,7 @@ def _write(file: io.FileIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Errors of the file system as one sentence."""
+    """Context: turns an error of the file system into a `CacheError` of one sentence."""
     try:
         yield
     except OSError as error:
@@ -163,7 +163,7 @@ def _explained(path: str) -> Iterator[None]:
 
 def _batches(shape: Tuple[int, ...], done: int, compute: Compute, batch_size: int,
              description: str) -> Iterator[np.ndarray]:
-    """Checked rows from number `done` on, as float16."""
+    """Batches of checked rows as float16, from row number `done` on."""
     with tqdm.tqdm(total=shape[0], initial=done, desc=description, unit='row') as progress:
         for start in range(done, shape[0], batch_size):
             indices = np.arange(start, min(start + batch_size, shape[0]))

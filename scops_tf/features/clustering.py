@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-# Of `shares`, as a share of half the mean squared distance of two centres.
+# Temperature in `shares`, as a share of half the mean squared distance between two centres.
 _TEMPERATURE = 0.1
 
 
@@ -14,8 +14,8 @@ class Clusters(NamedTuple):
     """Clusters in the order of their sizes, largest first.
 
     Attributes:
-      centers: f32[M,C].
-      assigned: i64[n]. Which one each vector is in.
+      centers: f32[M,C]. Cluster centres.
+      assigned: i64[n]. Index of each vector's cluster.
     """
 
     centers: np.ndarray
@@ -24,19 +24,20 @@ class Clusters(NamedTuple):
 
 def cluster(rows: np.ndarray, num_clusters: int, *, weights: Optional[np.ndarray] = None,
             num_starts: int = 5, seed: int = 0) -> Clusters:
-    """Clusters of least sum of squared distances, by scikit-learn.
+    """k-means clusters by scikit-learn, which minimize the sum of squared distances.
 
     Args:
-      rows: f32[n,C].
+      rows: f32[n,C]. Feature vectors.
       num_clusters: M, at least 1.
-      weights: f32[n] >= 0, of the vectors; None for ones. The size of a cluster is their sum.
-      num_starts: Of k-means++; the best is taken.
-      seed: Of the starts; the result is the same, to the last bit, for the same seed.
+      weights: f32[n], at least 0. Weights of the vectors; None for ones. The size of a cluster is
+        the sum of its weights.
+      num_starts: Number of starts by k-means++; the best result is taken.
+      seed: Seed of the starts. The same seed gives the same result, bit by bit.
 
     Raises:
       ValueError: If there are fewer vectors of weight above 0 than clusters.
     """
-    from sklearn import cluster as sklearn_cluster  # Here, since it takes seconds.
+    from sklearn import cluster as sklearn_cluster  # Its import takes seconds.
     import threadpoolctl
 
     count = len(rows) if weights is None else np.count_nonzero(weights)
@@ -45,7 +46,7 @@ def cluster(rows: np.ndarray, num_clusters: int, *, weights: Optional[np.ndarray
                          f'vectors of weight above 0, {count}; got {num_clusters}: give more '
                          'photos, or take fewer parts.')
     model = sklearn_cluster.KMeans(num_clusters, n_init=num_starts, random_state=seed)
-    # Threads add up in no fixed order; with one the centers are the same to the last bit.
+    # Several threads add in no fixed order; with one thread the centres are the same bit by bit.
     with threadpoolctl.threadpool_limits(1, user_api='openmp'):
         model.fit(rows, sample_weight=weights)
     sizes = np.bincount(model.labels_, weights, num_clusters)
@@ -56,23 +57,23 @@ def cluster(rows: np.ndarray, num_clusters: int, *, weights: Optional[np.ndarray
 
 
 def shares(features: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Shares of the clusters in feature vectors: a soft-max of half their squared distances.
+    """Shares of the clusters in feature vectors: a soft-max of minus half the squared distances.
 
-    Its temperature is a tenth of what separates the centres, half their mean squared distance, so
-    that a vector half-way is shared and others are hardly.
+    Its temperature is a tenth of half the mean squared distance between two centres. So a vector
+    half-way between two centres is shared, and most other vectors belong to one centre.
 
     Args:
-      features: f32[...,C].
-      centers: f32[K,C].
+      features: f32[...,C]. Feature vectors.
+      centers: f32[K,C]. Cluster centres.
 
     Returns:
-      f32[...,K]. In [0, 1], summing to 1.
+      f32[...,K]. Shares in [0, 1] that sum to 1.
     """
     centers = tf.convert_to_tensor(centers)
     squares = tf.reduce_sum(tf.square(centers), axis=-1)
     gaps = (squares + squares[:, tf.newaxis]) / 2 - tf.matmul(centers, centers, transpose_b=True)
     pairs = tf.cast(tf.maximum(centers.shape[0] * (centers.shape[0] - 1), 1), tf.float32)
     temperature = _TEMPERATURE * tf.reduce_sum(gaps) / pairs
-    # Of -|v - c|² / 2 what differs between clusters.
+    # -|v - c|² / 2 without the term |v|² / 2, which is the same for all clusters.
     nearness = tf.tensordot(features, centers, [[-1], [1]]) - squares / 2
     return tf.nn.softmax(tf.math.divide_no_nan(nearness, temperature))

@@ -1,4 +1,4 @@
-"""Non-negative factorization V = A W of feature vectors: factors W and activations A."""
+"""Non-negative matrix factorization V = A W of feature vectors: factors W and activations A."""
 from __future__ import annotations
 
 from typing import Tuple
@@ -11,23 +11,23 @@ import tensorflow as tf
 
 def factorize(rows: np.ndarray, num_parts: int, *, quantile: float = 0.99, seed: int = 0,
               max_iterations: int = 400) -> np.ndarray:
-    """Factors W of least ||V - A W||² with A, W >= 0, by scikit-learn's coordinate descent.
+    """Factors W that minimize ||V - A W||² with A, W >= 0, by scikit-learn's coordinate descent.
 
     Args:
-      rows: f32[n,C] >= 0. V.
+      rows: f32[n,C], at least 0. Feature vectors V.
       num_parts: K, at most n and C.
-      quantile: Each factor is so scaled that this quantile of its activations is 1; where that is
-        0, the largest one.
-      seed: Of the start (NNDSVD, zeros replaced by the mean).
-      max_iterations: Of the descent; it is logged if it has not converged by then.
+      quantile: Quantile of each factor's activations that is scaled to 1. If it is 0, the largest
+        activation is scaled to 1.
+      seed: Seed of the start (NNDSVD, zeros replaced by the mean).
+      max_iterations: Largest number of iterations. Stopping there without convergence is logged.
 
     Returns:
-      f32[K,C] >= 0. In the order of what they explain, most first.
+      f32[K,C], at least 0. Factors, ordered by the share of V that they explain, largest first.
 
     Raises:
       ValueError: If a value is negative, or there are fewer channels or vectors than parts.
     """
-    from sklearn import decomposition, exceptions  # Here, since it takes seconds.
+    from sklearn import decomposition, exceptions  # Its import takes seconds.
 
     if not 1 <= num_parts <= min(rows.shape):
         raise ValueError(f'`num_parts` must lie in [1, {min(rows.shape)}], the least of the '
@@ -45,7 +45,7 @@ def factorize(rows: np.ndarray, num_parts: int, *, quantile: float = 0.99, seed:
                      max_iterations)
     explained = activations.sum(axis=0) * model.components_.sum(axis=1)
     scale = np.quantile(activations, quantile, axis=0)
-    # A factor of fewer vectors than that.
+    # The quantile is 0 if too few vectors have the factor.
     scale = np.where(scale > 0, scale, activations.max(axis=0))
     factors = model.components_ * scale[:, np.newaxis]
     return factors[np.argsort(-explained, kind='stable')].astype(np.float32)
@@ -54,19 +54,19 @@ def factorize(rows: np.ndarray, num_parts: int, *, quantile: float = 0.99, seed:
 def project(features: tf.Tensor, factors: tf.Tensor, *, num_sweeps: int = 100) -> tf.Tensor:
     """Activations of fixed factors: argmin over A >= 0 of ||V - A W||².
 
-    Coordinate descent from the rectified least-squares solution: each sweep sets one activation
-    after the other to its best value given the rest. Its fixed points are the solutions. It is the
-    faster the less the factors are alike: with those of VGG19's features on birds, whose cosines
-    are at most 0.41, it is within 1e-6 of scikit-learn's `NMF.transform` after 10 sweeps; with
-    random factors of cosines up to 0.9 within 1e-3 after 100.
+    This is a coordinate descent that starts from the rectified least-squares solution. Each sweep
+    sets one activation after another to its best value given the others. The fixed points are the
+    solutions. Convergence is faster if the factors are less alike. With factors of VGG19's features
+    on birds, whose cosines are at most 0.41, it is within 1e-6 of scikit-learn's `NMF.transform`
+    after 10 sweeps; with random factors of cosines up to 0.9 it is within 1e-3 after 100 sweeps.
 
     Args:
-      features: f32[...,C].
-      factors: f32[K,C] >= 0; the activation of a factor of zeros is 0.
-      num_sweeps: At least 1.
+      features: f32[...,C]. Feature vectors V.
+      factors: f32[K,C], at least 0. W; the activation of a factor of zeros is 0.
+      num_sweeps: Number of sweeps, at least 1.
 
     Returns:
-      f32[...,K] >= 0.
+      f32[...,K], at least 0. Activations A.
     """
     factors = tf.convert_to_tensor(factors)
     num_factors = factors.shape[0]

@@ -1,4 +1,4 @@
-"""The photos of a run, with the saliency map and the reference features of each, computed once."""
+"""The photos of a run with their saliency maps and reference features, which are computed once."""
 from __future__ import annotations
 
 import dataclasses
@@ -15,28 +15,28 @@ from scops_tf.features import cache as feature_cache
 from scops_tf.networks import reference_features as features_lib
 from scops_tf.saliency import maps as saliency_maps
 
-# Photos that what changes little with more of them is taken from, such as the tap scales.
+# Number of photos for measurements that change little with more photos, such as the tap scales.
 _NUM_SPREAD = 2000
 
-# From indices i64[n] of photos to their raw reference features float[n,h,w,C].
+# Function from indices i64[n] of photos to their raw reference features float[n,h,w,C].
 Read = Callable[[np.ndarray], np.ndarray]
 
 
 def open_store(config: config_lib.Config, records: Sequence[Record], workdir: str, *,
                with_saliency: bool = True) -> photo_store.PhotoStore:
-    """Photos of the configured size with their saliency maps.
+    """Opens the photos at the configured size with their saliency maps.
 
-    RBD maps that are missing are computed and kept in a cache that is shared by the runs beside
-    each other: `saliency_cache`, in the folder that holds the run's.
+    Missing RBD maps are computed and kept in the folder `saliency_cache` beside the run's folder,
+    where other runs find them.
 
     Args:
-      config: Of the run.
-      records: Of the photos.
+      config: Configuration of the run.
+      records: Records of the photos.
       workdir: Folder of the run.
       with_saliency: Whether maps are needed.
 
     Raises:
-      DatasetError: If no photo can be read, or one has no saliency map.
+      DatasetError: If no photo can be read, or a photo has no saliency map.
       ImageError: If `Data.on_bad_file` is 'stop' and a photo cannot be read.
       OSError: If the cache of saliency maps cannot be written.
     """
@@ -45,7 +45,7 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
     if source == 'rbd':
         cache = os.path.join(os.path.dirname(os.path.abspath(workdir)), 'saliency_cache')
         found = saliency_maps.cached_maps([record.path for record in records], cache)
-        # An unreadable photo has no map; the store meets it too, and leaves it out or stops.
+        # An unreadable photo has no map. The store reads it too, and leaves it out or stops.
         records = [dataclasses.replace(record, saliency_path=path or record.path)
                    for record, path in zip(records, found.paths)]
         source = 'folder'
@@ -55,13 +55,13 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
 
 
 def spread(num_photos: int) -> np.ndarray:
-    """Indices i64[n], at most 2000, spread evenly over the photos."""
+    """At most 2000 indices i64[n], spread evenly over the photos."""
     return np.unique(np.linspace(0, num_photos - 1, min(num_photos, _NUM_SPREAD)).astype(np.int64))
 
 
 def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indices: np.ndarray,
                 size: Tuple[int, int]) -> Optional[np.ndarray]:
-    """f32[n,h,w]. Saliency maps at the features' size; None without saliency constraint."""
+    """Saliency maps f32[n,h,w] at the features' size; None if `Data.saliency` is None."""
     if config.data.saliency is None:
         return None
     maps = [tf.image.resize(store.saliency(index)[..., np.newaxis], size, antialias=True)
@@ -70,7 +70,7 @@ def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indice
 
 
 def reader(network: features_lib.ReferenceFeatures, store: photo_store.PhotoStore) -> Read:
-    """Computes raw reference features, rounded as in the cache."""
+    """Function that computes raw reference features, rounded to float16 as in the cache."""
 
     def read(indices: np.ndarray) -> np.ndarray:
         photos = np.stack([store.image(index) for index in indices.tolist()])
@@ -81,16 +81,16 @@ def reader(network: features_lib.ReferenceFeatures, store: photo_store.PhotoStor
 
 def reference_features(config: config_lib.Config, network: features_lib.ReferenceFeatures,
                        store: photo_store.PhotoStore, caches: str) -> np.ndarray:
-    """f16[N,h,w,C]. Raw reference features of all photos, in memory or memory-mapped.
+    """Raw reference features f16[N,h,w,C] of all photos, in memory or mapped from a file.
 
     Args:
-      config: Of the run.
-      network: Its reference features.
-      store: The photos.
-      caches: Folder of caches on disk.
+      config: Configuration of the run.
+      network: Reference features of the run.
+      store: Photos of the run.
+      caches: Folder of the caches on disk.
 
     Raises:
-      ValueError: If they are more than `Features.cache_limit_gib` allows.
+      ValueError: If the features are larger than `Features.cache_limit_gib` allows.
       OSError: If the cache cannot be written.
     """
     settings = config.features
@@ -105,12 +105,13 @@ def reference_features(config: config_lib.Config, network: features_lib.Referenc
 
 
 class ScaledFeatures:
-    """V of photos from their raw features, scaled photo by photo as it is asked for.
+    """V of photos from their raw features; each photo is scaled when it is indexed.
 
     Args:
-      scale: From raw features to V, as of `features.ReferenceFeatures` whose tap scales are
-        measured, or to what is made of V.
-      raw: f[N,h,w,C]. In memory, or mapped from a file, of which nothing stays in memory.
+      scale: Function from raw features to V, such as `ReferenceFeatures.scale` with measured tap
+        scales, or to features made from V.
+      raw: f[N,h,w,C]. Raw features in memory or mapped from a file. Pages of a file are freed after
+        each read.
 
     Attributes:
       shape: (N, h, w, C).
@@ -121,7 +122,7 @@ class ScaledFeatures:
         self.shape = raw.shape
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """f16[h,w,C]. V of a photo."""
+        """V of a photo, f16[h,w,C]."""
         scaled = self._scale(self._raw[index]).numpy().astype(np.float16)
         feature_cache.release(self._raw)
         return scaled

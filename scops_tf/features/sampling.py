@@ -1,4 +1,4 @@
-"""Feature vectors drawn from the photos of a collection, as many as fit into memory."""
+"""Random samples of the photos' feature vectors, as many as fit into memory."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional
@@ -6,17 +6,17 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import tqdm
 
-# 400 MB of 1024 float32 channels; with scikit-learn's own copies a fit peaks at about 2 GB.
+# With 1024 float32 channels these take 400 MB; with scikit-learn's copies a fit peaks at 2 GB.
 MAX_ROWS = 100_000
 
 
 class Rows(NamedTuple):
-    """Feature vectors and where they are from.
+    """Feature vectors and the places they come from.
 
     Attributes:
-      features: f32[n,C].
+      features: f32[n,C]. Feature vectors.
       photo: i64[n]. Index of the photo, ascending.
-      cell: i64[n]. Index y * w + x of the place on the features' grid, ascending within a photo.
+      cell: i64[n]. Index y * w + x of the cell on the features' grid, ascending within a photo.
     """
 
     features: np.ndarray
@@ -26,21 +26,20 @@ class Rows(NamedTuple):
 
 def sample(features: Any, generator: np.random.Generator, *, max_rows: int = MAX_ROWS,
            eligible: Optional[np.ndarray] = None) -> Rows:
-    """All feature vectors if they are at most `max_rows`, else as many of them at random.
+    """All feature vectors if there are at most `max_rows` of them, else a random sample of so many.
 
-    One photo after the other is read, and only the rows themselves are held in memory, whatever the
-    size of the collection.
+    Photos are read one after another, and only the sampled rows are held in memory.
 
     Args:
-      features: f[N,h,w,C], in memory or anything that gives f[h,w,C] for the index of a photo, such
-        as a file mapped to memory.
-      generator: Of the draw.
-      max_rows: At least 1.
-      eligible: bool[N,h,w]. Places that are drawn from; None for all.
+      features: f[N,h,w,C]. An array, or any object that has a shape and gives f[h,w,C] for the
+        index of a photo.
+      generator: Generator of the random sample.
+      max_rows: Largest number of feature vectors, at least 1.
+      eligible: bool[N,h,w]. Cells to draw from; None for all.
 
     Raises:
-      ValueError: If the shape has not four sides of at least 1, `eligible` has another, or a value
-        is not finite.
+      ValueError: If the shape has not four sides of at least 1, `eligible` does not match it, or a
+        value is not finite.
     """
     if len(features.shape) != 4 or 0 in features.shape:
         raise ValueError(f'`features` must be [N,h,w,C], no side 0; got shape {features.shape}.')
