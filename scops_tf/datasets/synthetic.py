@@ -1,5 +1,7 @@
 """The dataset of drawn creatures, with true part masks and landmarks; it needs no download.
 
+The layout of its folder:
+
     <folder>/manifest.json                                 the settings of the drawings
     <folder>/{train,test}/annotations.npz                  landmarks, visible, boxes
     <folder>/{train,test}/{photos,masks,part_masks}/*.png
