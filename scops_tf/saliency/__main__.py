@@ -1,4 +1,4 @@
-"""Makes saliency maps of a folder of photos: python -m scops_tf.saliency --images=DIR --out=DIR."""
+"""Saliency maps of a folder of photos: `python -m scops_tf.saliency --images=DIR --out=DIR`."""
 from __future__ import annotations
 
 import os
@@ -8,7 +8,7 @@ from typing import List, Tuple
 
 from absl import flags
 
-# Our own log is what a user reads; a start of TensorFlow in every process is not.
+# A user should see our log alone, not TensorFlow's start in every process.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from scops_tf import command
@@ -27,7 +27,7 @@ def _shard(text: str) -> Tuple[int, int]:
 
 
 def main(argv: List[str]) -> None:
-    """Computes what is missing and lists what cannot be read; exit code 1 if there is any."""
+    """Computes missing maps and lists unreadable photos; the exit code is 1 if there are any."""
     if len(argv) > 1:
         raise maps.MapsError('All is given by flags, --images and --out; got '
                              f'{argv[1]!r} beside them.')

@@ -1,4 +1,4 @@
-"""Saliency maps that agree over a collection: what its photos' maps have in common (§3.5)."""
+"""Saliency maps that agree over a collection of photos (§3.5)."""
 from __future__ import annotations
 
 from typing import Any, Iterator, Tuple
@@ -8,26 +8,26 @@ import tqdm
 
 # Ridge penalty as a share of the mean eigenvalue of the features' covariance.
 _RIDGE = 1e-2
-# Of the logistic function that makes a map of the predicted saliency.
+# Temperature of the logistic function that turns predicted saliency into a map.
 _TEMPERATURE = 0.1
 
 
 def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> np.ndarray:
-    """Saliency maps as far as they are a linear function of the features, the same for all photos.
+    """Saliency maps predicted by one linear function of the features, the same for all photos.
 
-    A map of one photo takes a pier for the bird on it, or the bird for the sky. Over a collection
-    such errors are of ever other things, the object is always the same. So saliency is regressed
-    on the features of all cells (ridge regression), and the prediction, through a logistic function
-    about the threshold that keeps the foreground's mean share, is the next round's target.
+    The map of a single photo may take a pier for the bird on it, or the bird for the sky. Such
+    errors differ from photo to photo, but the kind of object is the same. So a ridge regression
+    predicts saliency from the features of all cells. A logistic function of the prediction is the
+    target of the next round; its threshold keeps the mean share of the foreground.
 
     Args:
-      features: f[N,h,w,C], in memory or anything that gives f[h,w,C] for the index of a photo; read
-        one photo at a time, once and twice more in each round.
-      saliency_maps: f32[N,h,w] in [0, 1].
-      num_rounds: Regressions, at least 1.
+      features: f[N,h,w,C]. An array, or any object that has a shape and gives f[h,w,C] for the
+        index of a photo. Photos are read one at a time: once, and twice in each round.
+      saliency_maps: f32[N,h,w] in [0, 1]. Maps of single photos.
+      num_rounds: Number of regressions, at least 1.
 
     Returns:
-      f32[N,h,w] in (0, 1).
+      f32[N,h,w] in (0, 1). The last round's target.
 
     Raises:
       ValueError: If the shapes differ, a value is not finite, or the maps are the same everywhere.
@@ -52,7 +52,7 @@ def agree(features: Any, saliency_maps: np.ndarray, *, num_rounds: int = 3) -> n
 
 
 class _Ridge:
-    """Ridge regression of maps on features [N,h,w,C], of which one photo's are in memory."""
+    """Ridge regression of maps on features [N,h,w,C]; one photo is in memory at a time."""
 
     def __init__(self, features: Any) -> None:
         self._features = features
@@ -83,7 +83,7 @@ class _Ridge:
         return weights.astype(np.float32), float(mean - self._mean @ weights)
 
     def predict(self, weights: np.ndarray, offset: float) -> np.ndarray:
-        """f32[N,h,w]."""
+        """Predicted maps f32[N,h,w]."""
         found = np.empty(self._features.shape[:3], np.float32)
         for index, rows in self._photos('Agreeing on saliency: maps'):
             found[index] = (rows @ weights + np.float32(offset)).reshape(found.shape[1:])

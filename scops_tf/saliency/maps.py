@@ -1,4 +1,4 @@
-"""Saliency maps of many photos, as files: a folder of maps, or a cache by the photos' content."""
+"""Files of saliency maps: a folder of maps, or a cache keyed by the content of the photos."""
 from __future__ import annotations
 
 import functools
@@ -16,23 +16,23 @@ import tqdm
 from scops_tf import files, images
 from scops_tf.saliency import robust_background
 
-# Fewer photos than this are not worth a further process, whose start takes as long as they do.
+# The start of a process takes as long as this many photos, so fewer are not worth another process.
 _PHOTOS_PER_PROCESS = 64
-# Maps in the cache are of the photo reduced to this many pixels on its longer side: more than any
-# network is fed, and a phone's photo of 12 million pixels is decoded many times faster.
+# For the cache, photos are reduced to this many pixels on the longer side. This is larger than any
+# network's input, and a phone's photo of 12 million pixels is decoded many times faster.
 _CACHE_MAX_SIDE = 1024
 
 
 class MapsError(ValueError):
-    """A folder of photos that maps cannot be made of; one sentence for the user."""
+    """A folder of photos that cannot be used; the message is one sentence for the user."""
 
 
 class CachedMaps(NamedTuple):
-    """Maps of photos.
+    """Files of the maps of photos.
 
     Attributes:
-      paths: One per photo, in order: its map's file, a grey PNG; None for an unreadable photo.
-      unreadable: Why photos could not be read, a sentence each that names the file.
+      paths: Path of the map, a grey PNG, of each photo in order; None for an unreadable photo.
+      unreadable: A sentence for each unreadable photo, with its path and the reason.
     """
 
     paths: List[Optional[str]]
@@ -46,15 +46,15 @@ class _Job(NamedTuple):
 
 
 def list_photos(folder: str, *, but: Optional[str] = None) -> List[str]:
-    """Relative paths of the photos below a folder, sorted, '/' between folders.
+    """Sorted relative paths of the photos below a folder, separated by '/'.
 
     Args:
-      folder: Searched as by `images.names_below`.
-      but: A folder below it that is not searched, such as that of the maps.
+      folder: Folder that is searched by `images.names_below`.
+      but: A folder below it that is not searched, such as the folder of the maps.
 
     Raises:
-      MapsError: If there is no such folder, no photo in it, or two that differ in the suffix only,
-        whose maps would be one file.
+      MapsError: If the folder does not exist or has no photo, or two photos differ in the suffix
+        only, so that their maps would be one file.
     """
     if not os.path.isdir(folder):
         raise MapsError(f'`images` must be a folder of photos; there is no folder {folder}.')
@@ -73,19 +73,21 @@ def list_photos(folder: str, *, but: Optional[str] = None) -> List[str]:
 
 def write_maps(photo_folder: str, map_folder: str, names: Sequence[str], *,
                num_workers: Optional[int] = None, **constants: Any) -> Tuple[int, List[str]]:
-    """Writes the maps of photos that have none yet, at their photos' sizes and relative paths.
+    """Writes the missing maps of photos, at the photos' sizes and relative paths.
 
     Args:
       photo_folder: Folder of the photos.
-      map_folder: Made where missing; maps are grey PNG files, 255 is salient.
-      names: Photos' paths below `photo_folder`, as of `list_photos`.
-      num_workers: Processes; as many as the machine has cores for us where None.
-      **constants: Of `saliency_map`.
+      map_folder: Folder of the maps, made if missing. Maps are grey PNG files; 255 is salient.
+      names: Paths of the photos below `photo_folder`; see `list_photos`.
+      num_workers: Number of processes; None for one per available core.
+      **constants: Keyword arguments of `saliency_map`.
 
     Returns:
-      How many maps were written, and why photos could not be read, a sentence each.
+      The number of maps written, and a sentence for each unreadable photo.
 
     Raises:
+      MapsError: If `map_folder` is `photo_folder`, `num_workers` is below 1, or a process was
+        killed.
       OSError: If `map_folder` cannot be written to.
       SaliencyError: If a constant is out of range.
     """
@@ -102,22 +104,23 @@ def write_maps(photo_folder: str, map_folder: str, names: Sequence[str], *,
 
 def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int] = None,
                 **constants: Any) -> CachedMaps:
-    """Maps of photos out of a cache; what is missing is computed, and never computed again.
+    """Maps of photos from a cache; missing maps are computed once and kept.
 
-    A map is found by the content of its photo's file and by all constants, so a photo may be
-    renamed or moved, and one changed in place gets a new map. Maps are at most 1024 pixels on their
-    longer side, with the aspect of their photo.
+    The key of a map is the content of its photo's file and all constants. So a photo may be renamed
+    or moved, and a photo that changes gets a new map. Maps have at most 1024 pixels on their longer
+    side and the aspect ratio of their photo.
 
     Args:
-      photos: Paths of the photos' files.
-      folder: Of the cache; made where missing, may be shared by runs at the same time.
-      num_workers: As in `write_maps`.
-      **constants: Of `saliency_map`.
+      photos: Paths of the photos.
+      folder: Folder of the cache, made if missing. Several runs may share it at the same time.
+      num_workers: Number of processes; None for one per available core.
+      **constants: Keyword arguments of `saliency_map`.
 
     Returns:
-      Paths of the maps, in order, and the list of the unreadable photos.
+      Paths of the maps, in order, and sentences on the unreadable photos.
 
     Raises:
+      MapsError: If `num_workers` is below 1 or a process was killed.
       OSError: If `folder` cannot be written to.
       SaliencyError: If a constant is out of range.
     """
@@ -136,7 +139,7 @@ def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int
         except OSError as error:
             targets.append(None)
             unreadable.append(f'{photo} cannot be read ({error.strerror}).')
-    # The same photo twice is one job.
+    # Photos with the same content share one job.
     jobs = {target: _Job(photo, target, _CACHE_MAX_SIDE) for photo, target in zip(photos, targets)
             if target is not None and not os.path.exists(target)}
     unreadable += _compute(list(jobs.values()), folder, num_workers, constants)
@@ -146,15 +149,15 @@ def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int
 
 def _compute(jobs: Sequence[_Job], folder: str, num_workers: Optional[int],
              constants: Dict[str, Any]) -> List[str]:
-    """Runs the jobs over processes; returns the sentences about the photos that cannot be read."""
+    """Runs the jobs in several processes; returns a sentence for each unreadable photo."""
     if num_workers is not None and num_workers < 1:
         raise MapsError(f'`num_workers` must be at least 1; got {num_workers}.')
     if not jobs:
         return []
-    # A wrong constant and a folder that cannot be written to are told now, not by every process.
+    # A wrong constant or an unwritable folder is reported here once, not by every process.
     robust_background.saliency_map(np.zeros((1, 1, 3), np.uint8), **constants)
     files.require_writable(folder)
-    # The processes import TensorFlow with `images`; its start has nothing to say here.
+    # The processes may import TensorFlow, whose messages a user should not see.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     processes = min(num_workers or joblib.cpu_count(), -(-len(jobs) // _PHOTOS_PER_PROCESS))
     work = joblib.delayed(functools.partial(_write_map, constants=constants))

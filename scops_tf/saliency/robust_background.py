@@ -1,14 +1,14 @@
-"""Robust Background Detection: where the object stands in one photo, without any training.
+"""Robust Background Detection: the saliency map of a single photo, without any training.
 
     W. Zhu, S. Liang, Y. Wei, J. Sun: Saliency Optimization from Robust Background Detection.
     CVPR 2014.
 
 Names and section numbers in this file are that paper's. The photo is cut into superpixels. A
-region that holds on to the photo's border along much of its outline is background (boundary
-connectivity, Sec. 3); what differs from the background stands out (background weighted contrast,
-Sec. 4); one quadratic cost reconciles both cues and makes neighbours agree (Sec. 5).
+region is background if much of its outline lies on the photo's border (boundary connectivity,
+Sec. 3). A region is salient if it differs from the background (background weighted contrast,
+Sec. 4). One quadratic cost combines both cues and makes neighbours agree (Sec. 5).
 
-NumPy, SciPy and scikit-image only: an array in, an array out.
+The module maps an array to an array and needs only NumPy, SciPy and scikit-image.
 """
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph, linalg as sparse_linalg
 from skimage import color, segmentation
 
-# Of the method: raised whenever a map of the same photo and constants changes, for caches.
+# Part of the key of caches. Increase it when maps of the same photo and constants change.
 VERSION = 1
 
-# Iterations of SLIC; ten cost twice the time for the same scores (docs/saliency.md).
+# Iterations of SLIC; ten take twice the time for the same scores (docs/saliency.md).
 _SLIC_ITERATIONS = 5
-# Smoothing before SLIC in pixels of the reduced photo, against JPEG blocks and grass.
+# Sigma of the blur before SLIC, in pixels of the reduced photo; it removes JPEG blocks and grass.
 _SLIC_BLUR = 1.0
-# Distance in Lab below which two colours cannot be told apart (Mahy et al., 1994): a photo whose
-# superpixels all differ by less shows nothing, and stretching its contrast would show noise.
+# Distance in Lab below which two colours cannot be told apart (Mahy et al., 1994). If superpixels
+# differ by less, nothing stands out, and stretching the contrast would only show noise.
 _JUST_NOTICEABLE_DIFFERENCE = 2.3
-# A drawn frame: lines whose pixels all keep within this many grey levels of one colour, at most
-# this share of the photo's side wide, ended by a line that leaves that colour along most of it.
+# A drawn frame consists of lines whose pixels all lie within this many grey levels of one colour.
+# Its width is at most this share of the photo's side. It ends at a line of which at least this
+# share has another colour.
 _FRAME_TOLERANCE = 10.0
 _FRAME_LARGEST_SHARE = 0.15
 _FRAME_SMALLEST_EDGE = 0.6
 
 
 class SaliencyError(ValueError):
-    """An image or a constant that no map can be computed with; one sentence for the user."""
+    """An image or constant that cannot be used; the message is one sentence for the user."""
 
 
 class _Superpixels(NamedTuple):
     """The nodes of the graph.
 
     Attributes:
-      labels: int[h,w] in 0..N-1.
-      colors: f64[N,3]. Mean Lab colour.
-      positions: f64[N,2]. Mean (x, y); the longer side of the photo is 1.
-      on_boundary: bool[N]. Whether it touches the photo's border.
-      edges: int[E,2]. Pairs i < j that touch each other or that both touch the border.
+      labels: int[h,w] in 0..N-1. Superpixel of each pixel.
+      colors: f64[N,3]. Mean Lab colours.
+      positions: f64[N,2]. Mean (x, y), in units of the photo's longer side.
+      on_boundary: bool[N]. Whether a superpixel touches the photo's border.
+      edges: int[E,2]. Pairs i < j of superpixels that touch each other or both touch the border.
     """
 
     labels: np.ndarray
@@ -65,32 +66,32 @@ def saliency_map(image: np.ndarray, *, long_side: int = 300, num_superpixels: in
     """Saliency of every pixel by Robust Background Detection.
 
     Args:
-      image: uint8[H,W,3], RGB.
-      long_side: The photo is reduced to this many pixels on its longer side, never enlarged, and
-        the map is brought back to H x W bilinearly. The paper's photos have 400.
-      num_superpixels: About so many; the paper's 200.
-      compactness: SLIC's weight of position against colour. Not given in the paper; with
-        scikit-image's default 10 superpixels run along textures and scores fall
+      image: uint8[H,W,3]. RGB.
+      long_side: Number of pixels on the longer side to which a larger photo is reduced. The map is
+        resized to H x W bilinearly. The paper's photos have 400.
+      num_superpixels: Approximate number of superpixels, 200 in the paper.
+      compactness: SLIC's weight of position against colour. The paper gives no value. With
+        scikit-image's default 10, superpixels run along textures and scores fall
         (docs/saliency.md).
       color_sigma: sigma_clr = 10, in units of Lab (Sec. 3.2 and 5).
       spatial_sigma: sigma_spa = 0.25, in units of the longer side (Sec. 4).
       boundary_sigma: sigma_BndCon = 1 (Sec. 4).
       smoothness: mu = 0.1, the least weight between neighbours, which erases small noise (Sec. 5).
-      clip_weights: Against small weights that add up along a long path: distances between
-        neighbours are lowered by the mean, over superpixels, of the distance to the most alike
-        neighbour, and are 0 below it (Wei et al., Geodesic Saliency Using Background Priors, ECCV
-        2012). False is the plain equation.
-      contrast: Beyond the paper: slope of the sigmoid around 0.5 that the map, stretched to
-        [0, 1], is passed through (b = 10 of Zhang et al., Minimum Barrier Salient Object Detection
-        at 80 FPS, ICCV 2015). It changes no order within a photo. 0 leaves the map as it is.
-      remove_frame: Beyond the paper's text: a frame of one colour drawn around the photo is cut
-        off before and is 0 in the map; it would hide the photo's own border from the method.
+      clip_weights: Whether small weights are clipped, so that they do not add up along a long path.
+        Distances between neighbours are lowered by a threshold and are 0 below it. The threshold is
+        the mean over superpixels of the distance to the most similar neighbour (Wei et al.,
+        Geodesic Saliency Using Background Priors, ECCV 2012). False is the plain equation.
+      contrast: Slope, beyond the paper, of a sigmoid around 0.5 that is applied to the map after it
+        is stretched to [0, 1] (b = 10 in Zhang et al., Minimum Barrier Salient Object Detection at
+        80 FPS, ICCV 2015). It changes no order within a photo. 0 leaves the map as it is.
+      remove_frame: Whether, beyond the paper, a frame of one colour drawn around the photo is cut
+        off and is 0 in the map. Otherwise it would hide the photo's own border from the method.
 
     Returns:
-      f32[H,W] in [0, 1]; all 0 where nothing stands out, as in a photo of one colour.
+      f32[H,W] in [0, 1]. All values are 0 if nothing stands out, as in a photo of one colour.
 
     Raises:
-      SaliencyError: If the image is not a uint8[H,W,3] with pixels, or a constant is out of range.
+      SaliencyError: If the image is not uint8[H,W,3] or is empty, or a constant is out of range.
     """
     image = _check(image, long_side=long_side, num_superpixels=num_superpixels,
                    compactness=compactness, color_sigma=color_sigma, spatial_sigma=spatial_sigma,
@@ -102,7 +103,7 @@ def saliency_map(image: np.ndarray, *, long_side: int = 300, num_superpixels: in
     saliency = _node_saliency(nodes, color_sigma, spatial_sigma, boundary_sigma, smoothness,
                               clip_weights)
     if contrast and saliency.any():
-        # Ends of the sigmoid are brought back to 0 and 1.
+        # The ends of the sigmoid are scaled back to 0 and 1.
         low, high = _sigmoid(-contrast / 2), _sigmoid(contrast / 2)
         saliency = (_sigmoid(contrast * (saliency - 0.5)) - low) / (high - low)
     found = np.zeros(reduced.shape[:2], np.float32)
@@ -132,13 +133,16 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:
-    """To [0, 1]; values that are all equal become 0."""
+    """The values stretched to [0, 1]; equal values become 0."""
     span = np.ptp(values)
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
 
 def _reduce(image: np.ndarray, long_side: int) -> np.ndarray:
-    """uint8 image to at most `long_side` by exact means over areas, row by row to spare memory."""
+    """The uint8 image reduced to at most `long_side` pixels by exact means over areas.
+
+    Rows are computed one by one to save memory.
+    """
     height, width = image.shape[:2]
     scale = long_side / max(height, width)
     if scale >= 1:
@@ -155,7 +159,7 @@ def _reduce(image: np.ndarray, long_side: int) -> np.ndarray:
 
 
 def _area_weights(full: int, small: int) -> sparse.csr_matrix:
-    """f32[small,full]: the share of each source pixel in each target pixel; rows sum to 1."""
+    """Share of each source pixel in each target pixel, f32[small,full]; rows sum to 1."""
     edges = np.linspace(0, full, small + 1)
     cuts = np.unique(np.concatenate([edges, np.arange(full + 1)]))
     middles = (cuts[1:] + cuts[:-1]) / 2
@@ -164,7 +168,7 @@ def _area_weights(full: int, small: int) -> sparse.csr_matrix:
 
 
 def _frame_interior(image: np.ndarray) -> Tuple[slice, slice]:
-    """What a drawn frame encloses; everything where there is none on two sides at least."""
+    """Slices of the area inside a drawn frame; the whole image unless two sides have a frame."""
     height, width = image.shape[:2]
     margins = [_frame_width(view) for view in (
         image, image[::-1], image.transpose(1, 0, 2), image[:, ::-1].transpose(1, 0, 2))]
@@ -175,12 +179,12 @@ def _frame_interior(image: np.ndarray) -> Tuple[slice, slice]:
 
 
 def _frame_width(image: np.ndarray) -> int:
-    """Rows from the top that a frame covers, 0 where they do not end in a long straight edge."""
+    """Number of rows that a frame covers at the top; 0 if they do not end in a straight edge."""
     most = int(_FRAME_LARGEST_SHARE * len(image))
     frame_color = np.median(image[0], axis=0)
     other = (np.abs(image[:most + 3] - frame_color) > _FRAME_TOLERANCE).any(-1).mean(-1)
     rows = int(np.argmax(other > 0)) if other.any() else 0
-    # The edge may lie between two pixels: two mixed rows are let pass.
+    # The edge may lie between two pixels, so up to two mixed rows may come before it.
     edges = np.flatnonzero(other[rows:rows + 3] >= _FRAME_SMALLEST_EDGE)
     return rows + int(edges[0]) if 0 < rows <= most and len(edges) else 0
 
@@ -190,7 +194,7 @@ def _superpixels(image: np.ndarray, num_superpixels: int, compactness: float) ->
     if height * width <= num_superpixels:
         labels = np.arange(height * width).reshape(height, width)
     else:
-        # Given RGB and left to convert; Lab with `convert2lab=False` gives squares.
+        # The input is RGB, which slic converts. Lab with `convert2lab=False` would give squares.
         labels = segmentation.slic(image, n_segments=num_superpixels, compactness=compactness,
                                    sigma=_SLIC_BLUR, max_num_iter=_SLIC_ITERATIONS, start_label=0)
         labels = np.unique(labels, return_inverse=True)[1].reshape(height, width)
@@ -219,14 +223,14 @@ def _superpixels(image: np.ndarray, num_superpixels: int, compactness: float) ->
 
 def _node_saliency(nodes: _Superpixels, color_sigma: float, spatial_sigma: float,
                    boundary_sigma: float, smoothness: float, clip_weights: bool) -> np.ndarray:
-    """f64[N] in [0, 1]: Sec. 3 to 5 on the graph of superpixels."""
+    """Saliency f64[N] in [0, 1] of the superpixels (Sec. 3 to 5)."""
     color_distances = _distances(nodes.colors)
     if color_distances.max() < _JUST_NOTICEABLE_DIFFERENCE:
         return np.zeros(len(nodes.colors))
     first, second = nodes.edges.T
     edge_distances = color_distances[first, second]
 
-    # Boundary connectivity: length on the border over the root of the area, both soft (Sec. 3.2).
+    # Boundary connectivity: soft length on the border over the root of the soft area (Sec. 3.2).
     path_weights = edge_distances
     if clip_weights:
         nearest = np.full(len(nodes.colors), np.inf)
@@ -239,7 +243,7 @@ def _node_saliency(nodes: _Superpixels, color_sigma: float, spatial_sigma: float
     length = similarity[:, nodes.on_boundary].sum(axis=1)
     background = 1.0 - np.exp(-(length / np.sqrt(area)) ** 2 / (2 * boundary_sigma ** 2))
 
-    # Contrast, the closer the more, weighted by how surely the other is background (Sec. 4).
+    # Contrast, weighted by closeness and by the other superpixel's background probability (Sec. 4).
     closeness = np.exp(-_distances(nodes.positions) ** 2 / (2 * spatial_sigma ** 2))
     foreground = _stretch((color_distances * closeness) @ background)
 
