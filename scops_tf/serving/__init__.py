@@ -1,1 +1,1 @@
-"""From a trained model to parts: decoding, the served graph, its SavedModel, and predictions."""
+"""Inference with a trained model: decoding, the served graph, its SavedModel, and predictions."""

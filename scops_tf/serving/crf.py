@@ -3,7 +3,7 @@
     P. Krähenbühl, V. Koltun: Efficient Inference in Fully Connected CRFs with Gaussian Edge
     Potentials. NIPS 2011.
 
-Mean-field inference is that of the package pydensecrf2 (the extra `crf`).
+The package pydensecrf2 (the extra `crf`) does the mean-field inference.
 """
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Optional
 
 import numpy as np
 
-# Least probability in the unary term: a part that is impossible by its response alone may still
-# be argued for by its surroundings, and the logarithm is finite.
+# Least probability in the unary term. It keeps the logarithm finite, and a part without any
+# response may still win by its surroundings.
 _LEAST_PROBABILITY = 1e-5
 
 
 class CrfError(ValueError):
-    """Input that cannot be refined, or a package that is missing; one sentence for the user."""
+    """Unusable input or a missing package; the message is one sentence for the user."""
 
 
 def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
@@ -27,19 +27,19 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
                   bilateral_weight: float = 5.0) -> np.ndarray:
     """Part labels by a fully connected CRF over the pixels (Krähenbühl & Koltun, Eq. 1 to 3).
 
-    The unary term is -log of the decoded maps, each part divided by its largest response and the
-    background a constant (Hung et al., CVPR 2019, Sec. 3.1), made to sum to 1 at every pixel:
-    without pairwise terms the labels are those of the plain decoding. Pairwise terms are Potts
-    models. Heavier or wider ones than the defaults, such as the 60, 20 and 10 of public examples,
-    are for classifiers that are surer of their labels: they wipe out most of these parts.
+    The unary term is -log of the maps that plain decoding compares (Hung et al., CVPR 2019, Sec.
+    3.1), divided by their sum at every pixel. These maps are the parts, each divided by its largest
+    response, and a constant background. So without pairwise terms the labels are those of plain
+    decoding. Pairwise terms are Potts models. Public examples have heavier and wider terms, such as
+    60, 20 and 10, for classifiers with more certain labels; they would erase most parts here.
 
     Args:
-      part_responses: f[H,W,K+1], >= 0. Channel 0, the network's own background, is not used.
-      image: uint8[H,W,3], RGB; may be None where `bilateral` is False.
+      part_responses: f[H,W,K+1], at least 0. Channel 0, the network's own background, is not used.
+      image: uint8[H,W,3]. RGB; may be None if `bilateral` is False.
       background: Value of the background map, more than 0 and at most 1.
-      iterations: Mean-field steps, at least 0.
-      bilateral: With the bilateral (appearance) term; False leaves the spatial (smoothness) term,
-        which is what the evaluation of the paper's authors uses.
+      iterations: Number of mean-field steps, at least 0.
+      bilateral: Whether the bilateral (appearance) term is used. False leaves only the spatial
+        (smoothness) term, as in the evaluation of the paper's authors.
       spatial_sigma: theta_gamma, in pixels.
       spatial_weight: w(2).
       bilateral_sigma: theta_alpha, in pixels.
@@ -47,7 +47,7 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
       bilateral_weight: w(1).
 
     Returns:
-      uint8[H,W]. 0 is background, k the k-th part.
+      uint8[H,W]. 0 is background, k is the k-th part.
 
     Raises:
       CrfError: If an argument is out of range or pydensecrf2 is not installed.
@@ -85,10 +85,10 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
 
 
 def _probabilities(part_responses: np.ndarray, background: float) -> np.ndarray:
-    """f64[H,W,K+1]. The decoded maps, summing to 1 at every pixel."""
+    """The maps of plain decoding, divided by their sum at every pixel: f64[H,W,K+1]."""
     maps = part_responses.astype(np.float64)
     largest = maps.max(axis=(0, 1))
-    # A part that is nowhere stays nowhere.
+    # A part without any response stays 0.
     maps /= np.where(largest > 0, largest, 1.0)
     maps[..., 0] = background
     return maps / maps.sum(axis=-1, keepdims=True)

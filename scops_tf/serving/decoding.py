@@ -1,4 +1,4 @@
-"""From part logits to part responses, labels and part centres (§3.1)."""
+"""Decoding of part logits into part responses, labels and part centres (§3.1)."""
 from __future__ import annotations
 
 from typing import Any, Optional, Tuple
@@ -10,25 +10,27 @@ from scops_tf.serving import main_object
 
 
 def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
-    """R: bilinear up-sampling of the logits, then soft-max over background and parts (§3.1).
+    """R: soft-max of the up-sampled part logits over background and parts (§3.1).
+
+    Up-sampling is bilinear with the corners aligned.
 
     Args:
       part_logits: f32[B,h,w,K+1].
       size: (height, width) of the responses.
 
     Returns:
-      f32[B,H,W,K+1]. In [0, 1], summing to 1 over channels; channel 0 is background.
+      f32[B,H,W,K+1]. In [0, 1]; channels sum to 1, and channel 0 is background.
     """
     return tf.nn.softmax(geometry.upsample(tf.cast(part_logits, tf.float32), size))
 
 
 def normalized_responses(part_responses: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
-    """R̂: the parts, each divided by its largest response (§3.1), at another size.
+    """R̂: each part divided by its largest response (§3.1), then resized.
 
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
-      size: (height, width) that the maps are resized to, as photos are: pixels are cells that share
-        the picture's borders.
+      size: (height, width) to which the maps are resized in the way of photos: the borders of both
+        sizes are aligned.
 
     Returns:
       f32[B,H,W,K]. In [0, 1]; 0 everywhere for a part whose response is 0 everywhere.
@@ -43,7 +45,7 @@ def _normalized(parts: tf.Tensor) -> tf.Tensor:
 
 def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1
            ) -> tf.Tensor:
-    """Labels: the largest of the normalized parts and of a constant background (§3.1).
+    """Labels: the largest of the normalized part responses and a constant background (§3.1).
 
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
@@ -51,7 +53,7 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
       background: Value of the background map, in [0, 1]; the paper's is 0.1.
 
     Returns:
-      u8[B,H,W]. 0 is background, k the k-th part. Background wins ties, then the first part.
+      u8[B,H,W]. 0 is background, k is the k-th part. In a tie background wins, then the first part.
     """
     normalized = normalized_responses(part_responses, size)
     winner = tf.argmax(normalized, axis=-1, output_type=tf.int32) + 1
@@ -61,27 +63,28 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
 
 def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
                  window: Optional[float] = None, power: float = 1.0) -> tf.Tensor:
-    """Where the parts are on photos that were squashed to the size of the responses.
+    """Part centres on photos that were resized to the size of the responses.
 
-    Without the options Eq. 1, the mean position under a part's response. Powers move it from the
-    middle of all that a part might be to the middle of what it is for certain.
+    By default this is Eq. 1, the mean position weighted by the part's response. A power above 1
+    moves it towards the pixels that certainly show the part.
 
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
-      size: (height, width) of the photos.
-      window: `size` of `main_object.window`, which weighs the responses; None for none.
-      power: That responses are raised to, above 0.
+      size: (height, width) of the photos before resizing.
+      window: Size of the window around the main object that weights the responses; see
+        `main_object.window`. None for no window.
+      power: Exponent of the responses, above 0.
 
     Returns:
-      f32[B,K,2]. (x, y) in pixels of the photo; its middle, or the window's, for a part whose
-      response is 0 everywhere.
+      f32[B,K,2]. (x, y) in pixels of the photo. A part whose response is 0 everywhere has the
+      middle of the photo, or of the window.
     """
     parts = part_responses[..., 1:]
     weights = _normalized(parts)
     if power != 1:
         # TensorFlow's own power takes four to five times as long on a CPU.
         weights = tf.exp(power * tf.math.log(weights))
-    # Small against any response that can be seen; it only gives the empty map a centre.
+    # Far smaller than any visible response; it only gives an empty map a centre.
     weights += 1e-12
     if window is not None:
         weights *= main_object.window(parts, size=window)
@@ -91,10 +94,10 @@ def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
 
 
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:
-    """Points on the network's input, squashed from a photo, as points on the photo.
+    """Converts points on the network's input to points on the photo it was resized from.
 
     Args:
-      points: float[...,2]. (x, y) in pixels of the input, the first pixel's centre at (0, 0).
+      points: float[...,2]. (x, y) in pixels of the input; the first pixel's centre is (0, 0).
       input_size: (height, width) of the input.
       size: (height, width) of the photo.
 

@@ -1,4 +1,4 @@
-"""A network of convolutions for inference: batch norm within them, functions instead of layers."""
+"""A convolutional network for inference, with batch norm folded into the convolutions."""
 from __future__ import annotations
 
 import functools
@@ -11,20 +11,21 @@ from scops_tf.serving import winograd
 
 PRECISIONS = ('float32', 'bfloat16')
 
-# From so many channels on, Winograd's transforms cost a CPU less than the products that they save.
+# With at least so many channels, Winograd's algorithm saves a CPU more than its transforms cost.
 _WINOGRAD_CHANNELS = 128
 
 
 class FoldedNetwork(tf.Module):
-    """A network as of `pretrained.build`, its folded weights being all of its variables.
+    """A copy of a network as `pretrained.build` makes it; its variables are the folded weights.
 
     Args:
-      network: Keras model of convolutions, each with or without batch norm, of ReLUs, max pooling,
-        zero padding and sums; with one input. A later change of its weights does not show here.
-      precision: 'float32': the network's maps up to rounding, with Winograd's algorithm for the
-        wider convolutions, for CPUs of any kind. 'bfloat16': convolutions that `rounded` names in
-        bfloat16, the others in float32, all of them plain: for devices that multiply in it.
-      rounded: Beginnings of the names of convolutions.
+      network: Keras model with one input, of convolutions with or without batch norm, activations,
+        max pooling, zero padding and sums. Later changes of its weights have no effect here.
+      precision: 'float32' gives the network's outputs up to rounding; wide convolutions use
+        Winograd's algorithm, which is fast on any CPU. 'bfloat16' is for devices that multiply in
+        it: the convolutions that `rounded` selects are computed in bfloat16, the others in float32,
+        all without Winograd's algorithm.
+      rounded: Prefixes of the names of convolutions.
 
     Raises:
       ValueError: If `precision` is unknown, or the network has a layer of another kind.
@@ -59,7 +60,7 @@ class FoldedNetwork(tf.Module):
             self._steps.append((layer.name, function, names_of(layer.input)))
 
     def __call__(self, maps: tf.Tensor) -> Union[tf.Tensor, List[tf.Tensor]]:
-        """The network's outputs, as it gives them, in float32."""
+        """The network's outputs in float32: a tensor, or a list if there are several."""
         found = {self._input: maps}
         for name, function, inputs in self._steps:
             found[name] = function(*(found[key] for key in inputs))
@@ -73,7 +74,7 @@ class _Convolution(tf.Module):
     Args:
       layer: Keras' convolution.
       norm: Keras' batch norm, or None.
-      dtype: Of the arithmetic and of the result.
+      dtype: Type of the arithmetic and of the result.
       fast: Whether Winograd's algorithm may be used.
     """
 
@@ -109,9 +110,9 @@ class _Convolution(tf.Module):
 
 
 def _function(layer: tf.keras.layers.Layer) -> Callable[..., tf.Tensor]:
-    """What a layer without weights does, in whatever precision its input has; batch norm nothing.
+    """The function of a layer without weights, in its input's precision; identity for batch norm.
 
-    It does not hold the layer, which holds all layers before it and their weights.
+    It holds no reference to the layer, which would keep all layers before it and their weights.
     """
     layers = tf.keras.layers
     if isinstance(layer, layers.BatchNormalization):

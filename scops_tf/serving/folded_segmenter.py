@@ -1,4 +1,4 @@
-"""The segmenters for inference: their networks folded."""
+"""Segmenters for inference, with folded networks."""
 from __future__ import annotations
 
 import tensorflow as tf
@@ -6,8 +6,8 @@ import tensorflow as tf
 from scops_tf.networks import part_segmenter, preprocessing
 from scops_tf.serving import folded_network
 
-# Names of convolutions begin so. Rounding earlier stages as well would move the parts' outlines by
-# too much.
+# Prefixes of the convolutions that may be rounded. Rounding earlier stages too would move the
+# outlines of the parts too much.
 _ROUNDED = {
     'resnet50': ('conv5',),
     'resnet101': ('conv5',),
@@ -16,17 +16,17 @@ _ROUNDED = {
 
 
 def is_foldable(segmenter: part_segmenter.PartSegmenter) -> bool:
-    """Whether the segmenter is on a network that `FoldedSegmenter` takes."""
+    """Whether `FoldedSegmenter` supports the segmenter's network."""
     return segmenter.network is not None and segmenter.network.name in _ROUNDED
 
 
 class FoldedSegmenter(tf.Module):
-    """A segmenter on a ResNet or on VGG19, its network folded.
+    """A segmenter on a ResNet or VGG19 with a folded network.
 
     Args:
-      segmenter: A later change of its network's weights does not show here.
-      precision: As of `folded_network.FoldedNetwork`. In 'bfloat16' labels stay the same on 99.9 %
-        of the pixels.
+      segmenter: Segmenter to copy. Later changes of its network's weights have no effect here.
+      precision: 'float32' or 'bfloat16'; see `folded_network.FoldedNetwork`. With 'bfloat16' labels
+        stay the same on 99.9 % of the pixels.
 
     Raises:
       ValueError: If `precision` is unknown, or the segmenter is on another network.
@@ -49,6 +49,6 @@ class FoldedSegmenter(tf.Module):
         self._logits_of = segmenter.logits_of
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Part logits f32[B,h,w,K+1] of photos f32[B,H,W,3], as of the segmenter."""
+        """The segmenter's part logits f32[B,h,w,K+1] of photos f32[B,H,W,3], RGB in [0, 1]."""
         maps = self.network(preprocessing.preprocess(images, self._preprocessing))
         return self._logits_of(maps)

@@ -1,4 +1,4 @@
-"""The served graph: photos of any size in, part labels, responses, centres and presence out."""
+"""The served graph: from photos of any size to part labels, responses, centres and presence."""
 from __future__ import annotations
 
 from typing import Any, Dict, Optional, Tuple
@@ -10,35 +10,35 @@ from scops_tf.serving import decoding
 
 
 class SegmenterResponses(tf.Module):
-    """Part responses of a segmenter at the size of the photos it is given.
+    """Part responses of a segmenter at the size of its input photos.
 
     Args:
-      segmenter: From photos f32[B,H,W,3] to part logits f32[B,h,w,K+1]; has `variables`.
+      segmenter: Module from photos f32[B,H,W,3] to part logits f32[B,h,w,K+1].
     """
 
     def __init__(self, segmenter: tf.Module) -> None:
         super().__init__()
-        # An export holds what is an attribute here: of a Keras model, only the weights, without the
-        # functions of all its layers.
+        # An export holds the attributes of this object. The weights alone suffice; a Keras model as
+        # an attribute would add the functions of all its layers.
         self._weights = list(segmenter.variables)
         self._part_logits = lambda images: segmenter(images)
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
-        """f32[B,H,W,3] RGB in [0, 1] -> f32[B,H,W,K+1]."""
+        """Part responses f32[B,H,W,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
         size = (tf.shape(images)[1], tf.shape(images)[2])
         return decoding.part_responses_from_logits(self._part_logits(images), size)
 
 
 class PartModel(tf.Module):
-    """What is exported: any network with `part_responses`, the photos' resizing and the decoding.
+    """The exported model: resizing of the photos, a network with `part_responses`, and decoding.
 
     Args:
-      network: Has `part_responses(images f32[B,H,W,3]) -> f32[B,h,w,K+1]`.
+      network: Module with a method `part_responses(images f32[B,H,W,3]) -> f32[B,h,w,K+1]`.
       num_parts: K.
-      input_size: (height, width) that photos are squashed to for the network.
-      background: As of `decode`.
-      center_window: `window` of `part_centers`.
-      center_power: Its `power`.
+      input_size: (height, width) to which photos are resized for the network.
+      background: Value of the background map; see `decoding.decode`.
+      center_window: Argument `window` of `decoding.part_centers`.
+      center_power: Argument `power` of `decoding.part_centers`.
     """
 
     def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
@@ -54,7 +54,7 @@ class PartModel(tf.Module):
 
     @property
     def signatures(self) -> Dict[str, Any]:
-        """What an export serves, by name."""
+        """The functions that an export serves, by name."""
         return {'serving_default': self.predict, 'encoded': self.predict_encoded}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
@@ -65,11 +65,11 @@ class PartModel(tf.Module):
           images: u8[B,H,W,3]. RGB, any H and W.
 
         Returns:
-          labels: u8[B,H,W]. 0 is background, 1..K parts.
-          part_responses: f32[B,h,w,K+1]. At the network's input size (h, w), in [0, 1], summing to
-            1; channel 0 is background.
-          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; as of `part_centers`.
-          presence: f32[B,K]. Largest response of the part, in [0, 1].
+          labels: u8[B,H,W]. 0 is background, 1..K are the parts.
+          part_responses: f32[B,h,w,K+1]. R at the network's input size (h, w), in [0, 1]; channels
+            sum to 1, and channel 0 is background.
+          part_centers: f32[B,K,2]. (x, y) in pixels of the photo; see `decoding.part_centers`.
+          presence: f32[B,K]. Largest response of each part, in [0, 1].
         """
         shape = tf.shape(images)
         size = (shape[1], shape[2])
@@ -92,8 +92,8 @@ class PartModel(tf.Module):
         """Parts of encoded photos of one size; the outputs are those of `predict`.
 
         Args:
-          encoded: string[B]. JPEG, PNG, BMP or GIF (first frame). EXIF rotation is not applied, as
-            TensorFlow has no operation for it, and transparency is dropped.
+          encoded: string[B]. JPEG, PNG, BMP or GIF (first frame). EXIF rotation is not applied,
+            since TensorFlow has no operation for it, and transparency is dropped.
         """
         size = tf.shape(_decode_image(encoded[0]))
 

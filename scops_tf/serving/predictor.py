@@ -1,4 +1,4 @@
-"""Loads an export and applies it to photos."""
+"""Prediction of parts with an export."""
 from __future__ import annotations
 
 import json
@@ -19,8 +19,8 @@ class Prediction(NamedTuple):
     """Parts of B photos of one size.
 
     Attributes:
-      labels: u8[B,H,W]. 0 is background, 1..K parts.
-      part_responses: f32[B,h,w,K+1]. At the network's input size, in [0, 1]; channel 0 is
+      labels: u8[B,H,W]. 0 is background, 1..K are the parts.
+      part_responses: f32[B,h,w,K+1]. R at the network's input size, in [0, 1]; channel 0 is
         background.
       part_centers: f32[B,K,2]. (x, y) in pixels of the photo.
       presence: f32[B,K]. Largest response of each part, in [0, 1].
@@ -39,8 +39,9 @@ class Predictor:
       export_dir: Folder written by `scops_tf.serving.saved_model.export`.
 
     Attributes:
-      metadata: What was exported: 'num_parts', 'input_size', 'background', 'center_window',
-        'center_power' and, of a trained run, 'step', 'precision', 'tap_scales' and 'config'.
+      metadata: Description of the export: 'num_parts', 'input_size', 'background',
+        'center_window', 'center_power' and, from a trained run, 'step', 'precision', 'tap_scales'
+        and 'config'.
 
     Raises:
       PredictorError: If the folder holds no export or a damaged one.
@@ -55,7 +56,7 @@ class Predictor:
         try:
             with open(path, encoding='utf-8') as file:
                 self.metadata: Dict[str, Any] = json.load(file)
-            # Kept: the signature's variables live as long as the loaded object.
+            # Kept, since the signature's variables live only as long as the loaded object.
             self._loaded = tf.saved_model.load(export_dir)
             self._predict = self._loaded.signatures['serving_default']
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
@@ -65,7 +66,7 @@ class Predictor:
 
     @property
     def num_parts(self) -> int:
-        """K."""
+        """Number of parts K."""
         return self.metadata['num_parts']
 
     def predict(self, images: np.ndarray) -> Prediction:

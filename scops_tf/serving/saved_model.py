@@ -1,4 +1,4 @@
-"""The SavedModel of a run: written, and told from other folders."""
+"""The SavedModel of a run: writing it and recognizing its folder."""
 from __future__ import annotations
 
 import json
@@ -19,19 +19,20 @@ class ExportError(ValueError):
 
 
 def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
-    """Writes the model as a SavedModel, which takes the place of an older one once it is complete.
+    """Writes the model as a SavedModel; a complete one replaces an older export.
 
     Its signatures are `PartModel.signatures`.
 
     Args:
-      model: To be written.
-      folder: Of the SavedModel. Empty, absent, or an older export, which is replaced.
-      metadata: JSON values for `scops_tf.json`; the number of parts, the input size, the
-        background and the window and power of the centres are added.
+      model: Model to write.
+      folder: Folder of the SavedModel. It must be absent, empty, or an older export, which is
+        replaced.
+      metadata: JSON values for `scops_tf.json`. The number of parts, the input size, the background
+        and the window and power of the centres are added.
 
     Raises:
       ExportError: If the folder holds something else.
-      OSError: If the folder cannot be written; an older export is untouched.
+      OSError: If the folder cannot be written. An older export is then untouched.
     """
     folder = os.path.abspath(folder)
     if os.path.isdir(folder) and os.listdir(folder) and not is_export(folder):

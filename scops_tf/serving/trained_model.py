@@ -1,4 +1,4 @@
-"""The trained model of a run, out of one of its checkpoints, ready to serve."""
+"""The trained model of a run, loaded from a checkpoint for inference."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,12 +10,12 @@ from scops_tf.serving import folded_segmenter, part_model as part_model_lib
 
 
 class TrainedModel(NamedTuple):
-    """What a checkpoint holds for use.
+    """The model from a checkpoint.
 
     Attributes:
-      part_model: The segmenter with the decoding, ready to serve.
-      model: The networks as restored.
-      step: At which it was saved.
+      part_model: The segmenter with resizing and decoding.
+      model: The restored networks.
+      step: Step at which the checkpoint was saved.
     """
 
     part_model: part_model_lib.PartModel
@@ -24,23 +24,22 @@ class TrainedModel(NamedTuple):
 
     @property
     def tap_scales(self) -> List[float]:
-        """RMS of each tap of the reference features, as measured over the training photos."""
+        """RMS of each tap of the reference features, measured over the training photos."""
         return self.model.reference_features.tap_scales.numpy().tolist()
 
 
 def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32'
                     ) -> TrainedModel:
-    """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest.
+    """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest one.
 
     Args:
-      config: Of the run. Its `Run.precision` makes no difference.
+      config: Configuration of the run. Its `Run.precision` makes no difference.
       workdir: Folder of the run.
-      precision: As of `folded_segmenter.FoldedSegmenter`; 'float32' for segmenters that it does not
-        take.
+      precision: See `FoldedSegmenter`. Segmenters that it does not support take 'float32' only.
 
     Raises:
-      CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
-      ValueError: If `precision` breaks its law.
+      CheckpointError: If there is no such checkpoint, or it holds networks of another shape.
+      ValueError: If `precision` is unknown, or is not 'float32' for an unsupported segmenter.
     """
     model = model_lib.Model(config, precision='float32', is_restored=True)
     foldable = folded_segmenter.is_foldable(model.segmenter)

@@ -1,9 +1,9 @@
 """Winograd's algorithm for 3x3 convolutions: tiles of 4x4 results from 36 products instead of 144.
 
-Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), F(4x4, 3x3): a tile
-of results is Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A of the kernel g and of the 6x6 cells d that it sees. Summed
-over input channels, the 36 products are 36 matrix products. A dilated convolution is one on each of
-dilation² interleaved maps.
+This is F(4x4, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR
+2016). A tile of results is Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A, where g is the kernel and d the 6x6 cells
+that the tile depends on. Summed over input channels, the 36 products become 36 matrix products. A
+dilated convolution is a plain convolution of each of dilation² interleaved maps.
 """
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scops_tf import geometry
 
 _TILE, _WINDOW = 4, 6
 
-# Where the polynomials of the algorithm are multiplied, beside infinity. The customary 0, ±1, ±2
-# have matrices of whole numbers, and four times the largest rounding error of these.
+# Points at which the algorithm evaluates polynomials, besides infinity. The customary points 0, ±1,
+# ±2 give integer matrices, but four times the largest rounding error of these points.
 _POINTS = (0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 
-# Stays below 0 with the index of any cell added, and within 32 bits with another such number.
+# Negative even after the index of any cell is added; the sum of two such numbers fits 32 bits.
 _OUTSIDE = -2**30
 
 
@@ -43,7 +43,7 @@ _A_TRANSPOSED, _G, _B_TRANSPOSED = _matrices()
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
-    """G g Gᵀ of every pair of channels: f32[3,3,C,D] -> f32[36,C,D]."""
+    """G g Gᵀ for every pair of channels, f32[36,C,D], from a kernel f32[3,3,C,D]."""
     if kernel.shape[:2] != (3, 3):
         raise ValueError(f'`kernel` must be [3, 3, C, D]; got {kernel.shape}.')
     transformed = np.einsum('ai,bj,ijcd->abcd', _G, _G, kernel.astype(np.float64))
@@ -51,15 +51,15 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
 
 
 def convolve(maps: tf.Tensor, transformed_kernel: tf.Tensor, *, dilation: int = 1) -> tf.Tensor:
-    """3x3 convolution of stride 1, zeros beyond the border.
+    """3x3 convolution of stride 1, with zeros beyond the border.
 
-    Within 1e-5 of `tf.nn.conv2d` in float32, relative to the largest result: sums are in another
-    order.
+    Sums are in another order than in `tf.nn.conv2d`. The difference is at most 1e-5 in float32,
+    relative to the largest result.
 
     Args:
       maps: f32[B,H,W,C]. H, W and C must be known in advance.
-      transformed_kernel: f32[36,C,D], of `transform_kernel`.
-      dilation: Of the kernel, in cells.
+      transformed_kernel: f32[36,C,D]. Result of `transform_kernel`.
+      dilation: Dilation of the kernel, in cells.
 
     Returns:
       f32[B,H,W,D].
@@ -85,7 +85,7 @@ def convolve(maps: tf.Tensor, transformed_kernel: tf.Tensor, *, dilation: int = 
 
 
 def _windows(length: int, dilation: int, stride: int) -> np.ndarray:
-    """i32[6,tiles]. What each tile sees along an axis: cells times `stride`, or `_OUTSIDE`."""
+    """Cells that each tile reads along an axis, times `stride`, or `_OUTSIDE`; i32[6,tiles]."""
     tiles = np.arange(-(-length // (_TILE * dilation)) * dilation)
     first = tiles // dilation * (_TILE * dilation) + tiles % dilation
     cells = first + dilation * (np.arange(_WINDOW)[:, None] - 1)
@@ -93,12 +93,12 @@ def _windows(length: int, dilation: int, stride: int) -> np.ndarray:
 
 
 def _places(length: int, dilation: int) -> Tuple[np.ndarray, np.ndarray]:
-    """i32[length] each. The tile of each result along an axis, and its place within the tile."""
+    """Tile of each result along an axis, and its place within the tile: i32[length] each."""
     cells = np.arange(length, dtype=np.int32)
     return cells // (_TILE * dilation) * dilation + cells % dilation, cells // dilation % _TILE
 
 
 def _transform(matrix: np.ndarray, values: tf.Tensor) -> tf.Tensor:
-    """The matrix applied along both axes of windows [36, ...], as one product: [n, anything]."""
+    """The matrix applied along both axes of windows [36, ...], as one matrix product [n, ...]."""
     both = tf.constant(np.kron(matrix, matrix), values.dtype)
     return tf.matmul(both, tf.reshape(values, [_WINDOW**2, -1]))
