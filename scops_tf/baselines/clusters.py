@@ -1,15 +1,15 @@
-"""k-means clusters of the reference features of a collection as parts.
+"""Parts as k-means clusters of the reference features of a collection.
 
-What is background is decided without labels, in one of two ways:
+The background is found without labels, in one of two ways:
 
-* whole photos: K + 1 clusters of all places; the one of lowest mean saliency is background, or,
-  where no saliency is given, the one that most of the photos' borders belong to;
-* inside the saliency map: K clusters of places weighted by their saliency are the parts, K more of
-  places weighted by what they lack of it are background. So a new photo needs no saliency map.
+* in whole photos: All cells form K + 1 clusters. The cluster of lowest mean saliency is background;
+  without saliency it is the cluster that most cells at the photos' borders belong to.
+* inside the saliency map: Cells weighted by their saliency D form K clusters, which are the parts.
+  Cells weighted by 1 - D form K more clusters, which are background. So a new photo needs no
+  saliency map.
 
-Features are clustered as they are. Scaled to unit length they would differ by what is around an
-object rather than on it, and the object be a single cluster. A place belongs to the nearest
-cluster wholly.
+Features are not scaled to unit length. Otherwise they would differ by the surroundings of the
+object, and the whole object would be one cluster. A cell belongs to the nearest cluster alone.
 """
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from scops_tf.features import clustering, sampling
 
 
 class LabelledClusters(NamedTuple):
-    """Clusters and what they stand for.
+    """Clusters with their labels.
 
     Attributes:
-      centers: f32[M,C].
-      labels: i32[M]. 0 is background, 1..K parts, in the order of their sizes, largest first.
+      centers: f32[M,C]. Cluster centres.
+      labels: i32[M]. 0 is background, 1..K are the parts in the order of size, largest first.
     """
 
     centers: np.ndarray
@@ -36,22 +36,22 @@ class LabelledClusters(NamedTuple):
 def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
         inside_saliency: bool = False, max_rows: int = sampling.MAX_ROWS, seed: int = 0
         ) -> LabelledClusters:
-    """Clusters of the reference features of a collection.
+    """Clusters the reference features of a collection.
 
-    Of a collection with more than `max_rows` vectors (390 photos of 16x16 cells) as many are drawn
-    at random and clustered; memory is bounded by them.
+    If the collection has more than `max_rows` vectors (390 photos of 16x16 cells), a random sample
+    of so many is clustered, which bounds the memory.
 
     Args:
-      features: f[N,h,w,C], as of `sampling.sample`.
+      features: f[N,h,w,C]. Reference features; see `sampling.sample`.
       saliency_maps: f[N,h,w] in [0, 1], or None.
       num_parts: K.
-      inside_saliency: Which of the two ways above.
-      max_rows: Vectors that are read into memory.
-      seed: Of the draw and of the starts; the result is the same for the same seed.
+      inside_saliency: Whether to cluster inside the saliency map, the second way above.
+      max_rows: Largest number of vectors that are read into memory.
+      seed: Seed of the sample and of the k-means starts. The same seed gives the same result.
 
     Raises:
-      ValueError: If `num_parts` is below 1, `inside_saliency` is asked for without maps, their
-        shape differs, or there are fewer vectors of weight above 0 than clusters.
+      ValueError: If `num_parts` is below 1, maps are missing for `inside_saliency`, the shape of
+        the maps differs, or there are fewer vectors of weight above 0 than clusters.
     """
     if num_parts < 1:
         raise ValueError(f'`num_parts` must be at least 1; got {num_parts}.')
@@ -85,11 +85,11 @@ def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
 
 
 class KMeans(tf.Module):
-    """Part responses by the nearest cluster: 1 for its part or background, 0 for all others.
+    """Part responses by the nearest cluster: 1 for its label, 0 for all others.
 
     Args:
-      reference_features: f32[B,H,W,3] in [0, 1] -> f32[B,h,w,C].
-      clusters: Of `fit`.
+      reference_features: Function from photos f32[B,H,W,3] in [0, 1] to features f32[B,h,w,C].
+      clusters: Result of `fit`.
     """
 
     def __init__(self, reference_features: Callable[[tf.Tensor], tf.Tensor],
@@ -102,9 +102,9 @@ class KMeans(tf.Module):
         self._num_channels = int(clusters.labels.max()) + 1
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
-        """Responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
+        """Part responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
         features = tf.cast(self.reference_features(images), tf.float32)
-        # Largest where |v - c|² = |v|² - 2 v·c + |c|² is least.
+        # The nearness is largest where |v - c|² = |v|² - 2 v·c + |c|² is least.
         nearness = tf.tensordot(features, self.centers, [[-1], [1]])
         nearness -= tf.reduce_sum(tf.square(self.centers), axis=-1) / 2
         labels = tf.gather(self.labels, tf.argmax(nearness, axis=-1))

@@ -2,9 +2,9 @@
 
     python -m scops_tf.baselines.dff --gin_file=gin/cub.gin
 
-It is fitted to the training photos of the gin file, to features of their own lengths unless
-`--gin_param` says otherwise, and exported; evaluate and predict take its folder as they take that
-of a trained run.
+The command fits the method to the training photos of the gin file and exports the result. Evaluate
+and predict accept its folder like that of a trained run. Features keep their own lengths unless
+`--gin_param` says otherwise.
 """
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scops_tf import command, config as config_lib
 
 FLAGS = flags.FLAGS
 
-# As published. Features divided by their lengths give background the weight of objects: on birds at
-# 512x512 with the quick preset's exponent one factor then wins nearly everywhere.
+# As published. Normalized features give the background as much weight as objects: on birds at
+# 512x512, with the quick preset's exponent, one factor then wins nearly everywhere.
 _LENGTHS_KEPT = 'Features.normalization = 0.0'
 
 

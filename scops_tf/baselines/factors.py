@@ -1,8 +1,8 @@
 """Deep feature factorization (Collins, Achanta & Süsstrunk, ECCV 2018).
 
-The non-negative features V of all photos, as rows, are factored as V = A W with A, W >= 0. The rows
-of W are K part-like directions, and A says how much of each a place has; that of a new photo is
-found with W fixed. No factor is set aside as background.
+The rows of V are the non-negative feature vectors of all photos. They are factored as V = A W with
+A, W >= 0. The rows of W are K part-like directions, and A holds the activation of each direction in
+each cell. For a new photo W is fixed and A is found. No factor is reserved for the background.
 """
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def fit(features: Any, num_parts: int, *, max_rows: int = sampling.MAX_ROWS, see
         ) -> np.ndarray:
     """Factors of the reference features of a collection.
 
-    Of a collection with more than `max_rows` vectors (390 photos of 16x16 cells) as many are drawn
-    at random and factored; memory is bounded by them.
+    If the collection has more than `max_rows` vectors (390 photos of 16x16 cells), a random sample
+    of so many is factored, which bounds the memory.
 
     Args:
-      features: f[N,h,w,C] >= 0, as of `sampling.sample`.
+      features: f[N,h,w,C], at least 0. Reference features; see `sampling.sample`.
       num_parts: K, at most C.
-      max_rows: Vectors that are read into memory.
-      seed: Of the draw and of the factorization's start.
+      max_rows: Largest number of vectors that are read into memory.
+      seed: Seed of the sample and of the factorization's start.
 
     Returns:
-      f32[K,C] >= 0. Each scaled so that the 99th percentile of its activation is 1; in the order of
-      what they explain, most first.
+      f32[K,C], at least 0. Each factor is scaled so that the 99th percentile of its activation is
+      1. Factors are ordered by the share of V that they explain, largest first.
 
     Raises:
       ValueError: If a feature is negative, or there are fewer channels or vectors than parts.
@@ -41,14 +41,15 @@ def fit(features: Any, num_parts: int, *, max_rows: int = sampling.MAX_ROWS, see
 class DeepFeatureFactorization(tf.Module):
     """Part responses by projection on the factors.
 
-    The activations of a photo are divided by one number, so that they sum to at most 1 everywhere;
-    what is left to 1 is background. Labels and part centres, which see a part's response only
-    relative to itself within the photo, are those of the activations.
+    The activations of a photo are divided by one number, so that they sum to at most 1 in every
+    cell; the rest up to 1 is background. This number changes neither labels nor part centres, since
+    both depend on a part's response only relative to its values elsewhere in the photo.
 
     Args:
-      reference_features: f32[B,H,W,3] in [0, 1] -> f32[B,h,w,C] >= 0.
-      factors: f32[K,C], of `fit`.
-      num_sweeps: Of `factorization.project`.
+      reference_features: Function from photos f32[B,H,W,3] in [0, 1] to features f32[B,h,w,C], at
+        least 0.
+      factors: f32[K,C]. Result of `fit`.
+      num_sweeps: Number of sweeps; see `factorization.project`.
     """
 
     def __init__(self, reference_features: Callable[[tf.Tensor], tf.Tensor], factors: np.ndarray, *,
@@ -59,7 +60,7 @@ class DeepFeatureFactorization(tf.Module):
         self._num_sweeps = num_sweeps
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
-        """Responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
+        """Part responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
         features = tf.cast(self.reference_features(images), tf.float32)
         activations = factorization.project(
             features, self.factors, num_sweeps=self._num_sweeps)

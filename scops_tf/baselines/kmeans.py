@@ -2,9 +2,9 @@
 
     python -m scops_tf.baselines.kmeans --gin_file=gin/cub.gin
 
-It is fitted to the training photos of the gin file and exported; evaluate and predict take its
-folder as they take that of a trained run.
-Clusters are of salient places, or with `--gin_param=Kmeans.inside_saliency=False` of whole photos.
+The command fits the method to the training photos of the gin file and exports the result. Evaluate
+and predict accept its folder like that of a trained run. Salient cells are clustered, or whole
+photos with `--gin_param=Kmeans.inside_saliency=False`.
 """
 from __future__ import annotations
 

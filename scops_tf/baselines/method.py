@@ -1,4 +1,4 @@
-"""A baseline as a run: fitted to the training photos, served and scored as a trained run is."""
+"""A baseline as a run: fitted to the training photos, then served and scored like a trained run."""
 from __future__ import annotations
 
 import dataclasses
@@ -17,15 +17,15 @@ from scops_tf.features import photo_features
 from scops_tf.networks import model as model_lib, reference_features as features_lib
 from scops_tf.serving import part_model as part_model_lib, saved_model
 
-# Photos whose features are read at a time.
+# Number of photos whose features are read at a time.
 _CHUNK = 16
 
 
 class Observations(NamedTuple):
-    """What a baseline is fitted to.
+    """The data that a baseline is fitted to.
 
     Attributes:
-      network: Of the reference features, its tap scales measured.
+      network: Reference features with measured tap scales.
       features: V of the photos.
       saliency_maps: f32[N,h,w] in [0, 1]; None without saliency, and for DFF, which needs none.
     """
@@ -37,19 +37,19 @@ class Observations(NamedTuple):
 
 def observe(name: str, config: config_lib.Config, records: Sequence[Record], workdir: str, *,
             tap_scales: Optional[Sequence[float]] = None) -> Observations:
-    """What a baseline is fitted to, computed where no cache has it.
+    """The data that a baseline is fitted to, from caches or computed.
 
     Args:
       name: 'dff' or 'kmeans'.
-      config: Of the run.
-      records: Of the photos.
+      config: Configuration of the run.
+      records: Records of the photos.
       workdir: Folder of the run.
-      tap_scales: Of a trained run; measured on the photos where None.
+      tap_scales: Tap scales of a trained run; None to measure them on the photos.
 
     Raises:
-      ValueError: If photos or weights cannot be used, or features are more than
+      ValueError: If photos or weights cannot be used, or the features are larger than
         `Features.cache_limit_gib` allows.
-      OSError: If weights cannot be had or a cache cannot be written.
+      OSError: If weights cannot be found or a cache cannot be written.
     """
     network = model_lib.reference_features(config)
     with_saliency = name != 'dff' and config.data.saliency is not None
@@ -69,7 +69,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
 
 
 def fit(name: str, config: config_lib.Config, observed: Observations) -> tf.Module:
-    """The baseline 'dff' or 'kmeans', with `part_responses`.
+    """The fitted baseline 'dff' or 'kmeans', which has `part_responses`.
 
     Raises:
       ValueError: If there are fewer feature vectors or channels than parts.
@@ -84,23 +84,23 @@ def fit(name: str, config: config_lib.Config, observed: Observations) -> tf.Modu
 
 
 def part_model(config: config_lib.Config, network: tf.Module) -> part_model_lib.PartModel:
-    """A baseline with the photos' resizing and the decoding."""
+    """The exported model of a baseline; see `PartModel`."""
     return part_model_lib.PartModel(
         network, num_parts=config.run.num_parts, input_size=config.reference_size,
         **dataclasses.asdict(config.decode))
 
 
 def make(config: config_lib.Config, workdir: str) -> None:
-    """Fits the baseline `Run.method` and writes what evaluate, predict and the pictures read.
+    """Fits the baseline `Run.method` and writes its configuration and export.
 
     Args:
-      config: Of the run.
-      workdir: Folder of the run: configuration, export, caches.
+      config: Configuration of the run.
+      workdir: Folder of the run, for configuration, export and caches.
 
     Raises:
       ConfigError: If the folder holds another run.
-      ValueError: If data or weights cannot be used, or hold too little for the parts.
-      OSError: If weights cannot be had or the folder cannot be written.
+      ValueError: If data or weights cannot be used, or the data are too few for the parts.
+      OSError: If weights cannot be found or the folder cannot be written.
     """
     config_lib.require_same(config, workdir)
     dataset = datasets.load_for(config, workdir)
@@ -108,10 +108,10 @@ def make(config: config_lib.Config, workdir: str) -> None:
     observed = observe(config.run.method, config, dataset.train, workdir)
     logging.info('Fitting %s to %d photos.', config.run.method, observed.features.shape[0])
     model = part_model(config, fit(config.run.method, config, observed))
-    # Not before: what fails up to here may be mended in the same folder.
+    # Saved late, so that a user who mends an earlier failure may use the same folder.
     config_lib.save(config, workdir)
     folder = os.path.join(workdir, 'export')
-    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of its own doings while it saves.
+    logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     saved_model.export(model, folder, metadata={
         'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist(),
         'config': config.operative})
