@@ -1,1 +1,1 @@
-"""The training: its loop, its step, and what the step is made of."""
+"""The training: its loop, its step, and the losses, views and updates of a step."""

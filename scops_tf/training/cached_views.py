@@ -1,4 +1,4 @@
-"""Backbone features of the photos and of a few transformed views of each, computed once (§3.3)."""
+"""Cache of the backbone features of the photos and of a few views of each photo (§3.3)."""
 from __future__ import annotations
 
 import dataclasses
@@ -15,19 +15,19 @@ from scops_tf.training import views as views_lib, warp
 
 
 class DrawnViews:
-    """Rows of cached views: at every step a new one of each photo's, by seed and step.
+    """Rows of cached views; each step draws one view of each photo by seed and step.
 
     Args:
-      rows: [N * num_views, ...]. Those of the first photo first.
-      num_views: Views per photo.
-      seed: Of the draws.
+      rows: [N * num_views, ...]. The rows of the first photo's views come first.
+      num_views: Number of views per photo.
+      seed: Seed of the draws.
     """
 
     def __init__(self, rows: np.ndarray, *, num_views: int, seed: int) -> None:
         self._rows, self._num_views, self._seed = rows, num_views, seed
 
     def __call__(self, step: int, indices: np.ndarray, wanted: slice) -> np.ndarray:
-        """[b, ...]. Of a part of the photos with these indices i64[B], at a step."""
+        """Rows [b, ...] for the `wanted` part of a step's photos, which have indices i64[B]."""
         generator = np.random.default_rng([self._seed, 1, step])
         drawn = generator.integers(self._num_views, size=len(indices))
         return self._rows[(indices * self._num_views + drawn)[wanted]]
@@ -38,18 +38,18 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
     """Backbone features of all photos and of their views, and the views' spatial transforms.
 
     Args:
-      config: Of the run.
-      model: The backbone of its segmenter is frozen.
-      views: Draws the views.
-      store: The photos.
-      caches: Folder of caches on disk.
+      config: Configuration of the run.
+      model: Model whose segmenter has a frozen backbone.
+      views: Generator of the views.
+      store: Photos of the run.
+      caches: Folder of the caches on disk.
 
     Returns:
-      By their names, the fields of a batch that hold them; see `batches.training_batches`.
-      `backbone_features` is left out where those are the cached reference features.
+      Fields of a batch by name; see `batches.training_batches`. `backbone_features` is left out if
+      they are the cached reference features.
 
     Raises:
-      ValueError: If the features are more than `Features.cache_limit_gib` allows.
+      ValueError: If the features are larger than `Features.cache_limit_gib` allows.
       OSError: If a cache cannot be written.
     """
     count, seed = config.segmenter.num_views, config.run.seed
@@ -73,11 +73,11 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
         return backbone(tf.constant(photos / np.float32(255)))
 
     def of_views(indices: np.ndarray) -> np.ndarray:
-        photo = int(indices[0]) // count  # Rows are asked for photo by photo.
+        photo = int(indices[0]) // count  # A batch holds the views of one photo.
         return backbone(views_of(tf.constant(store.image(photo)), tf.constant(photo, tf.int32)))
 
     row = segmenter.feature_shape(store.image_size)
-    # All that any backbone depends on: a key that is too wide only costs time.
+    # All settings that any backbone depends on; an unneeded one in the key only costs time.
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
         features=dataclasses.asdict(config.features),

@@ -1,4 +1,4 @@
-"""A training from start to end: preparation, steps, checks, logs and checkpoints."""
+"""The training loop: preparation, steps, checks, logs and checkpoints."""
 from __future__ import annotations
 
 import os
@@ -21,22 +21,22 @@ from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import loss_scale, preparation, replicas, trainer as trainer_lib
 
-# Of the pictures' area: less of it than this is no part at all.
+# Least share of the photos' area that must be foreground; with less, the parts have vanished.
 _LEAST_FOREGROUND = 1e-3
 _WAY_ON = ('start in another folder, with `Run.init_from` naming this one if what its last '
            'checkpoint has learned is to be kept')
 
 
 class TrainingError(ValueError):
-    """A training that cannot go on; the message is one sentence for the user."""
+    """A training that cannot continue; the message is one sentence for the user."""
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT asked the training to stop after its current step.
+    """A request, by SIGTERM or SIGINT, to stop the training after its current step.
 
-    A context manager, inside of which signals are heard. SIGTERM before the first step ends the
-    process at once, with exit code 0, since there is nothing to save that is not kept anyway; a
-    second SIGINT does so at any time, with a KeyboardInterrupt.
+    Signals are handled inside this context manager. Before the first step there is nothing to save:
+    SIGTERM ends the process at once with exit code 0, and SIGINT raises KeyboardInterrupt. During
+    the steps the first signal only sets `received`; SIGINT after it raises KeyboardInterrupt.
 
     Attributes:
       received: Whether a signal came.
@@ -57,7 +57,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def expect_steps(self) -> None:
-        """From now on a signal only sets `received`."""
+        """Starts the steps: from now on the first signal only sets `received`."""
         self._stepping = True
         signal.signal(signal.SIGINT, self._receive)
 
@@ -70,26 +70,27 @@ class StopRequest:
 
 
 def train(config: config_lib.Config, workdir: str) -> None:
-    """Trains, or continues a training to the same weights as if it had not been stopped.
+    """Trains a run, or continues it; the weights are the same as without a stop.
 
     Args:
-      config: Of the run.
-      workdir: Folder of the run: configuration, checkpoints, logs, caches.
+      config: Configuration of the run.
+      workdir: Folder of the run, for configuration, checkpoints, logs and caches.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
       TrainingError: If the loss is not finite or the parts have vanished.
-      WorkerLostError: If another worker has ended; to be started again.
+      WorkerLostError: If another worker has ended; this process should then be started again.
       ValueError: If data, weights, replicas or checkpoints cannot be used.
       OSError: If the folder cannot be written.
     """
     config_lib.require_same(config, workdir)
-    # A worker that comes back to a finished training would wait for the others for ever.
+    # A worker that is started again after the end would wait forever for the others.
     if checkpoints.latest_step(workdir) >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return
     with replicas.watched(config.run.strategy):
-        # A process that waits for other workers hears no signal: it must not be asked, but ended.
+        # Python handles no signal while the process waits for other workers here, so signals must
+        # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
         with StopRequest() as stop:
             _train(config, workdir, strategy, stop)
@@ -99,11 +100,11 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
            stop: StopRequest) -> None:
     with replicas.chief_first(strategy):
         dataset = datasets.load_for(config, workdir)
-    # After the photos are found: a folder is not made for what is misspelt.
+    # Only after the photos are found, so that a misspelt name makes no folder.
     files.require_writable(workdir)
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
-    # The chief leaves a checkpoint and full caches to the others.
+    # The chief leaves a checkpoint and full caches for the others.
     with replicas.chief_first(strategy):
         restored = trainer.restore(workdir)
         start = int(trainer.step.numpy())
@@ -119,8 +120,7 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
             config, trainer.model, trainer.views, store, workdir, start_step=start,
             fresh=not restored and not config.run.init_from)
         if replicas.is_chief(strategy):
-            # Not before: what fails up to here has trained nothing, and may be mended in the same
-            # folder.
+            # Saved late, so that a user who mends an earlier failure may use the same folder.
             config_lib.save(config, workdir)
             manager = trainer.manager(workdir)
             if not restored:
@@ -136,7 +136,7 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
 
 
 class _Records(NamedTuple):
-    """What the chief writes of the steps."""
+    """The writers of the chief, for checkpoints and TensorBoard logs."""
 
     manager: tf.train.CheckpointManager
     writer: tensorboard.SummaryWriter
@@ -147,7 +147,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
     config, start = trainer.config, int(trainer.step.numpy())
     total = config.run.steps
     stop.expect_steps()
-    # Seconds spent on the steps since the last scalars; pictures and checkpoints do not count.
+    # `seconds` is the time of the steps since the last scalars, without pictures and checkpoints.
     logged, seconds, since = start, 0.0, time.monotonic()
     empty_steps = 0
     with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
@@ -192,12 +192,12 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
 
 def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start: int
              ) -> Iterator[Batch]:
-    """The batches from a step on; a photo that cannot be read any more is a user's error."""
+    """The batches from a step on; a photo that has become unreadable is a `TrainingError`."""
     try:
         yield from trainer.strategy.distribute_datasets_from_function(
             lambda context: prepared.batches(start, context))
     except tf.errors.OpError as error:
-        # What is raised inside of tf.data comes as text, with its traceback.
+        # tf.data passes an error on as text with its traceback.
         found = re.search('ImageError: (.*)', error.message)
         if found is None:
             raise
@@ -206,13 +206,13 @@ def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start
 
 
 def require_finite(scalars: Mapping[str, Any], step: int) -> None:
-    """Refuses a step whose loss or gradients are not finite, before anything of it is saved.
+    """Refuses a step whose loss or gradients are not finite, before a checkpoint is saved.
 
-    Gradients that a loss scale made overflow are no failure: the step has updated nothing, and the
-    next one is scaled less. At the least scale there is nothing left to blame it on.
+    Gradients may overflow because of the loss scale. This is no failure: the step updates nothing,
+    and the next step has a smaller scale. At the least scale it is a failure.
 
     Raises:
-      TrainingError: With the step and the value of each term.
+      TrainingError: If a value is not finite. The message has the step and the value of each term.
     """
     scale = float(scalars.get('loss_scale', loss_scale.LEAST))
     kinds = ('loss/',) if scale > loss_scale.LEAST else ('loss/', 'gradient_norm/')
@@ -229,7 +229,7 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
 
 def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
                    writer: tensorboard.SummaryWriter, step: int) -> None:
-    """Logs the first photos with all that is made of them, and histograms of the basis."""
+    """Logs pictures of the first photos with their parts and views, and histograms of the basis."""
     chosen = range(min(trainer.config.logging.num_pictures, len(store)))
     images = np.stack([store.image(index) for index in chosen])
     found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}

@@ -1,32 +1,32 @@
-"""The factor that keeps gradients in float16 within what it can hold."""
+"""The loss scale, which keeps float16 gradients within the range of float16."""
 from __future__ import annotations
 
 import tensorflow as tf
 
-# As of Keras. Between the least one, where nothing is scaled, and the largest, a float16 has moved
-# from one end of its range to the other.
+# START and GROWTH_STEPS are Keras' values. LEAST scales nothing; LARGEST turns the smallest positive
+# float16, 2^-24, into 1.
 START, LEAST, LARGEST = 2.0 ** 15, 1.0, 2.0 ** 24
 GROWTH_STEPS = 2000
 
 
 class LossScale(tf.Module):
-    """Dynamic loss scale (Micikevicius et al., ICLR 2018), one for all optimisers of a run.
+    """Dynamic loss scale (Micikevicius et al., ICLR 2018), one for all optimizers of a run.
 
-    The loss is multiplied by it before the backward pass, and the gradients are divided by it
-    afterwards. It is halved by gradients that are not finite, in which case no variable may be
-    updated, and doubled by a number of steps in a row without any. All of its values are powers of
-    two, so it changes no gradient that float16 holds.
+    The loss is multiplied by the scale before the backward pass, and the gradients are divided by
+    it afterwards. If a gradient is not finite, the scale is halved and no variable may be updated.
+    After `growth_steps` steps in a row with finite gradients it is doubled. All values are powers
+    of two, so scaling does not round the gradients.
 
-    Keras' `LossScaleOptimizer` holds a scale for each optimiser, so that one group of variables
-    would be updated in steps that another leaves out; its state is not to be had apart from it.
+    Keras' `LossScaleOptimizer` is not used, since it holds one scale per optimizer. A step would
+    then update some groups of variables and leave out others.
 
     Args:
-      start: First value.
-      growth_steps: Steps in a row that double it.
+      start: First value of the scale.
+      growth_steps: Number of finite steps in a row that double the scale.
 
     Attributes:
-      value: f32[] variable, from 1 to 2^24.
-      finite_steps: i64[] variable. Steps in a row since it changed.
+      value: f32[] variable. The scale, from 1 to 2^24.
+      finite_steps: i64[] variable. Number of finite steps in a row since the scale changed.
     """
 
     def __init__(self, *, start: float = START, growth_steps: int = GROWTH_STEPS) -> None:
@@ -36,10 +36,10 @@ class LossScale(tf.Module):
         self.finite_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='finite_steps')
 
     def update(self, finite: tf.Tensor) -> None:
-        """Follows a step; called outside of the replicas.
+        """Updates the scale after a step; called outside the replicas.
 
         Args:
-          finite: bool[]. Whether all of its gradients were.
+          finite: bool[]. Whether all gradients of the step were finite.
         """
         steps = tf.where(finite, self.finite_steps + 1, 0)
         grows = steps >= self._growth_steps

@@ -1,12 +1,12 @@
 """The loss terms of SCOPS as pure functions of tensors.
 
 Every term is a mean over the batch and over the parts, so that its weight depends neither on B nor
-on K. Each docstring names the paper's sum and the factor between the two. Where replicas share a
-batch, a term is the mean over them of what each one computes of its share.
+on K. Each docstring gives the factor to the paper's sum. If replicas share a batch, each one
+computes the term of its part, and the mean over the replicas is the term of the batch.
 
-Tensors of less than single precision are computed in float32, float64 stays float64. Part responses
-R are the soft-max over the K+1 channels of the part logits with the background, channel 0, removed,
-unless said otherwise.
+Inputs of less than single precision are computed in float32; float64 stays float64. Unless said
+otherwise, part responses R are the soft-max of the part logits over K+1 channels, from which
+channel 0, the background, is removed.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tens
     """Geometric concentration: the spatial variance of the parts (Eq. 2).
 
     Args:
-      part_responses: float[B,H,W,K]. In [0, 1], background removed.
-      epsilon: Added to every pixel before normalizing, so that an absent part has a finite centre
-        and gradient. Must be at least 0.
+      part_responses: float[B,H,W,K]. R in [0, 1], background removed.
+      epsilon: Constant added to every pixel before normalizing, at least 0. It gives an absent part
+        a finite centre and gradient.
 
     Returns:
-      float[]. Averaged over parts and batch; squared units of the frame of `geometry`. The paper
+      float[]. Mean over parts and batch, in squared units of the frame of `geometry`. The paper
       sums over parts: its term is K times as large.
 
     Raises:
@@ -40,20 +40,21 @@ def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tens
 
 def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
                       direction: str = 'target_to_view') -> tf.Tensor:
-    """Equivariance of the part maps (first term of Eq. 3): a divergence between two soft-max maps.
+    """Equivariance of the part maps (first term of Eq. 3): a KL divergence of soft-max maps.
 
     Args:
-      view_logits: float[B,H,W,K+1]. Part logits of the transformed image, with background: R'.
-      warped_logits: float[B,H,W,K+1]. Part logits of the image, transformed likewise: T(R), the
-        target. No gradient flows into them.
+      view_logits: float[B,H,W,K+1]. Part logits of the transformed image with background; their
+        soft-max is R'.
+      warped_logits: float[B,H,W,K+1]. Part logits of the image, warped by the same transform; their
+        soft-max is the target T(R). No gradient flows into them.
       valid_mask: float or bool[B,H,W]. 1 where the source of the pixel lies inside the image.
-      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code;
+      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code.
         'view_to_target' is D_KL(R' || T(R)), as printed in the paper.
 
     Returns:
-      float[]. In nats, averaged over the K+1 channels and the valid pixels of the whole batch; 0
-      where no pixel is valid. The paper's divergence sums over channels: it is K+1 times as large.
-      The authors' code averages over them as well.
+      float[]. In nats, mean over the K+1 channels and the valid pixels of the whole batch; 0 if no
+      pixel is valid. The paper's divergence sums over channels: it is K+1 times as large. The
+      authors' code averages over them too.
 
     Raises:
       ValueError: If the shapes differ or `direction` is unknown.
@@ -78,15 +79,15 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
     """Equivariance of the part centres (second term of Eq. 3).
 
     Args:
-      view_centers: float[B,K,2]. Part centres of the transformed image, in the frame: c'.
-      warped_centers: float[B,K,2]. Part centres of the image, moved by the transform: T(c).
-        Gradients flow into both, as in the paper.
-      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image. The
-        others count 0, since no response there could answer them.
+      view_centers: float[B,K,2]. Part centres c' of the transformed image, (x, y) in the frame.
+      warped_centers: float[B,K,2]. Part centres of the image moved by the transform, T(c).
+        Gradients flow into both arguments, as in the paper.
+      visible: float or bool[B,K]. Whether the moved centre lies in the transformed image. Other
+        centres count as 0, since the view has no pixel there.
 
     Returns:
-      float[]. Squared distance, summed over x and y, averaged over all K parts and the batch. The
-      paper sums over parts: its term is K times as large.
+      float[]. Squared distance, summed over x and y; mean over all K parts and the batch. The paper
+      sums over parts: its term is K times as large.
 
     Raises:
       ValueError: If the shapes differ.
@@ -102,7 +103,7 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
 
 
 class SemanticConsistency(NamedTuple):
-    """The loss, and what it would be were all pixels background (R = 0), to compare it to."""
+    """The loss, and for comparison its value if all pixels were background (R = 0)."""
 
     loss: tf.Tensor
     all_background: tf.Tensor
@@ -111,7 +112,7 @@ class SemanticConsistency(NamedTuple):
 def semantic_consistency_loss(
     reference_features: Any, saliency_map: Optional[Any], part_responses: Any, part_basis: Any
 ) -> tf.Tensor:
-    """The loss alone of `semantic_consistency_terms`."""
+    """The loss of `semantic_consistency_terms` alone."""
     terms = semantic_consistency_terms(reference_features, saliency_map, part_responses, part_basis)
     return terms.loss
 
@@ -119,28 +120,29 @@ def semantic_consistency_loss(
 def semantic_consistency_terms(
     reference_features: Any, saliency_map: Optional[Any], part_responses: Any, part_basis: Any
 ) -> SemanticConsistency:
-    """Semantic consistency with saliency (Eq. 4 and 6): mean of ||D UV - R W||^2, exact and small.
+    """Semantic consistency with saliency (Eq. 4 and 6): mean of ||D UV - R W||^2.
 
-    U is bilinear up-sampling, corners aligned; linear, it commutes with products over channels:
+    U is bilinear up-sampling with the corners aligned. It is linear and commutes with products over
+    channels, so at every pixel
 
-        ||D UV - R W||^2  =  D^2 ||UV||^2  +  R . (R (W W^T) - 2 D U(V W^T))
+        ||D UV - R W||^2  =  D^2 ||UV||^2  +  R . (R (W W^T) - 2 D U(V W^T)).
 
-    at every pixel. The first term is a constant, quadratic in the features of the four neighbours,
-    so their inner products at the features' resolution suffice; the second one up-samples K
-    channels instead of C. Nothing of size B*H*W*C is made. The terms are joined at each pixel,
-    where they are of one magnitude; joined after summing over the batch they would cancel in
-    float32. So they agree with the plain form to 1e-5 in float32; less closely on GPUs where
-    TensorFlow takes matrix products in TensorFloat-32.
+    The first term has no gradient. It is quadratic in the features of the four neighbouring cells,
+    so inner products at the features' resolution suffice. The second term up-samples K channels
+    instead of C. So no tensor of size B*H*W*C is made. The terms are added at each pixel, where
+    they have the same magnitude; sums over the batch would cancel in float32. The result agrees
+    with the plain form to 1e-5 in float32, and less closely on GPUs where TensorFlow computes
+    matrix products in TensorFloat-32.
 
     Args:
-      reference_features: float[B,h,w,C]. V, features of the untransformed image; a constant.
-      saliency_map: float[B,H,W]. D in [0, 1]; a constant. None for no saliency constraint (D = 1).
+      reference_features: float[B,h,w,C]. V, features of the untransformed image.
+      saliency_map: float[B,H,W]. D in [0, 1]. None for no saliency constraint (D = 1).
       part_responses: float[B,H,W,K]. R in [0, 1], background removed.
       part_basis: float[K,C]. W, at least 0.
 
     Returns:
-      Both float[], averaged over B*H*W*C; the paper sums over pixels and channels. Neither form
-      depends on K. Gradients flow into `part_responses` and `part_basis` only.
+      Two float[], means over B*H*W*C. The paper sums over pixels and channels. Neither form depends
+      on K. Gradients flow into `part_responses` and `part_basis` only.
 
     Raises:
       ValueError: If the shapes do not fit each other or sizes are unknown.
@@ -163,7 +165,7 @@ def semantic_consistency_terms(
         energy *= tf.square(saliency)
     gram = tf.matmul(basis, basis, transpose_b=True)
     mixed = tf.tensordot(responses, gram, 1) + projections
-    # A product with ones sums short rows in half the time of a reduction.
+    # A product with ones sums short rows in half the time that a reduction takes.
     explained = tf.linalg.matvec(responses * mixed, tf.ones([responses.shape[3]], responses.dtype))
     num_channels = features.shape[3]
     return SemanticConsistency(loss=tf.reduce_mean(energy + explained) / num_channels,
@@ -171,10 +173,10 @@ def semantic_consistency_terms(
 
 
 def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
-    """||UV||^2 [B,H,W] at every pixel of `size`, of features V [B,h,w,C].
+    """||UV||^2 [B,H,W] at every pixel of `size`, for features V [B,h,w,C].
 
-    Along an axis a pixel is (1 - t) a + t b of its neighbours a and b, so its square is made of
-    (1 - t)^2 and t^2 of their squares and 2 (1 - t) t of their product; two axes give four sums.
+    Along an axis a pixel is (1 - t) a + t b, where a and b are its neighbours. So its square is
+    (1 - t)^2 a^2 + t^2 b^2 + 2 (1 - t) t a b. Two axes give four sums of this kind.
     """
     height, width = geometry.static_size('reference_features', features)
     rows = geometry.interpolation_matrix(height, size[0])
@@ -184,8 +186,8 @@ def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
         return tf.matmul(tf.matmul(tf.constant(row_weights, features.dtype), products),
                          tf.constant(column_weights, features.dtype), transpose_b=True)
 
-    # Inner products of all cells of a row, and of those of the next row: far more than are needed,
-    # but matrix products, which read the features twice instead of ten times.
+    # Inner products of all cells in a row with each other and with all cells in the next row. These
+    # are far more than needed, but matrix products read the features twice instead of ten times.
     same = tf.matmul(features, features, transpose_b=True)
     below = tf.matmul(features[:, :-1], features[:, 1:], transpose_b=True)
     row_pairs, column_pairs = 2 * rows[:, :-1] * rows[:, 1:], 2 * columns[:, :-1] * columns[:, 1:]
@@ -201,18 +203,19 @@ def _upsampled_energy(features: tf.Tensor, size: geometry.Size) -> tf.Tensor:
 
 
 def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
-    """Orthonormality of the part basis (Eq. 5): how far its rows' Gram matrix is from the identity.
+    """Orthonormality of the part basis (Eq. 5): distance of its Gram matrix from the identity.
 
     Args:
       part_basis: float[K,C]. W.
-      epsilon: Added to the squared norm of a row before it is divided by, so that a row of zeros,
-        which the ReLU can leave, costs 1 / (K (K - 1)) with a gradient of 0; the authors' constant.
+      epsilon: Constant added to the squared norm of each row before dividing by the norm, as in the
+        authors' code. A row of zeros, which the ReLU can produce, then costs 1 / (K (K - 1)) and
+        has a gradient of 0.
 
     Returns:
-      float[]. Sum of squares over the K*K entries, divided by the K (K - 1) entries off the
-      diagonal: 0 for orthogonal rows, 1 for equal ones. The paper has the sum: its term is
-      K (K - 1) times as large. A single part has no other to be orthogonal to: 0, with a gradient
-      of 0.
+      float[]. Sum of squares over the K*K entries of the difference, divided by K (K - 1), the
+      number of entries off the diagonal: 0 for orthogonal rows, 1 for equal rows. The paper has the
+      sum: its term is K (K - 1) times as large. For a single part the result and its gradient are
+      0.
 
     Raises:
       ValueError: If `part_basis` is not of rank 2.
@@ -221,7 +224,7 @@ def orthonormal_loss(part_basis: Any, *, epsilon: float = 1e-6) -> tf.Tensor:
     geometry.require_shape('part_basis', basis, '[K, C]', [None, None])
     num_parts = basis.shape[0]
     if num_parts == 1:
-        # A function of the basis all the same, for its gradient to be there.
+        # The result must be a function of the basis, so that its gradient exists.
         return tf.reduce_sum(tf.zeros_like(basis) * basis)
     basis *= tf.math.rsqrt(tf.reduce_sum(tf.square(basis), axis=1, keepdims=True) + epsilon)
     gram = tf.matmul(basis, basis, transpose_b=True)

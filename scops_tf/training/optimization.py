@@ -10,21 +10,21 @@ from scops_tf.training import loss_scale, replicas
 
 
 class Optimization:
-    """Optimisers of the groups 'backbone', 'head' and 'basis'.
+    """Optimizers of the groups of variables 'backbone', 'head' and 'basis'.
 
     Backbone and head follow the poly schedule of DeepLab, learning_rate * (1 - step / num_steps) **
-    power; the basis has a constant rate and no weight decay, since its scale means something.
+    power. The basis has a constant rate and no weight decay, since its scale has a meaning.
 
     Args:
       groups: Variables by group.
-      num_steps: Of the whole training.
-      settings: Names, rates, decay and limits; the section says what each one is.
-      loss_scale: Of networks that compute in float16. Steps whose gradients are not finite then
-        update nothing.
+      num_steps: Number of steps of the whole training.
+      settings: Names, rates, decay and limits; see `config.Optimizer`.
+      loss_scale: Loss scale for networks that compute in float16. A step whose gradients are not
+        finite then updates no variable.
 
     Attributes:
-      groups: As given.
-      optimizers: Keras optimiser by group.
+      groups: Variables by group.
+      optimizers: Keras optimizer by group.
     """
 
     def __init__(self, groups: Mapping[str, List[tf.Variable]], num_steps: int, *,
@@ -40,7 +40,7 @@ class Optimization:
         self._clip_norm = settings.clip_norm
         self._loss_scale = loss_scale
         self._coupled_decay = settings.weight_decay if settings.name == 'sgd' else 0.0
-        # The rate is assigned before every update; XLA is the affair of the whole step.
+        # The rate is assigned before every update. XLA is chosen for the whole step, not here.
         common: Dict[str, Any] = {'learning_rate': 0.0, 'jit_compile': False}
         self.optimizers: Dict[str, tf.keras.optimizers.Optimizer] = {}
         for group, variables in self.groups.items():
@@ -50,13 +50,13 @@ class Optimization:
                 optimizer = tf.keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
             else:
                 optimizer = tf.keras.optimizers.Adam(**common)
-            # Slots are there before a checkpoint is restored, so that none can be missed.
+            # Slots must exist before a checkpoint is restored, so that all of them are restored.
             optimizer.build(variables)
             self.optimizers[group] = optimizer
 
     @property
     def state(self) -> Dict[str, Any]:
-        """What is to be checkpointed, by name: the optimisers, and `loss_scale` if there is one."""
+        """The objects to checkpoint, by name: the optimizers, and `loss_scale` if there is one."""
         scale = {} if self._loss_scale is None else {'loss_scale': self._loss_scale}
         return {**self.optimizers, **scale}
 
@@ -64,11 +64,11 @@ class Optimization:
         """Sets the learning rates of the next update.
 
         Args:
-          step: i64[]. Steps done.
-          groups: That will be updated.
+          step: i64[]. Number of steps done.
+          groups: Groups that the next update changes.
 
         Returns:
-          f32[]: `learning_rate/<group>`.
+          Scalars f32[]: `learning_rate/<group>`.
         """
         left = 1.0 - tf.cast(step, tf.float32) / self._num_steps
         poly = tf.maximum(left, 0.0) ** self._power
@@ -83,16 +83,16 @@ class Optimization:
 
     def gradients(self, tape: tf.GradientTape, loss: tf.Tensor, *, groups: Sequence[str]
                   ) -> Tuple[Dict[str, List[tf.Tensor]], Dict[str, tf.Tensor]]:
-        """Gradients by group, the same on each of the replicas, which all call it.
+        """Gradients by group. All replicas call this method and get the same gradients.
 
         Args:
-          tape: That recorded the loss.
-          loss: f32[]. Its mean over the replicas is descended.
-          groups: That are to be updated; each must have a gradient.
+          tape: Tape that recorded the loss.
+          loss: f32[]. Loss of this replica; the gradients are those of its mean over the replicas.
+          groups: Groups to update; every variable in them must have a gradient.
 
         Returns:
-          The gradients as `update` takes them, and f32[]: `gradient_norm/<group>`. Neither is
-          scaled or clipped.
+          The gradients for `update`, and scalars f32[]: `gradient_norm/<group>`. Neither is scaled
+          or clipped.
         """
         scale = tf.constant(1.0) if self._loss_scale is None else tf.identity(
             self._loss_scale.value)
@@ -105,14 +105,14 @@ class Optimization:
 
     def update(self, gradients: Mapping[str, Any], norms: Mapping[str, tf.Tensor]
                ) -> Dict[str, tf.Tensor]:
-        """Clips and applies gradients, all or none of them; called outside of the replicas.
+        """Clips and applies all gradients, or none of them; called outside the replicas.
 
         Args:
-          gradients: Of `gradients`, as the replicas returned them.
-          norms: Their norms, as one of the replicas returned them.
+          gradients: Gradients from the method `gradients`, as the replicas returned them.
+          norms: Norms of the gradients, as one replica returned them.
 
         Returns:
-          f32[]: `loss_scale` of the gradients, if there is one.
+          Scalar f32[]: `loss_scale` of the gradients, if there is one.
         """
 
         def apply() -> None:
@@ -121,10 +121,10 @@ class Optimization:
         if self._loss_scale is None:
             apply()
             return {}
-        # A gradient that is not finite has such a norm, on all replicas alike.
+        # A gradient that is not finite has a norm that is not finite, the same on all replicas.
         finite = tf.reduce_all(tf.math.is_finite(list(norms.values())))
         scalars = {'loss_scale': tf.identity(self._loss_scale.value)}
-        # Not within a replica, where nothing that waits for the others may depend on a condition.
+        # Outside the replicas, since a replica must not wait for others under a condition.
         tf.cond(finite, apply, lambda: None)
         self._loss_scale.update(finite)
         return scalars

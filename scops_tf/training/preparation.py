@@ -1,4 +1,4 @@
-"""What is computed once, before the steps: tap scales, caches, the starting basis, views."""
+"""Preparation of a training: tap scales, caches, starting basis, warm-up targets and views."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,10 +18,10 @@ from scops_tf.networks import model as model_lib
 from scops_tf.saliency import agreement
 from scops_tf.training import cached_views, starting_basis, views as views_lib
 
-# Photos whose features are read at a time.
+# Number of photos whose features are read at a time.
 _CHUNK = 16
 
-# From indices i64[n] of photos and a size (height, width) to their saliency maps f32[n,h,w].
+# Function from indices i64[n] of photos and a size (height, width) to saliency maps f32[n,h,w].
 Maps = Callable[[np.ndarray, Tuple[int, int]], np.ndarray]
 
 
@@ -30,9 +30,9 @@ class Prepared:
     """The batches of the training, from any step on.
 
     Attributes:
-      store: The photos.
-      config: Of the run.
-      arrays: What else belongs to each photo; see `batches.training_batches`.
+      store: Photos of the run.
+      config: Configuration of the run.
+      arrays: Further fields of the batches; see `batches.training_batches`.
     """
 
     store: photo_store.PhotoStore
@@ -41,9 +41,9 @@ class Prepared:
 
     def batches(self, start_step: int, context: Optional[tf.distribute.InputContext] = None
                 ) -> tf.data.Dataset:
-        """Batches of the steps from `start_step` on, as `Trainer.train_step` takes them.
+        """Batches for `Trainer.train_step`, from step `start_step` on.
 
-        They are the parts of the replicas of this process where there is a `context`.
+        With a `context` they are the parts of the replicas of this process.
         """
         run = self.config.run
         return batches.training_batches(
@@ -57,16 +57,16 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     """Fills the caches and, for a fresh run, sets the tap scales and the starting part basis.
 
     Args:
-      config: Of the run.
-      model: Its tap scales and basis are assigned where `fresh`, and read otherwise.
-      views: Draws the views that are kept.
+      config: Configuration of the run.
+      model: Model of the run. Its tap scales and basis are assigned if `fresh`, and read otherwise.
+      views: Generator of the views that are kept.
       store: Photos to train on.
-      workdir: Folder of the run; caches on disk lie in its `cache`.
-      fresh: Whether the model holds nothing of an earlier run.
-      start_step: Steps done already.
+      workdir: Folder of the run; caches on disk lie in its folder `cache`.
+      fresh: Whether the model has no values from a checkpoint.
+      start_step: Number of steps already done.
 
     Raises:
-      ValueError: If photos and saliency hold too little for the parts, or a cache is larger than
+      ValueError: If photos and saliency maps are too few for the parts, or a cache is larger than
         its limit.
       OSError: If a cache cannot be written.
     """
@@ -79,7 +79,7 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
         arrays['reference_features'] = features
         read = features.__getitem__
     if fresh:
-        # Once: without a cache each reading is a pass of the network.
+        # Read once, since without a cache each reading is a pass of the network.
         chosen = photo_features.spread(len(store))
         raw = np.concatenate([read(part) for part in tqdm.tqdm(
             _chunks(chosen), desc='Measuring features', unit='batch')])
@@ -102,9 +102,10 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
 
 def _agreed_saliency(config: config_lib.Config, model: model_lib.Model,
                      store: photo_store.PhotoStore, raw: np.ndarray) -> np.ndarray:
-    """f16[N,h,w]. Saliency maps made to agree over the photos, as far as the segmenter can learn.
+    """Saliency maps f16[N,h,w] that agree over the photos; see `agreement.agree`.
 
-    So they agree by the features as the segmenter can tell them apart.
+    They are regressed on the features under the segmenter's normalization, so that the segmenter
+    can learn them.
     """
     network = model.reference_features
     scaled = photo_features.ScaledFeatures(
@@ -116,7 +117,7 @@ def _agreed_saliency(config: config_lib.Config, model: model_lib.Model,
 
 def _maps(config: config_lib.Config, store: photo_store.PhotoStore, agreed: Optional[np.ndarray],
           indices: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """f32[n,h,w]. Saliency maps at the features' size; ones without saliency constraint."""
+    """Saliency maps f32[n,h,w] at the features' size; ones without saliency constraint."""
     if agreed is not None:
         return agreed[indices].astype(np.float32)
     found = photo_features.saliency_at(config, store, indices, size)
@@ -130,21 +131,21 @@ def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
 def warmup_targets(config: config_lib.Config, model: model_lib.Model,
                    store: photo_store.PhotoStore, read: photo_features.Read, maps: Maps
                    ) -> np.ndarray:
-    """Responses to the basis that training starts from.
+    """Part responses that warm-up steps fit, made from the starting basis.
 
-    Where the basis is of centroids, a part's response in a cell is the share that its centroid has
-    there, times the cell's saliency. Else the responses are the projection of the features times
-    saliency on the basis.
+    If the basis rows are k-means centroids, a part's response in a cell is the share of its
+    centroid there times the cell's saliency. Otherwise the responses are the projection of features
+    times saliency on the basis.
 
     Args:
-      config: Of the run; `PartBasis.init` is read.
-      model: Its tap scales and basis are those of the start.
-      store: The photos.
-      read: Their raw reference features.
-      maps: Their saliency maps.
+      config: Configuration of the run; `PartBasis.init` is read.
+      model: Model with the starting tap scales and basis.
+      store: Photos of the run.
+      read: Function that reads the photos' raw reference features.
+      maps: Function that reads the photos' saliency maps.
 
     Returns:
-      f16[N,h,w,K+1]. In [0, 1], summing to 1; channel 0 is background.
+      f16[N,h,w,K+1]. In [0, 1]; channels sum to 1, and channel 0 is background.
     """
     network, basis = model.reference_features, model.part_basis()
     size = network.shape(store.image_size)[:2]

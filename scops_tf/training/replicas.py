@@ -1,10 +1,10 @@
-"""Copies of the networks that share every batch: who they are, and what all of them know.
+"""Replicas: copies of the networks that share every batch.
 
-A training runs on the replicas of a `tf.distribute.Strategy`; one without any is that of a single
-replica. Each replica computes the loss of its own part of the batch, and parts are of one size, so
-that the mean over the replicas of a mean over the photos is the mean over the whole batch. What is
-divided by something else that is counted over photos must divide by the mean of that over the
-replicas, a `mean` too. So losses, gradients and scalars mean the same on any number of replicas.
+A training runs on the replicas of a `tf.distribute.Strategy`; the default strategy has one replica.
+Each replica computes the loss of its own part of the batch. All parts have one size, so the mean
+over the replicas of a mean over photos is the mean over the whole batch. A loss that divides by
+another count, such as the number of valid pixels, must divide by the `mean` of that count over the
+replicas. So losses, gradients and scalars do not depend on the number of replicas.
 """
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ NAMES = ('none', 'mirrored', 'multi_worker')
 
 _EXAMPLE = ('{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
             '"task": {"type": "worker", "index": 0}}')
-# What collective operations end with in one process when another one is gone or another has taken
-# its place.
+# Errors that collective operations raise in a process if another process is lost or was replaced.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
          tf.errors.DeadlineExceededError)
 
 
 class ReplicasError(ValueError):
-    """Replicas that cannot be had; the message is one sentence for the user."""
+    """Replicas that cannot be made; the message is one sentence for the user."""
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker has gone, without which this one cannot go on; start it again."""
+    """Another worker was lost, and this one cannot continue without it; start this one again."""
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
     """The strategy of a training.
 
     Args:
-      name: 'none': one replica, on the first GPU or the CPU. 'mirrored': one on each GPU of this
-        machine. 'multi_worker': one on each GPU of all workers, or one on each worker's CPU; to be
-        made before TensorFlow computes anything. It waits for the other workers.
+      name: 'none': one replica, on the first GPU or the CPU. 'mirrored': one replica on each GPU of
+        this machine. 'multi_worker': one replica on each GPU of all workers, or on the CPU of each
+        worker. It must be made before TensorFlow computes anything, and it waits for the other
+        workers.
 
     Raises:
-      ReplicasError: If `name` is unknown, or the environment variable TF_CONFIG does not tell the
+      ReplicasError: If `name` is unknown, or the environment variable TF_CONFIG does not list the
         workers.
     """
     if name not in NAMES:
@@ -56,14 +56,15 @@ def strategy(name: str) -> tf.distribute.Strategy:
         _require_task(os.environ.get('TF_CONFIG'))
         logging.info('Waiting for all workers of TF_CONFIG.')
         made = tf.distribute.MultiWorkerMirroredStrategy()
-        # Batches are whole: workers need not ask each other at every step whether there is another.
+        # All workers have the same number of batches, so they need not ask each other at every step
+        # whether there is another batch.
         made.extended.experimental_enable_get_next_as_optional = False
     logging.info('Training on %d replicas.', made.num_replicas_in_sync)
     return made
 
 
 def _require_task(text: Any) -> None:
-    """Refuses a TF_CONFIG that does not tell workers and which of them this process is."""
+    """Refuses a TF_CONFIG that does not list the workers and say which of them this process is."""
     law = ("`TF_CONFIG` must tell all workers and which of them this process is, since "
            f"`Run.strategy` is 'multi_worker', such as {_EXAMPLE}; ")
     if not text:
@@ -82,30 +83,30 @@ def _require_task(text: Any) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes the run's files."""
+    """Whether this process is the chief, which writes the run's files."""
     return strategy.extended.should_checkpoint
 
 
 def mean(values: Any) -> Any:
-    """Mean over the replicas of a nest of float[...]; called by a replica, the same on each.
+    """Mean over the replicas of a nest of float[...]; all replicas call it and get the same result.
 
-    Gradients flow through: they are those of the mean over the replicas of what is computed from
-    it. On one replica the values are returned as they are.
+    Gradients flow through it: averaged over the replicas, the gradients of their losses are the
+    gradient of the mean loss. With one replica the values are returned unchanged.
     """
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
 def own(draw: Callable[[int], Any], size: int) -> Any:
-    """This replica's part of what is drawn at random for the whole batch.
+    """This replica's rows of a random draw for the whole batch.
 
-    So a photo gets the same draw whichever replica sees it.
+    So a photo has the same draw on any replica.
 
     Args:
-      draw: From a number of photos to a nest of tensors with one row each; a pure function.
-      size: Photos of this replica.
+      draw: Pure function from a number of photos to a nest of tensors with one row per photo.
+      size: Number of photos of this replica.
 
     Returns:
-      The nest, of `size` rows.
+      The nest with `size` rows.
     """
     context = tf.distribute.get_replica_context()
     count = context.num_replicas_in_sync
@@ -117,7 +118,7 @@ def own(draw: Callable[[int], Any], size: int) -> Any:
 
 
 def any_of(strategy: tf.distribute.Strategy, flag: bool) -> bool:
-    """Whether `flag` is true in any of the processes; all of them ask and wait for each other."""
+    """Whether `flag` is true in any process; all processes must call it and wait for each other."""
     flags = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(flag, tf.float32))
     return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0)
@@ -125,7 +126,7 @@ def any_of(strategy: tf.distribute.Strategy, flag: bool) -> bool:
 
 @contextlib.contextmanager
 def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """The chief does what is inside before the other processes do it and find its files there."""
+    """Context that the chief runs before the other processes, which then find its files."""
     if not is_chief(strategy):
         any_of(strategy, False)
     yield
@@ -135,13 +136,13 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watched(name: str) -> Iterator[None]:
-    """What a process notices inside of a lost worker is a `WorkerLostError`.
+    """Context that turns TensorFlow's errors about a lost worker into a `WorkerLostError`.
 
     Args:
-      name: Of the strategy; only 'multi_worker' can lose one.
+      name: Name of the strategy; only 'multi_worker' can lose a worker.
 
     Raises:
-      WorkerLostError: If a worker has ended, or one that was lost has come back.
+      WorkerLostError: If a worker was lost, or a lost worker has come back.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where the part basis W starts from: factors or clusters of the features of objects."""
+"""The starting part basis W: factors or clusters of the features of objects."""
 from __future__ import annotations
 
 from typing import Any, Optional
@@ -9,44 +9,47 @@ from scops_tf.features import clustering, factorization, sampling
 
 METHODS = ('nmf', 'kmeans', 'random')
 
-# Pixels that factors or clusters are fitted to; more take longer and change little.
+# Largest number of pixels that are fitted; more pixels take longer and change little.
 _MAX_ROWS = 40_000
 
-# Least saliency of the pixels looked at: the others are surely no part of an object, or of none.
+# Least saliency of the pixels that are fitted, by method. For 'nmf', which weights pixels by their
+# saliency, the others hardly count; for 'kmeans' they are more likely background.
 _LEAST_SALIENCY = {'nmf': 0.05, 'kmeans': 0.5}
 
-# Share of all pixels whose activation of a factor may be above 1.
+# Share of all pixels in which the activation of a factor may be above 1.
 _SATURATED = 0.01
 
-# Of the mean of the basis. A rectified variable at 0 has no gradient and would stay there for good.
+# Least value of the basis, as a share of its mean. A rectified variable at 0 has no gradient and
+# would stay at 0.
 _FLOOR = 1e-3
 
 
 def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int, *,
                   method: str = 'nmf', seed: int = 0) -> np.ndarray:
-    """A basis that explains the features of objects.
+    """A part basis that explains the features of objects.
 
-    * 'nmf': non-negative factors of the features times saliency (Collins et al., ECCV 2018), so
-      scaled that 1 % of all pixels have an activation above 1: soft-max responses can then
-      reconstruct the features.
-    * 'kmeans': centroids of the features of salient pixels.
-    * 'random': |N(0, 1)|, as the paper's authors have it.
+    * 'nmf': Rows are non-negative factors of the features times saliency (Collins et al., ECCV
+      2018). They are scaled so that 1 % of all pixels have an activation above 1; then soft-max
+      responses can reconstruct the features.
+    * 'kmeans': Rows are k-means centroids of the features of salient pixels.
+    * 'random': Rows are drawn from |N(0, 1)|, as in the authors' code.
 
-    At most 40 000 pixels, drawn at random, are looked at.
+    A random sample of at most 40 000 pixels is used.
 
     Args:
-      features: float[N,h,w,C]. At least 0; scaled as in training, as of `sampling.sample`.
+      features: float[N,h,w,C]. V, at least 0, scaled as in training; see `sampling.sample`.
       saliency: f32[N,h,w] in [0, 1], or None for ones.
       num_parts: K.
       method: One of `METHODS`.
-      seed: Of the draw and of the method.
+      seed: Seed of the sample and of the method.
 
     Returns:
-      f32[K,C], positive. In the order of what parts explain (NMF) or cover (k-means), most first.
+      f32[K,C], positive. Parts are ordered by the share of V that they explain (NMF) or by the
+      number of pixels (k-means), largest first.
 
     Raises:
-      ValueError: If `method` is unknown, shapes differ, or features or saliency hold too little for
-        K parts.
+      ValueError: If `method` is unknown, shapes differ, or there are fewer than K channels, salient
+        pixels or different patterns.
     """
     if method not in METHODS:
         raise ValueError(f'`method` must be one of {", ".join(METHODS)}; got {method!r}.')
@@ -73,8 +76,8 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
     else:
         saliency_of_rows = weights.reshape(len(weights), -1)[rows.photo, rows.cell]
         masked = rows.features * saliency_of_rows[:, np.newaxis]
-        # Pixels outside the saliency map have activation 0 and count among all. A place to start
-        # from need not be the optimum.
+        # Pixels outside the saliency map have activation 0 and count as pixels in the quantile. A
+        # start need not be the optimum, so the number of iterations is limited.
         basis = factorization.factorize(
             masked, num_parts, quantile=max(1.0 - _SATURATED / (salient / weights.size), 0.5),
             seed=seed, max_iterations=200)

@@ -1,4 +1,4 @@
-"""One training step as a `tf.function`: losses, gradients, updates, and scalars to look at (§3)."""
+"""The training step (§3) as a `tf.function`: losses, gradients, updates, and scalars to log."""
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
@@ -11,7 +11,7 @@ from scops_tf.networks import checkpoints, model as model_lib
 from scops_tf.serving import decoding, part_model as part_model_lib
 from scops_tf.training import loss_scale, losses, optimization, replicas, views, warp
 
-# From a replica's part of a batch to `loss/total` and other f32[] scalars of it.
+# Function from a replica's part of a batch to f32[] scalars, of which `loss/total` is the loss.
 Objective = Callable[[Batch], Dict[str, tf.Tensor]]
 
 
@@ -21,18 +21,18 @@ class Trainer:
     It runs on the replicas of the strategy in whose scope it is made.
 
     Args:
-      config: Of the run.
+      config: Configuration of the run.
 
     Attributes:
-      config: As given.
-      strategy: Whose replicas share each batch.
-      model: The networks.
-      views: Draws the photos' views.
-      step: i64[]. Steps done.
+      config: Configuration of the run.
+      strategy: Strategy whose replicas share each batch.
+      model: Networks of the run.
+      views: Generator of the photos' views.
+      step: i64[] variable. Number of steps done.
 
     Raises:
       ReplicasError: If the replicas cannot share a batch evenly.
-      WeightsError: As `pretrained.build`.
+      WeightsError: See `pretrained.build`.
     """
 
     def __init__(self, config: config_lib.Config) -> None:
@@ -65,59 +65,60 @@ class Trainer:
             max_to_keep=self.config.checkpoint.keep)
 
     def save(self, manager: tf.train.CheckpointManager) -> str:
-        """Saves everything under the number of the step; see `checkpoints.save`."""
+        """Saves a checkpoint numbered by the step; see `checkpoints.save`."""
         return checkpoints.save(manager, int(self.step.numpy()))
 
     def restore(self, workdir: str) -> bool:
-        """Restores the latest checkpoint of a run; False where there is none.
+        """Restores the latest checkpoint of a run; returns False if there is none.
 
         Raises:
-          CheckpointError: If it is damaged or of networks of another shape.
+          CheckpointError: If the checkpoint is damaged or holds networks of another shape.
         """
         path = checkpoints.find(workdir)
         if path is not None:
             checkpoints.restore(self._checkpoint, path)
         return path is not None
 
-    # The step. Nothing branches on tensors: without autograph tracing takes half of the time.
+    # The step. Nothing branches on tensors, and without autograph tracing takes half the time.
 
     def seed(self, purpose: int) -> tf.Tensor:
-        """i32[2], a function of the run's seed, the step and what the draw is for."""
+        """Seed i32[2], a pure function of the run's seed, the step and the purpose of the draw."""
         base = tf.constant([self.config.run.seed, purpose], tf.int32)
         return tf.random.experimental.stateless_fold_in(base, self.step)
 
     @tf.function(autograph=False)
     def train_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
-        """One update of all trained variables.
+        """Updates all trained variables once.
 
         Args:
-          batch: Where replicas share it, their parts, as distributed by the strategy.
+          batch: Batch of the step. If replicas share it, their parts, as the strategy distributes
+            them.
 
         Returns:
-          f32[] scalars by their TensorBoard names, over the whole batch.
+          f32[] scalars of the whole batch by their TensorBoard names.
         """
         return self._update(self._weighted_terms, batch, tuple(self._optimization.groups))
 
     @tf.function(autograph=False)
     def warmup_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
-        """One step towards `warmup_target`, the features' projection on the starting basis.
+        """Fits the part responses once to `warmup_target`, which comes from the starting basis.
 
-        The responses so have the parts' shapes before the losses, which diffuse responses satisfy
-        best by vanishing, are asked for. The transformed view is fitted to the warped target. The
-        basis stays as it is.
+        Diffuse responses minimize the losses best by vanishing. So the responses learn the parts'
+        shapes before the losses are used. The transformed view is fitted to the warped target. The
+        basis is not updated.
 
         Args:
-          batch: As of `train_step`, with `warmup_target`.
+          batch: Batch as in `train_step`, with `warmup_target`.
 
         Returns:
-          f32[] scalars by their TensorBoard names, over the whole batch.
+          f32[] scalars of the whole batch by their TensorBoard names.
         """
         groups = tuple(group for group in self._optimization.groups if group != 'basis')
         return self._update(self._warmup_loss, batch, groups)
 
     def _update(self, objective: Objective, batch: Batch, groups: Sequence[str]
                 ) -> Dict[str, tf.Tensor]:
-        """Updates groups of variables and the step; returns scalars over the whole batch."""
+        """Updates groups of variables and the step; returns scalars of the whole batch."""
 
         def of_replica(part: Batch) -> Any:
             with tf.GradientTape() as tape:
@@ -132,14 +133,14 @@ class Trainer:
 
         rates = self._optimization.schedule(self.step, groups=groups)
         gradients, norms, scalars = self.strategy.run(of_replica, (batch,))
-        # The same on each replica.
+        # They are the same on each replica.
         norms, scalars = one_of_all(norms), one_of_all(scalars)
         scale = self._optimization.update(gradients, norms)
         self.step.assign_add(1)
         return {**scalars, **norms, **rates, **scale}
 
     def _weighted_terms(self, batch: Batch) -> Dict[str, tf.Tensor]:
-        """The loss of `train_step` with its terms and figures, of a replica's part of the batch."""
+        """The loss of `train_step`, its terms and figures, for a replica's part of the batch."""
         terms, figures = self._terms(batch)
         weighted = {name: getattr(self.config.losses, name) * term for name, term in terms.items()}
         return {
@@ -150,7 +151,7 @@ class Trainer:
         }
 
     def _warmup_loss(self, batch: Batch) -> Dict[str, tf.Tensor]:
-        """The loss of `warmup_step` with figures, of a replica's part of the batch."""
+        """The loss of `warmup_step` and figures, for a replica's part of the batch."""
         logits, view_logits, transform = self._both_logits(batch)
         size = logits.shape[1:3]
         target = geometry.upsample(tf.cast(batch.warmup_target, tf.float32), size)
@@ -162,7 +163,7 @@ class Trainer:
         return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
 
     def _both_logits(self, batch: Batch) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
-        """Logits f32[B,h,w,K+1] of photos and views, of one pass, and the views' transforms."""
+        """Part logits f32[B,h,w,K+1] of photos and of views, and the views' transforms."""
         segmenter = self.model.segmenter
         if batch.view_features is not None:
             transform = warp.Transform(batch.view_matrix, batch.view_displacements)
@@ -179,19 +180,19 @@ class Trainer:
         return logits, view_logits, transform
 
     def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
-        """Dropout of whole channels (Tompson et al., CVPR 2015), others for each photo and view."""
+        """Dropout of whole channels (Tompson et al., CVPR 2015), drawn for each photo and view."""
         rate = self.config.segmenter.dropout
         if rate == 0:
             return features
         size, channels = features.shape[0] // 2, features.shape[-1]
-        # Two rows for each photo, its own and its view's, to be one photo's on any replica.
+        # A photo's row and its view's row are drawn together, so that any replica draws the same.
         drawn = replicas.own(lambda count: tf.random.stateless_uniform(
             (count, 2, channels), self.seed(3)), size)
         kept = tf.concat([drawn[:, 0], drawn[:, 1]], axis=0) >= rate
         return features * (tf.cast(kept, features.dtype) / (1 - rate))[:, tf.newaxis, tf.newaxis]
 
     def _terms(self, batch: Batch) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
-        """The unweighted loss terms, named as their weights, and figures to look at."""
+        """The unweighted loss terms, named like their weights, and figures to log."""
         settings = self.config.losses
         size = self.config.response_size
         logits, view_logits, transform = self._both_logits(batch)
@@ -219,7 +220,7 @@ class Trainer:
             'orthonormal': losses.orthonormal_loss(basis),
         }
         figures = {
-            # The loss says little in itself; below 1 the parts explain what background cannot.
+            # The value of the loss says little. Below 1 the parts explain more than background.
             'loss/semantic_consistency_relative': tf.math.divide_no_nan(
                 consistency.loss, replicas.mean(consistency.all_background)),
             **_part_figures(responses),
@@ -227,24 +228,30 @@ class Trainer:
         return terms, figures
 
     def _reference_features(self, batch: Batch) -> tf.Tensor:
-        """V of the photos, f32[B,h,w,C]."""
+        """Reference features V of the photos, f32[B,h,w,C]."""
         network = self.model.reference_features
         if batch.reference_features is None:
             return network(tf.cast(batch.image, tf.float32) / 255.0)
         return network.scale(batch.reference_features)
 
     def _saliency(self, batch: Batch) -> Optional[tf.Tensor]:
-        """D of the photos, f32[B,H,W] at the responses' size; None without constraint."""
+        """Saliency maps D of the photos, f32[B,H,W] at the responses' size; None without them."""
         if self.config.data.saliency is None:
             return None
         maps = tf.cast(batch.saliency, tf.float32)[..., tf.newaxis]
         return geometry.upsample(maps, self.config.response_size)[..., 0]
 
-    # What is looked at.
+    # Pictures for the log.
 
     @tf.function(autograph=False)
     def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
-        """Photos u8[B,H,W,3], a view of theirs, and responses and centres (pixels) of both."""
+        """Parts of photos u8[B,H,W,3] and of a view of each, for pictures.
+
+        Returns:
+          'view' f32[B,H,W,3] in [0, 1]; and, for the photos and with the prefix 'view_' for the
+          views, 'part_responses' f32[B,H,W,K+1], 'part_centers' f32[B,K,2] in pixels, and 'labels'
+          u8[B,H,W].
+        """
         pixels = tf.cast(images, tf.float32) / 255.0
         view, _ = self.views.draw(pixels, self.seed(1))
         size = self.config.run.image_size
@@ -262,7 +269,7 @@ class Trainer:
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Area (share of the picture) and presence (largest response) of each part, batch means."""
+    """Batch means of each part's area (share of the photo) and presence (largest response)."""
     area = tf.reduce_mean(responses, axis=(0, 1, 2))
     presence = tf.reduce_mean(tf.reduce_max(responses, axis=(1, 2)), axis=0)
     figures = {'part/foreground_share': tf.reduce_sum(area[1:])}

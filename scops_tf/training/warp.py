@@ -1,15 +1,15 @@
-"""Random spatial transforms T_s (§3.3), and how they move images, maps and points.
+"""Random spatial transforms T_s (§3.3) of images, maps and points.
 
-The only file that imports TensorFlow Addons (tfa).
+This is the only file that imports TensorFlow Addons (tfa).
 
-A transform is kept as the sampling map from the view to its source, in the frame of `geometry`:
+A transform is stored as the sampling map from the view to its source, in the frame of `geometry`:
 
     source(v) = M (v + d(v))
 
-M is a projective matrix and d a thin-plate spline through the displacements of a grid of control
-points; splines reproduce constants and linear maps, so this is also the spline through the moved
-points. The frame does not depend on resolution: one transform serves an image and its part logits.
-A rotation is one in pixels of the image, so M holds its aspect ratio.
+M is a projective matrix. d is a thin-plate spline that interpolates the displacements of a grid of
+control points. Splines reproduce constants and linear maps, so v + d(v) is the spline through the
+moved points. The frame does not depend on the resolution, so one transform serves an image and its
+part logits. Rotations are rotations in pixels of the image, so M depends on the aspect ratio.
 """
 from __future__ import annotations
 
@@ -22,46 +22,47 @@ import tensorflow as tf
 from scops_tf import config as config_lib, geometry
 
 with warnings.catch_warnings():
-    # TensorFlow Addons is in its last release; `setup.py` pins it.
+    # It warns that there will be no further release; `setup.py` pins the last one.
     warnings.filterwarnings('ignore', message=r'\s*TensorFlow Addons', category=UserWarning)
     import tensorflow_addons as tfa
 
-# Steps of the inversion of a spline; each shrinks the error by the Lipschitz constant of the
-# displacement, typically 0.05 at the default jitter and 0.25 at the largest one allowed.
+# Steps of the inversion of a spline. Each step multiplies the error by the Lipschitz constant of
+# the displacement, typically 0.05 at the default jitter and 0.25 at the largest allowed one.
 _INVERSION_STEPS = 8
 
 
 class Transform(NamedTuple):
     """One spatial transform per batch member.
 
-    Plain tensors, or arrays: a transform may be stored, stacked and picked from as any nest of
-    them.
+    The fields are plain tensors or arrays, so a transform may be stored, stacked and indexed like
+    any nest of tensors.
 
     Attributes:
-      matrix: f32[B,3,3]. M: from (x, y, 1) in the view to homogeneous coordinates in the source,
+      matrix: f32[B,3,3]. M, from (x, y, 1) in the view to homogeneous coordinates in the source,
         both in the frame; its last entry is 1.
-      displacements: f32[B,n,n,2]. d, as (x, y), at n*n control points, which lie evenly from -1 to
-        1 in rows of y and columns of x; n = 0 for no spline.
+      displacements: f32[B,n,n,2]. d as (x, y) at n*n control points, which are spaced evenly from
+        -1 to 1 in rows of y and columns of x. n = 0 for no spline.
     """
 
     matrix: tf.Tensor
     displacements: tf.Tensor
 
     def warp(self, maps: Any, *, fill: Any = 0.0) -> tf.Tensor:
-        """The transformed maps: each pixel is read at its source, bilinearly.
+        """The transformed maps, sampled bilinearly at the source of each pixel.
 
-        No gradient flows through: maps are warped to be inputs or targets, and the gradient that
-        TensorFlow registers for projective transforms is not that of bilinear sampling.
+        No gradient flows into the maps. Warped maps serve as inputs or targets only, and the
+        gradient that TensorFlow registers for projective transforms is not that of bilinear
+        sampling.
 
         Args:
-          maps: float[B,H,W,C]. Of any resolution, height and width at least 2.
-          fill: Scalar or [C]. Value of the pixels whose source lies outside.
+          maps: float[B,H,W,C]. Maps of any resolution; height and width are at least 2.
+          fill: Scalar or [C]. Value of the pixels whose source lies outside the maps.
 
         Returns:
           f32[B,H,W,C].
 
         Raises:
-          ValueError: If the maps are of unknown size or of a side of 1.
+          ValueError: If the size of the maps is unknown or a side is 1.
         """
         maps = tf.stop_gradient(tf.cast(maps, tf.float32))
         size = geometry.static_size('maps', maps)
@@ -77,31 +78,31 @@ class Transform(NamedTuple):
         return tf.where(self.valid_mask(size)[..., None] > 0, warped, tf.cast(fill, tf.float32))
 
     def valid_mask(self, size: geometry.Size) -> tf.Tensor:
-        """f32[B,H,W]. 1 where the source of a pixel of the view lies inside the image, else 0."""
+        """Mask f32[B,H,W]: 1 where the source of a view's pixel lies inside the image, else 0."""
         inside = geometry.is_inside(self.source_points(_pixel_centers(size)))
         return tf.cast(tf.reshape(inside, [-1, size[0], size[1]]), tf.float32)
 
     def source_points(self, points: Any) -> tf.Tensor:
-        """Where points of the view come from, in the source: the sampling map.
+        """The sampling map: source points of points in the view.
 
         Args:
-          points: f32[B,N,2], or [1,N,2] for the same points of every view. In the frame.
+          points: f32[B,N,2], or [1,N,2] for the same points of every view. (x, y) in the frame.
 
         Returns:
-          f32[B,N,2]. In the frame; outside of [-1, 1] where the source lies outside of the image.
+          f32[B,N,2]. (x, y) in the frame; beyond [-1, 1] if the source lies outside the image.
         """
         points = tf.cast(points, tf.float32)
         return _apply(self.matrix, points + self._displacement(points))
 
     def warp_points(self, points: Any) -> tf.Tensor:
-        """Where points of the source go to in the view: the inverse of the sampling map.
+        """The inverse of the sampling map: points in the view of points in the source.
 
         Args:
-          points: f32[B,N,2]. In the frame; gradients flow into them.
+          points: f32[B,N,2]. (x, y) in the frame; gradients flow into them.
 
         Returns:
-          f32[B,N,2]. Within 1e-5 for a transform that `RandomWarp` draws. May lie out of view,
-          which `geometry.is_inside` tells.
+          f32[B,N,2]. (x, y) in the frame, exact within 1e-5 for the transforms of `RandomWarp`. A
+          point may lie outside the view; see `geometry.is_inside`.
         """
         straight = _apply(tf.linalg.inv(self.matrix), tf.cast(points, tf.float32))
         if not self.displacements.shape[1]:
@@ -121,7 +122,7 @@ class Transform(NamedTuple):
             tf.reshape(self.displacements, [batch, count * count, 2]), points, order=2)
 
     def _pixel_transforms(self, size: geometry.Size) -> tf.Tensor:
-        """f32[B,8]. The matrix in pixels of maps of `size`, from view to source as tfa takes it."""
+        """Matrix from view to source in pixels of maps of `size`, f32[B,8] as tfa expects it."""
         half_x, half_y = (size[1] - 1) / 2, (size[0] - 1) / 2
         to_pixels = np.array([[half_x, 0, half_x], [0, half_y, half_y], [0, 0, 1]])
         in_pixels = to_pixels @ tf.cast(self.matrix, tf.float64) @ np.linalg.inv(to_pixels)
@@ -130,37 +131,37 @@ class Transform(NamedTuple):
 
 
 def _pixel_centers(size: geometry.Size) -> tf.Tensor:
-    """f32[1,H*W,2]. Every pixel centre of a map of `size`, row by row."""
+    """All pixel centres of a map of `size`, row by row, f32[1,H*W,2] in the frame."""
     return tf.reshape(geometry.coordinate_grid(size), [1, -1, 2])
 
 
 def _apply(matrix: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """Projective matrices [B,3,3] applied to points [B,N,2]."""
-    # Summed by hand: GPUs may take matrix products of float32 in TensorFloat-32, of 10 bits.
+    """Points [B,N,2] moved by projective matrices [B,3,3]."""
+    # Summed by hand, since GPUs may compute float32 matrix products in TensorFloat-32 (10 bits).
     columns = tf.unstack(tf.convert_to_tensor(matrix)[:, None], axis=-1)
     moved = points[..., :1] * columns[0] + points[..., 1:] * columns[1] + columns[2]
-    # It is divided by at least 0.2 in view; points near or behind the horizon, which would be
-    # divided by less, stay finite and out of view.
+    # In view the divisor is at least 0.2. Points near or behind the horizon have smaller divisors;
+    # the bound keeps them finite and out of view.
     return moved[..., :2] / tf.maximum(moved[..., 2:], 0.1)
 
 
 class RandomWarp:
-    """Draws spatial transforms.
+    """Generator of random spatial transforms.
 
     Args:
-      settings: Kind and ranges; the section states their laws and says what is drawn.
+      settings: Kind and ranges of the transforms; see `config.Warp`.
     """
 
     def __init__(self, settings: config_lib.Warp) -> None:
         self._settings = settings
 
     def draw(self, seed: Any, batch_size: int, size: geometry.Size) -> Transform:
-        """One transform per batch member, a pure function of the arguments.
+        """Draws one transform per batch member, as a pure function of the arguments.
 
         Args:
-          seed: i32[2].
+          seed: i32[2]. Seed of the draw.
           batch_size: Number of transforms.
-          size: (height, width) of the images, for their aspect ratio; the transform then fits any
+          size: (height, width) of the images, for their aspect ratio. The transforms then fit any
             resolution.
         """
         settings = self._settings
@@ -172,7 +173,7 @@ class RandomWarp:
         rotation = np.pi * settings.max_rotation / 180
         angle = uniform(0, (), -rotation, rotation)
         scale = uniform(1, (), *settings.inverse_scale)
-        side = 2.0  # Of the frame.
+        side = 2.0  # Side of the frame.
         shift = uniform(2, (2,), -side * settings.max_shift, side * settings.max_shift)
         cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
         aspect = (size[0] - 1) / (size[1] - 1)
@@ -183,7 +184,7 @@ class RandomWarp:
             tf.stack([zero, zero, one], axis=-1)], axis=1)
         if settings.kind == 'projective':
             tilt = uniform(3, (2,), -settings.projective_jitter, settings.projective_jitter)
-            # Times the matrix of v / (1 + c . v), which is the identity but for c in its last row.
+            # Multiplies by the matrix of v / (1 + c . v): an identity with c in its last row.
             matrix += matrix[:, :, 2:] * tf.pad(tilt, [[0, 0], [0, 1]])[:, None]
         count = settings.tps_points if settings.kind == 'tps' else 0
         return Transform(
