@@ -1,1 +1,1 @@
-"""What people look at: colours, sheets, pictures of parts, TensorBoard, pages."""
+"""Pictures and reports: colours, sheets, pictures of parts, TensorBoard logs, and pages."""

@@ -1,8 +1,8 @@
-"""What is drawn of parts: their labels and centres on a photo, their responses as heat maps.
+"""Drawings of parts: labels and centres on a photo, and responses as heat maps.
 
-Images are uint8[H,W,3] RGB and are never drawn on in place. Points are (x, y) in pixels of the
-image they are drawn on: x right, y down, the centre of the first pixel at (0, 0). Labels are
-integers [H,W], 0 for the background and 1..K for the parts.
+Images are uint8[H,W,3] RGB and are never changed in place. Points are (x, y) in pixels of their
+image, x right and y down; the centre of the first pixel is (0, 0). Labels are integers [H,W], 0 for
+the background and 1..K for the parts.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEIGHBORS = ((0, 1), (2, 1), (1, 0), (1, 2))
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image; a ValueError unless it is uint8[H,W,3]."""
+    """Returns the image; raises a ValueError unless it is uint8[H,W,3]."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'`image` must be uint8[H,W,3]; got {image.dtype}{list(image.shape)}.')
@@ -27,7 +27,7 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:
-    """The labels as uint8[H,W]; a ValueError unless they are integers in [0, 255]."""
+    """Returns labels as uint8[H,W]; raises a ValueError unless they are integers in [0, 255]."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -46,14 +46,14 @@ def _check_points(name: str, points: np.ndarray) -> np.ndarray:
 
 
 def boundaries(labels: np.ndarray, *, thickness: int = 1) -> np.ndarray:
-    """Pixels of parts that lie within `thickness` steps of another label, in the part's inside.
+    """Boundary pixels of the parts: those within `thickness` steps of another label.
 
     Args:
       labels: Integers [H,W].
-      thickness: In pixels, counted along rows and columns.
+      thickness: Number of steps in pixels, counted along rows and columns.
 
     Returns:
-      bool[H,W]. The picture's border is no boundary.
+      bool[H,W]. The border of the image is not a boundary.
     """
     labels = check_labels(labels)
     height, width = labels.shape
@@ -71,16 +71,16 @@ def boundaries(labels: np.ndarray, *, thickness: int = 1) -> np.ndarray:
 
 
 def _stroke(size: Sequence[int]) -> int:
-    """Width of a line that is crisp on a thumbnail and still seen on a big photo."""
+    """Width of a line that is sharp on a thumbnail and still visible on a large photo."""
     return max(1, round(min(size[:2]) / 200))
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
             outlined: bool = True) -> np.ndarray:
-    """Photo with its parts tinted and outlined; the background is left as it is.
+    """Photo with its parts tinted and outlined; the background is unchanged.
 
     Args:
-      image: uint8[H,W,3].
+      image: uint8[H,W,3]. RGB.
       labels: Integers [H,W].
       alpha: Share of the part's colour in the tint, in [0, 1].
       outlined: Whether a part has a border of its full colour, inside its area.
@@ -89,7 +89,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
       uint8[H,W,3].
 
     Raises:
-      ValueError: If sizes or types do not agree.
+      ValueError: If sizes or types do not fit.
     """
     image, labels = check_image(image), check_labels(labels)
     if image.shape[:2] != labels.shape:
@@ -105,16 +105,16 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
 
 
 def heatmap(values: np.ndarray, color: Sequence[int] = (255, 255, 255)) -> np.ndarray:
-    """Image uint8[H,W,3] of f[H,W]: black at 0, `color` at 1, clipped outside."""
+    """Image uint8[H,W,3] of values f[H,W]: black at 0, `color` at 1, clipped beyond."""
     scaled = np.clip(values, 0, 1)[..., None] * np.asarray(color, np.float64)
     return np.rint(scaled).astype(np.uint8)
 
 
 def response_heatmaps(part_responses: np.ndarray) -> np.ndarray:
-    """A heat map per part in its colour, on the fixed scale [0, 1]: a dead part looks dead.
+    """A heat map per part in its colour, on the fixed scale [0, 1], so that a dead part is black.
 
     Args:
-      part_responses: f[H,W,K] in [0, 1], background removed.
+      part_responses: f[H,W,K] in [0, 1]. R, background removed.
 
     Returns:
       uint8[K,H,W,3].
@@ -132,14 +132,14 @@ def response_heatmaps(part_responses: np.ndarray) -> np.ndarray:
 
 
 def _ink_on(color: Sequence[int]) -> Tuple[int, int, int]:
-    """Black or white, whichever reads better on `color` (relative luminance as in WCAG 2)."""
+    """Black or white, whichever is more legible on `color` (relative luminance as in WCAG 2)."""
     luminance = (np.asarray(color) / 255) ** 2.2 @ (0.2126, 0.7152, 0.0722)
     return (0, 0, 0) if luminance > 0.18 else (255, 255, 255)
 
 
 def _draw_disc(canvas: Image.Image, center: Sequence[float], radius: float, color: Sequence[int],
                text: str = '') -> None:
-    """Smooth disc in a white ring, with a text in its middle; Pillow's own circles are jagged."""
+    """Draws a smooth disc in a white ring, with a text in it; Pillow's own circles are jagged."""
     oversampling = 4
     left, top = (math.floor(coordinate - radius) - 1 for coordinate in center)
     side = 2 * math.ceil(radius) + 4
@@ -160,19 +160,19 @@ def _draw_disc(canvas: Image.Image, center: Sequence[float], radius: float, colo
 
 def draw_centers(image: np.ndarray, centers: np.ndarray, presence: Optional[np.ndarray] = None, *,
                  min_presence: float = 0.3) -> np.ndarray:
-    """Photo with a numbered dot in the part's colour at the centre of every part present.
+    """Photo with a numbered dot in the part's colour at the centre of every present part.
 
     Args:
-      image: uint8[H,W,3].
-      centers: f[K,2]. Pixels of `image`; a centre that is not finite is not drawn.
-      presence: f[K] in [0, 1], the largest response of each part, or bool[K]; None draws all.
-      min_presence: Parts of less presence are not drawn: their centre is that of noise.
+      image: uint8[H,W,3]. RGB.
+      centers: f[K,2]. (x, y) in pixels of `image`; a centre that is not finite is not drawn.
+      presence: f[K] in [0, 1], the largest response of each part, or bool[K]. None draws all parts.
+      min_presence: Least presence of a drawn part; a part with less responds only to noise.
 
     Returns:
       uint8[H,W,3].
 
     Raises:
-      ValueError: If the shapes do not agree.
+      ValueError: If the shapes do not fit.
     """
     image, centers = check_image(image), _check_points('centers', centers)
     presence = np.ones(len(centers)) if presence is None else np.asarray(presence, np.float64)

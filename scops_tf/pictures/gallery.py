@@ -1,4 +1,4 @@
-"""Which part is which: the places of a set of photos where each part responds most."""
+"""A gallery of the parts: crops of the photos in which each part responds most."""
 from __future__ import annotations
 
 import dataclasses
@@ -14,13 +14,13 @@ from scops_tf.pictures import drawing
 
 @dataclasses.dataclass(frozen=True)
 class PartSummary:
-    """What is known of a part over a set of photos.
+    """Summary of a part over a set of photos.
 
     Attributes:
-      area_share: Mean share of the photo that has its label, in [0, 1].
+      area_share: Mean share of the photo's pixels with the part's label, in [0, 1].
       presence: Mean over photos of the largest response, in [0, 1].
-      crops: uint8[h,w,3] each, from the photos where it responds most, best first.
-      name: Of one's own, or ''.
+      crops: Crops uint8[h,w,3] of the photos in which the part responds most, best first.
+      name: Name that the user gave the part, or ''.
     """
 
     area_share: float
@@ -30,13 +30,13 @@ class PartSummary:
 
 
 class PartGallery:
-    """Gathers, photo by photo and in bounded memory, which part is which.
+    """Gathers summaries of the parts photo by photo, in bounded memory.
 
     Args:
       num_parts: K.
-      num_crops: Kept per part, from as many photos.
+      num_crops: Largest number of crops per part, each from another photo.
       crop_share: Side of a crop as a share of the photo's shorter side.
-      crop_size: Crops are scaled to squares of this side in pixels.
+      crop_size: Side in pixels of the squares that crops are scaled to.
     """
 
     def __init__(self, num_parts: int, *, num_crops: int = 8, crop_share: float = 0.4,
@@ -50,12 +50,12 @@ class PartGallery:
         """Adds a photo.
 
         Args:
-          image: uint8[H,W,3].
+          image: uint8[H,W,3]. RGB.
           labels: Integers [H,W].
-          part_responses: f[h,w,K] in [0, 1], background removed, of any resolution.
+          part_responses: f[h,w,K] in [0, 1]. R at any resolution, background removed.
 
         Raises:
-          ValueError: If the number of parts or the size of the labels does not agree.
+          ValueError: If the number of parts or the size of the labels does not fit.
         """
         num_parts = len(self._best)
         if np.ndim(part_responses) != 3 or np.shape(part_responses)[-1] != num_parts:
@@ -86,7 +86,7 @@ class PartGallery:
 
     def _crop(self, image: np.ndarray, mask: np.ndarray, part: int, center: np.ndarray,
               side: int) -> np.ndarray:
-        """Square around (y, x), moved into the photo, with the part outlined."""
+        """Square crop around (y, x), shifted to lie inside the photo, with the part outlined."""
         top, left = (int(np.clip(round(middle - side / 2), 0, length - side))
                      for middle, length in zip(center, image.shape[:2]))
         window = np.s_[top:top + side, left:left + side]
@@ -96,10 +96,10 @@ class PartGallery:
         return drawing.overlay(np.array(crop), np.array(mask) * part, alpha=0)
 
     def parts(self, names: Optional[Sequence[str]] = None) -> List[PartSummary]:
-        """The K parts over all photos added.
+        """Summaries of the K parts over all added photos.
 
         Args:
-          names: K names of one's own, or None.
+          names: K names that the user gives the parts, or None.
 
         Raises:
           ValueError: If no photo was added, or there is not one name per part.

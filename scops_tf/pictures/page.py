@@ -1,7 +1,6 @@
-"""Reports of a run: points and pictures for TensorBoard, and a static page of results.
+"""A static page of a run's results.
 
-Both replace what an earlier write left: points after the step that a run is continued from are
-dropped, and the page's files are written atomically, `index.html` last.
+A new page replaces an older one. Files are written atomically, `index.html` last.
 """
 from __future__ import annotations
 
@@ -24,15 +23,16 @@ PAGE_FILE = 'index.html'
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
-    """Scores of one set of photos, ours beside baselines.
+    """Scores on one set of photos, ours beside baselines.
 
     Attributes:
-      title: Stands above it, such as 'cub, protocol cub'.
-      counts: What was scored, such as {'photos to fit': 90, 'photos to test': 88}.
-      columns: (name of the score, 'lower' or 'higher' if that is better, else ''); the best value
-        of a column with a direction is marked.
-      rows: (name of the method, a value per column, None where it has none); the first is ours.
-      note: A sentence below the table.
+      title: Title above the table, such as 'cub, protocol cub'.
+      counts: Numbers of scored items, such as {'photos to fit': 90, 'photos to test': 88}.
+      columns: (name of the score, direction). The direction is 'lower' or 'higher' if that is
+        better, else ''. The best value of a column with a direction is marked.
+      rows: (name of the method, values). There is one value per column, or None; the first row is
+        ours.
+      note: Sentence below the table.
     """
 
     title: str
@@ -64,12 +64,12 @@ class ScoreTable:
 
 
 def _curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Dict[str, Any]:
-    """A curve as points of an SVG picture of 300 x 100, with the numbers at its axes."""
+    """A curve as points of an SVG image of 300 x 100, with the numbers at its axes."""
     points = np.stack([np.asarray(steps, np.float64), np.asarray(values, np.float64)])
     points = points[:, np.isfinite(points).all(axis=0)]
     if not points.size:
         raise ValueError(f'The curve {name!r} must have at least one finite point; got none.')
-    # More points than pixels only make the page heavy.
+    # More points than pixels would only make the page larger.
     count = points.shape[1]
     points = points[:, np.linspace(0, count - 1, min(count, 600)).round().astype(int)]
     low, high = points.min(axis=1), points.max(axis=1)
@@ -81,7 +81,7 @@ def _curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Dict[s
 
 def _write_jpeg(path: str, image: np.ndarray) -> None:
     buffer = io.BytesIO()
-    # Full colour resolution keeps coloured outlines crisp.
+    # Full colour resolution keeps coloured outlines sharp.
     Image.fromarray(image).save(buffer, format='JPEG', quality=90, subsampling=0)
     files.write(path, buffer.getvalue())
 
@@ -92,23 +92,23 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
                overlays: Sequence[Tuple[np.ndarray, str]] = (),
                curves: Optional[Mapping[str, Tuple[Sequence[float], Sequence[float]]]] = None,
                config: str = '') -> str:
-    """Writes a static page of results, for browsers without network; images lie beside it.
+    """Writes a static page of results with its images, which needs no network.
 
     Args:
-      folder: Made if missing; files of an older page are replaced, `index.html` last.
-      title: Of the page.
+      folder: Folder of the page, made if missing. Files of an older page are replaced.
+      title: Title of the page.
       facts: Short facts below the title, such as {'step': 1000}.
-      tables: Scores.
-      parts: Of every part, in their order.
+      tables: Tables of scores.
+      parts: Summaries of all parts, in the order of the parts.
       overlays: (uint8[H,W,3], caption) of test photos with their parts.
-      curves: (steps, values) by name, for the learning curves.
-      config: The operative configuration, shown folded up.
+      curves: (steps, values) of the learning curves, by name.
+      config: Operative configuration, which the page shows folded.
 
     Returns:
-      The path of `index.html`.
+      Path of `index.html`.
 
     Raises:
-      ValueError: If a table's rows and columns do not agree, or a curve is empty.
+      ValueError: If a row has not one value per column, or a curve is empty.
       OSError: If a file cannot be written.
     """
     cards = []

@@ -1,4 +1,4 @@
-"""Pictures of parts: of a photo, of what a training sees, and of labels as a file.
+"""Pictures of parts: a photo with its parts, the photos of a training, and label files.
 
 Images are uint8[H,W,3] RGB. Labels are integers [H,W], 0 for the background and 1..K for the parts.
 """
@@ -16,16 +16,16 @@ from scops_tf.pictures.palette import palette
 
 
 def write_label_png(path: str, labels: np.ndarray, colors: Optional[np.ndarray] = None) -> None:
-    """Writes labels as a PNG whose values are the labels, with a palette to see them, atomically.
+    """Writes labels atomically as a palette PNG; its pixel values are the labels.
 
     Args:
-      path: File to write or replace; its folder is made.
+      path: Path of the file, which is replaced if it exists; its folder is made.
       labels: Integers [H,W] in [0, 255].
-      colors: uint8[N,3], the palette, with a colour for every label; `palette` of the largest
-        label where None.
+      colors: uint8[N,3]. Palette with a colour for every label; None for the `palette` of as many
+        parts as the largest label.
 
     Raises:
-      ValueError: If `labels` is anything else or one has no colour.
+      ValueError: If `labels` are not integers [H,W] in [0, 255], or a label has no colour.
       OSError: If the file cannot be written.
     """
     labels = drawing.check_labels(labels)
@@ -44,14 +44,14 @@ def write_label_png(path: str, labels: np.ndarray, colors: Optional[np.ndarray] 
 def parts_picture(image: np.ndarray, labels: np.ndarray, centers: Optional[np.ndarray] = None,
                   presence: Optional[np.ndarray] = None, *,
                   cell_size: Optional[Tuple[int, int]] = None) -> np.ndarray:
-    """Overlay and part centres, drawn at the size they are shown at so that they stay crisp.
+    """Photo with its parts and part centres, drawn at its final size so that lines stay sharp.
 
     Args:
-      image: uint8[H,W,3].
+      image: uint8[H,W,3]. RGB.
       labels: Integers [H,W].
-      centers: f[K,2] in pixels of `image`, or None for no dots.
-      presence: As in `draw_centers`.
-      cell_size: (height, width) to fit the picture into; the image's own size where None.
+      centers: f[K,2]. (x, y) in pixels of `image`, or None for no dots.
+      presence: Presence of the parts; see `drawing.draw_centers`.
+      cell_size: (height, width) to fit the picture into; None for the image's own size.
 
     Returns:
       uint8[h,w,3].
@@ -72,18 +72,18 @@ def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.
                      views: Optional[np.ndarray] = None, view_labels: Optional[np.ndarray] = None,
                      view_centers: Optional[np.ndarray] = None,
                      cell_size: Tuple[int, int] = (160, 160)) -> np.ndarray:
-    """What a training sees and what it makes of it: a row of pictures per photo.
+    """Inputs and outputs of a training: a row of pictures per photo.
 
     Args:
-      images: uint8[B,H,W,3], B at least 1.
-      part_responses: f[B,h,w,K] in [0, 1], background removed.
+      images: uint8[B,H,W,3]. Photos, RGB; B is at least 1.
+      part_responses: f[B,h,w,K] in [0, 1]. R, background removed.
       labels: Integers [B,H,W].
-      centers: f[B,K,2] in pixels of `images`, or None.
-      presence: [B,K] as in `draw_centers`, or None.
+      centers: f[B,K,2]. (x, y) in pixels of `images`, or None.
+      presence: [B,K]. Presence of the parts, see `drawing.draw_centers`; or None.
       saliency_maps: f[B,h,w] in [0, 1], or None.
-      views: uint8[B,H,W,3], the transformed photos, or None.
-      view_labels: Integers [B,H,W], labels of `views`, or None.
-      view_centers: f[B,K,2] in pixels of `views`, or None.
+      views: uint8[B,H,W,3]. Transformed photos, or None.
+      view_labels: Integers [B,H,W]. Labels of `views`, or None.
+      view_centers: f[B,K,2]. (x, y) in pixels of `views`, or None.
       cell_size: (height, width) that each picture is fitted into.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Images side by side on a sheet, with captions."""
+"""Sheets of images side by side, with captions."""
 from __future__ import annotations
 
 from typing import Sequence, Tuple
@@ -10,32 +10,32 @@ PAPER, INK, MUTED = (255, 255, 255), (32, 33, 36), (110, 113, 118)
 
 
 def font(size: float) -> ImageFont.FreeTypeFont:
-    """Pillow's own typeface, `size` pixels high but at least 8, so that none need be installed."""
+    """Pillow's own typeface, `size` pixels high but at least 8; it needs no installed fonts."""
     return ImageFont.load_default(max(8, round(size)))
 
 
 def fit(image: np.ndarray, size: Tuple[int, int]) -> Tuple[np.ndarray, float]:
-    """Scales an image, its sides in proportion, to the largest that lies inside a size.
+    """Scales an image to fit into a size; keeps its aspect ratio.
 
     Args:
       image: uint8[H,W,3].
       size: (height, width) in pixels.
 
     Returns:
-      uint8[h,w,3] with h = height or w = width, and the factor.
+      uint8[h,w,3] with h = height or w = width, and the scale factor.
     """
     height, width = image.shape[:2]
     factor = min(size[0] / height, size[1] / width)
     target = (max(1, round(width * factor)), max(1, round(height * factor)))
     if target == (width, height):
         return image, factor
-    # Neither of the two overshoots, as sharper ones do around an outline.
+    # These two filters do not overshoot around an outline, as sharper ones do.
     filtering = Image.Resampling.BOX if factor < 1 else Image.Resampling.BILINEAR
     return np.array(Image.fromarray(image).resize(target, filtering)), factor
 
 
 def _shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
-    """The text, its end replaced by dots where it is longer than `width` pixels."""
+    """The text; if it is longer than `width` pixels, dots replace its end."""
     if typeface.getlength(text) <= width:
         return text
     while text and typeface.getlength(text + '...') > width:
@@ -45,13 +45,14 @@ def _shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
 
 def sheet(rows: Sequence[Sequence[np.ndarray]], *, column_captions: Sequence[str] = (),
           row_captions: Sequence[str] = (), cell_size: Tuple[int, int] = (192, 192)) -> np.ndarray:
-    """Images in a grid of columns of one width; each is fitted into its cell and never cut.
+    """Images in a grid of columns of one width; each image is scaled to fit its cell.
 
     Args:
-      rows: Rows of uint8[h,w,3] of any sizes; rows may differ in length.
-      column_captions: Above the columns, or ().
-      row_captions: Above each row's first image, or ().
-      cell_size: (height, width) of a cell; a row of flatter images is as high as the highest.
+      rows: Rows of images uint8[h,w,3] of any size; rows may differ in length.
+      column_captions: Captions above the columns, or ().
+      row_captions: Captions above the first image of each row, or ().
+      cell_size: (height, width) of a cell. A row whose images are all lower is as high as the
+        highest of them.
 
     Returns:
       uint8[H,W,3].

@@ -1,4 +1,4 @@
-"""Points and pictures for TensorBoard; what a continued run logs twice is dropped."""
+"""TensorBoard logs; points that a continued run would log twice are removed."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def _drop_later_points(logdir: str, step: int) -> None:
-    """Removes what the event files of a folder hold of later steps, and the torn end of a file."""
+    """Removes later steps, and the damaged end of a file, from the event files of a folder."""
     names = sorted(name for name in os.listdir(logdir) if '.tfevents.' in name)
     for path in (os.path.join(logdir, name) for name in names):
         temporary, complete = os.path.join(logdir, f'events.{os.getpid()}.tmp'), True
@@ -31,17 +31,17 @@ def _drop_later_points(logdir: str, step: int) -> None:
 
 
 class SummaryWriter:
-    """Writes what TensorBoard shows of a run; a context manager.
+    """Context manager that writes the TensorBoard logs of a run.
 
     A run that is killed at step 130 and continued from its checkpoint of step 100 logs the steps
-    after 100 twice. The writer therefore removes what older event files hold of them, so that
-    whoever reads the folder finds each point once. A TensorBoard that is already running and has
-    read those points drops them upon the session log with which the new file begins.
+    after 100 twice. So the writer removes these steps from older event files, and each point is in
+    the folder once. A TensorBoard that has already read those points drops them when it reads the
+    session log at the start of the new file.
 
     Args:
       logdir: Folder of the event files, one per writer.
-      start_step: Steps done when the writer is made, those of the checkpoint restored; points are
-        logged at later steps (at 0 too by a new run).
+      start_step: Step of the restored checkpoint, 0 for a new run. Points are logged at later
+        steps; a new run logs points at step 0 too.
 
     Raises:
       OSError: If the folder cannot be written.
@@ -70,28 +70,28 @@ class SummaryWriter:
         self.close()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Logs a point of each scalar, by its name."""
+        """Logs scalars by name."""
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
     def histogram(self, name: str, values: np.ndarray, step: int) -> None:
-        """Logs the distribution of f[...]."""
+        """Logs a histogram of values f[...]."""
         with self._writer.as_default(step=step):
             tf.summary.histogram(name, values)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
-        """Logs a picture uint8[H,W,3]."""
+        """Logs an image uint8[H,W,3]."""
         with self._writer.as_default(step=step):
             tf.summary.image(name, image[np.newaxis])
 
     def text(self, name: str, markdown: str, step: int) -> None:
-        """Logs a text in Markdown; a configuration goes between lines of three backticks."""
+        """Logs a text in Markdown."""
         with self._writer.as_default(step=step):
             tf.summary.text(name, markdown)
 
     def flush(self) -> None:
-        """Writes what is still in memory, so that it survives a kill."""
+        """Writes points that are still in memory, so that they survive a kill."""
         self._writer.flush()
 
     def close(self) -> None:
