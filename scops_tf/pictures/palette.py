@@ -8,9 +8,8 @@ from skimage import color as skimage_color
 
 # Okabe & Ito, "Color Universal Design" (2008), ordered so that the first few differ most.
 _OKABE_ITO = ('e69f00', '56b4e9', 'd55e00', '009e73', 'f0e442', 'cc79a7', '0072b2')
-# Matrices on linear RGB that simulate vision without long-wave or without medium-wave cones: Machado
-# et al., "A physiologically-based model for simulation of color vision deficiency" (2009), severity
-# 1.
+# Matrices on linear RGB that simulate vision without long- or without medium-wave cones (Machado et
+# al., "A physiologically-based model for simulation of color vision deficiency", 2009, severity 1).
 _PROTANOPIA = ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216),
                (-0.003882, -0.048116, 1.051998))
 _DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-# START and GROWTH_STEPS are Keras' values. LEAST scales nothing; LARGEST turns the smallest positive
-# float16, 2^-24, into 1.
+# START and GROWTH_STEPS are Keras' values. LEAST scales nothing. LARGEST makes 1 of the smallest
+# positive float16, 2^-24.
 START, LEAST, LARGEST = 2.0 ** 15, 1.0, 2.0 ** 24
 GROWTH_STEPS = 2000
 
