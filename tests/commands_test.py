@@ -95,7 +95,7 @@ def test_a_folder_without_photos_is_named(run_command, tmp_path):
 def test_where_no_weights_can_be_had_both_ways_out_are_named(run_command, small, tmp_path):
     # Nothing listens there: the download fails at once, without a network or with one.
     nowhere = 'http://127.0.0.1:9'
-    bindings = [binding for binding in small if 'backbone' not in binding]
+    bindings = [*small, "Segmenter.backbone='resnet50'"]
     done = run_command(
         'train', f'--workdir={tmp_path / "run"}', bindings=bindings, KERAS_HOME=str(tmp_path),
         SCOPS_WEIGHTS_DIR=str(tmp_path), http_proxy=nowhere, https_proxy=nowhere,

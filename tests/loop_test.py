@@ -101,7 +101,7 @@ def test_parts_that_have_vanished_stop_the_training(load, tmp_path, monkeypatch)
     class Vanished(trainer_lib.Trainer):
         def __init__(self, config):
             super().__init__(config)
-            self.segmenter.head.bias.assign([50.0, -50.0, -50.0, -50.0])
+            self.model.segmenter.head.bias.assign([50.0, -50.0, -50.0, -50.0])
 
     monkeypatch.setattr(loop.trainer_lib, 'Trainer', Vanished)
     with pytest.raises(loop.TrainingError,

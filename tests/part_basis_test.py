@@ -87,7 +87,7 @@ def test_nmf_sees_features_times_saliency():
 
 @pytest.mark.parametrize('method', starting_basis.METHODS)
 def test_the_start_is_a_function_of_the_seed(method, monkeypatch):
-    monkeypatch.setattr(part_basis, '_MAX_ROWS', 100)  # So that pixels are drawn.
+    monkeypatch.setattr(starting_basis, '_MAX_ROWS', 100)  # So that pixels are drawn.
     features = features_of(patchwork(), noise=0.3)
     first, same, other = (starting_basis.initial_basis(features, None, 3, method=method, seed=seed)
                           for seed in (1, 1, 2))

@@ -42,13 +42,13 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
       CheckpointError: If there is no such checkpoint, or it is of a network of another shape.
       ValueError: If `precision` breaks its law.
     """
-    path = checkpoints.require(workdir, '--workdir', step=config.evaluation.step)
     model = model_lib.Model(config, precision='float32', is_restored=True)
     foldable = folded_segmenter.is_foldable(model.segmenter)
     if precision != 'float32' and not foldable:
         raise ValueError('`--precision`, or `Evaluation.precision`, must be float32 for a '
                          f'segmenter that is on neither a ResNet nor VGG19; got {precision!r}.')
-    step = model.restore(path)
+    step = model.restore(
+        checkpoints.require(workdir, '--workdir', step=config.evaluation.step))
     served = (folded_segmenter.FoldedSegmenter(model.segmenter, precision=precision) if foldable
               else model.segmenter)
     part_model = part_model_lib.PartModel(
