@@ -1,7 +1,6 @@
-"""Reports of a run: points and pictures for TensorBoard, and a static page of results.
+"""A static page of a run's results, with its pictures beside it.
 
-Both replace what an earlier write left: points after the step that a run is continued from are
-dropped, and the page's files are written atomically, `index.html` last.
+It replaces an older page; its files are written atomically, `index.html` last.
 """
 from __future__ import annotations
 
@@ -118,7 +117,7 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         for index, crop in enumerate(part.crops, start=1):
             paths.append(f'images/part-{number}-{index}.jpg')
             _write_jpeg(os.path.join(folder, paths[-1]), crop)
-        cards.append({'number': number, 'name': part.name, 'files': paths,
+        cards.append({'number': number, 'files': paths,
                       'color': f'#{bytes(color.tolist()).hex()}',
                       'area': f'{100 * part.area_share:.1f}', 'presence': f'{part.presence:.2f}'})
     photos = []
