@@ -92,7 +92,8 @@ def test_a_run_that_starts_from_another_keeps_its_parts_and_fits_no_clusters_aga
     loop.train(source, str(tmp_path / 'celeba'))
     tuned = config_lib.load([], [
         *bindings, "Data.dataset='aflw'", f'Data.root={str(aflw_root)!r}',
-        f'Run.init_from={str(tmp_path / "celeba")!r}', 'Run.steps=32'])
+        f'Run.init_from={str(tmp_path / "celeba")!r}', 'Run.steps=32',
+        'Optimizer.learning_rate=1e-5', 'Optimizer.head_multiplier=1.0'])
     assert tuned.run.warmup_steps == 30 and tuned.warmup_steps == 0
     loop.train(tuned, str(tmp_path / 'aflw'))
 

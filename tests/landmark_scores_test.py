@@ -128,9 +128,11 @@ def test_trivial_baselines_stand_beside_the_landmark_error(kind):
     assert rows != built.trivial(maps, maps, seed=2)
 
 
-def test_without_boxes_birds_have_no_landmark_error():
+def test_without_boxes_birds_have_no_landmark_error_and_a_note_says_so():
     built, maps = _landmarked('boxed_landmarks', boxes=False)
-    assert set(built.scores(5, maps, maps).values) == {'foreground'}
+    scores = built.scores(5, maps, maps)
+    assert set(scores.values) == {'foreground'}
+    assert any('no landmark error' in note for note in scores.notes)
     assert built.trivial(maps, maps) == {}
 
 

@@ -105,8 +105,8 @@ def test_crops_show_where_a_part_responds_most_best_photo_first():
         image[15:26, 50:61] = 50 * (index + 1)
         responses = np.stack([_blob(20, 55, peak=peak), np.zeros((HEIGHT, WIDTH))], axis=-1)
         part_gallery.add(image, np.zeros((HEIGHT, WIDTH), np.uint8), responses[::2, ::4])
-    first, second = part_gallery.parts(['head', ''])
-    assert first.name == 'head' and len(first.crops) == 3 and not second.crops
+    first, second = part_gallery.parts()
+    assert len(first.crops) == 3 and not second.crops
     middle = [crop[12, 12, 0] for crop in first.crops]
     assert middle == [100, 250, 200]  # The photos of peaks 0.9, 0.8 and 0.6.
     assert all(crop.shape == (24, 24, 3) for crop in first.crops)
@@ -169,9 +169,9 @@ def _write(folder, **changes):
             'CUB', {'photos to test': 88}, [('error', 'lower'), ('NMI', 'higher'), ('size', '')],
             [('this run', [14.25, 20.5, 3]), ('DFF', [14.75, 30.25, 2]),
              ('mid-point', [26.5, None, float('nan')])])],
-        'parts': [gallery.PartSummary(0.125, 0.5, crops, 'head <i>'),
+        'parts': [gallery.PartSummary(0.125, 0.5, crops),
                   gallery.PartSummary(0, 0, [])],
-        'overlays': [(np.full((HEIGHT, WIDTH, 3), 77, np.uint8), 'a "quoted" name.jpg')],
+        'overlays': [(np.full((HEIGHT, WIDTH, 3), 77, np.uint8), 'a "quoted" <i>name.jpg')],
         'curves': {'loss/total': (np.arange(2000), np.linspace(4, 1, 2000))},
         'config': 'Run.steps = 100 # <script>'}
     arguments.update(changes)
@@ -195,7 +195,7 @@ def test_the_page_needs_nothing_but_the_files_beside_it(tmp_path):
 def test_texts_of_the_page_are_escaped(tmp_path):
     page = _Links(_write(tmp_path).read_text(encoding='utf-8'))
     assert 'Birds & <b>beasts</b>' in page.texts
-    assert 'a "quoted" name.jpg' in page.texts
+    assert 'a "quoted" <i>name.jpg' in page.texts
     assert 'Run.steps = 100 # <script>' in page.texts
     assert 'i' not in {tag for tag, _ in page.tags}
 

@@ -341,9 +341,9 @@ def test_an_export_that_fails_leaves_the_older_one(by_color, tmp_path, monkeypat
         replace(source, target)
 
     if failing == 'saving':
-        monkeypatch.setattr(part_model_lib.tf.saved_model, 'save', full)
+        monkeypatch.setattr(saved_model.tf.saved_model, 'save', full)
     else:
-        monkeypatch.setattr(part_model_lib.os, 'replace', replace_but_the_new_one)
+        monkeypatch.setattr(saved_model.os, 'replace', replace_but_the_new_one)
     with pytest.raises(OSError, match=f'written to {folder}.*No space left on device'):
         saved_model.export(by_color, folder, metadata={'step': 2})
     monkeypatch.undo()

@@ -103,6 +103,9 @@ class Scorer:
             scores.intervals['landmark error'] = errors.interval()
             notes += errors.notes
             scores.add(self._at_landmarks(num_parts, test), 'higher')
+        elif self.dataset.annotation_kind in landmark_scores.PROTOCOLS:
+            notes.append('There is no landmark error, since not all photos to fit and to test have '
+                         'what it needs: landmarks, and a box where they are scored in boxes.')
         if self._part_masks is not None:
             scores.add(self._on_part_masks(num_parts, test), 'higher')
         if self._masks is not None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -20,13 +20,11 @@ class PartSummary:
       area_share: Mean share of the photo's pixels with the part's label, in [0, 1].
       presence: Mean over photos of the largest response, in [0, 1].
       crops: Crops uint8[h,w,3] of the photos in which the part responds most, best first.
-      name: Name that the user gave the part, or ''.
     """
 
     area_share: float
     presence: float
     crops: Sequence[np.ndarray]
-    name: str = ''
 
 
 class PartGallery:
@@ -95,22 +93,16 @@ class PartGallery:
         mask = Image.fromarray(mask[window].astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
         return drawing.overlay(np.array(crop), np.array(mask) * part, alpha=0)
 
-    def parts(self, names: Optional[Sequence[str]] = None) -> List[PartSummary]:
+    def parts(self) -> List[PartSummary]:
         """Summaries of the K parts over all added photos.
 
-        Args:
-          names: K names that the user gives the parts, or None.
-
         Raises:
-          ValueError: If no photo was added, or there is not one name per part.
+          ValueError: If no photo was added.
         """
         if not self._count:
             raise ValueError('`parts` must follow at least one photo; got none.')
-        names = [''] * len(self._best) if names is None else names
-        if len(names) != len(self._best):
-            raise ValueError(f'`names` must hold {len(self._best)} names; got {len(names)}.')
         return [
             PartSummary(float(area), float(presence), [crop for *_, crop in sorted(
-                best, key=lambda entry: entry[:2], reverse=True)], name)
-            for area, presence, best, name in zip(
-                self._area / self._count, self._presence / self._count, self._best, names)]
+                best, key=lambda entry: entry[:2], reverse=True)])
+            for area, presence, best in zip(
+                self._area / self._count, self._presence / self._count, self._best)]

@@ -118,7 +118,7 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         for index, crop in enumerate(part.crops, start=1):
             paths.append(f'images/part-{number}-{index}.jpg')
             _write_jpeg(os.path.join(folder, paths[-1]), crop)
-        cards.append({'number': number, 'name': part.name, 'files': paths,
+        cards.append({'number': number, 'files': paths,
                       'color': f'#{bytes(color.tolist()).hex()}',
                       'area': f'{100 * part.area_share:.1f}', 'presence': f'{part.presence:.2f}'})
     photos = []
