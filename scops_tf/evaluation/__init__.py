@@ -1,1 +1,1 @@
-"""Scores of runs and of plain arrays, the protocols behind them, and selection without labels."""
+"""Scores of runs and of plain arrays, their protocols, and selection without labels."""

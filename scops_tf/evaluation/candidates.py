@@ -1,4 +1,4 @@
-"""Checkpoints that are chosen among: their scores without labels, and the order of preference."""
+"""Candidates of a selection: checkpoints with their scores without labels, and their ranking."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,9 +10,9 @@ import tqdm
 
 from scops_tf.evaluation import label_scores
 
-# Share, in per cent, of the foreground that one part may be.
+# Largest share of the foreground that one part may cover, in per cent.
 _LARGEST_SHARE = 80.0
-# What is ranked, and whether more of it is better.
+# Scores that are ranked, and whether higher is better.
 CRITERIA = {'equivariance': True, 'reconstruction_error': False, 'agreement_nmi': True}
 
 
@@ -21,16 +21,17 @@ class Candidate:
     """A checkpoint and its scores.
 
     Attributes:
-      workdir: Of its run.
-      step: At which it was saved.
+      workdir: Folder of the run.
+      step: Step at which the checkpoint was saved.
       num_parts: K.
-      equivariance, reconstruction_error, agreement_nmi, agreement_ari: As of `selection`; the
-        error is None where runs differ in their reference features, agreement where no other run
-        has as many parts.
-      dead_parts: Parts, from 1 on, whose largest response is below 0.3 in the mean over photos.
-      largest_share: Share of the foreground that the largest part is, in per cent.
-      rank_score: Mean over the criteria of the rank among the checkpoints with as many parts, from
-        0, the best, to 1.
+      equivariance, reconstruction_error, agreement_nmi, agreement_ari: Scores in per cent; see
+        `selection`. The error is None if the runs differ in their reference features. Agreement is
+        None if no other run has the same number of parts.
+      dead_parts: Numbers, from 1 on, of the parts whose largest response has a mean over photos
+        below 0.3.
+      largest_share: Share of the foreground that the largest part covers, in per cent.
+      rank_score: Mean over the criteria of the rank among the checkpoints with the same number of
+        parts, from 0 (best) to 1.
     """
 
     workdir: str
@@ -46,7 +47,7 @@ class Candidate:
 
     @property
     def faults(self) -> List[str]:
-        """What makes it degenerate: parts that are dead, or one that is nearly all."""
+        """Faults that make it degenerate: dead parts, or a part of nearly the whole foreground."""
         found = [f'part {part} is dead' for part in self.dead_parts]
         if self.largest_share > _LARGEST_SHARE:
             found.append(f'one part is {self.largest_share:.0f} % of the foreground')
@@ -54,19 +55,19 @@ class Candidate:
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether it has faults, whatever its scores are."""
+        """Whether it has faults; its scores do not matter."""
         return bool(self.faults)
 
 
 def add_agreement(candidates: Sequence[Candidate],
                    labels: Dict[Tuple[str, int], np.ndarray]) -> None:
-    """Sets the agreement of each checkpoint with the latest of each other run.
+    """Sets the agreement of each checkpoint with the latest checkpoint of each other run.
 
     Args:
-      candidates: In ascending order of the steps of each run.
-      labels: u8[N,H,W] of each, by run and step, of the same photos.
+      candidates: Checkpoints; those of a run are in ascending order of their steps.
+      labels: Labels u8[N,H,W] of the same photos, by run and step.
     """
-    latest = {one.workdir: one for one in candidates}  # Ascending steps: the last one stays.
+    latest = {one.workdir: one for one in candidates}  # The last of the ascending steps stays.
     for one in tqdm.tqdm(candidates, desc='Agreement', unit='checkpoint'):
         found = [
             label_scores.consistency(labels[one.workdir, one.step],
@@ -80,10 +81,11 @@ def add_agreement(candidates: Sequence[Candidate],
 
 
 def rank(candidates: Sequence[Candidate]) -> List[Candidate]:
-    """Sets the rank scores; in the order of K, degenerate ones last, then the best first.
+    """Sets the rank scores and sorts the candidates.
 
-    Only checkpoints with as many parts are ranked among each other: more parts reconstruct more and
-    agree less.
+    Candidates are sorted by the number of parts; within it degenerate ones come last, and the best
+    comes first. Only checkpoints with the same number of parts are ranked against each other, since
+    more parts reconstruct more and agree less.
     """
     ordered: List[Candidate] = []
     for num_parts in sorted({one.num_parts for one in candidates}):
@@ -91,7 +93,7 @@ def rank(candidates: Sequence[Candidate]) -> List[Candidate]:
         ranks = []
         for name, higher_is_better in CRITERIA.items():
             values = [getattr(one, name) for one in group]
-            # No other run has as many parts, or their features differ.
+            # A value is None if no other run has as many parts, or if the features differ.
             if None not in values:
                 sign = -1 if higher_is_better else 1
                 ranks.append((scipy.stats.rankdata(sign * np.array(values)) - 1)

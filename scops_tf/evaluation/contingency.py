@@ -1,7 +1,7 @@
-"""Contingency tables of two labellings, and the clustering scores that are functions of them.
+"""Contingency tables of two labellings, and the clustering scores computed from them.
 
-Tables are made image by image, so that a score over any set of images is that of the tables' sum.
-Scores are in per cent.
+There is one table per image, so the score over any set of images is the score of the sum of their
+tables. Scores are in per cent.
 """
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 
 class MetricError(ValueError):
-    """Arrays that a score is not defined for; the message is one sentence for the user."""
+    """Arrays for which a score is not defined; the message is one sentence for the user."""
 
 
 def check_maps(name: str, maps: Sequence[np.ndarray], *, boolean: bool = False,
                count: int | None = None) -> list[np.ndarray]:
-    """`maps` as a list of integer or boolean arrays [H,W], of any sizes.
+    """Returns `maps` as a list of integer or boolean arrays [H,W] of any sizes.
 
     Raises:
-      MetricError: If there is none, or not `count`, or one is of another kind.
+      MetricError: If there is no map, their number is not `count`, or a map has another type.
     """
     arrays = [np.asarray(one) for one in maps]
     if not arrays or count not in (None, len(arrays)):
@@ -47,7 +47,7 @@ def check_parts(num_parts: int, name: str = 'num_parts') -> None:
 
 
 def percent(part: float, whole: float, otherwise: float = float('nan')) -> float:
-    """Share of `part` in `whole`; `otherwise` where `whole` is 0."""
+    """Share of `part` in `whole` in per cent; `otherwise` if `whole` is 0."""
     return 100.0 * float(part) / float(whole) if whole else otherwise
 
 
@@ -60,8 +60,8 @@ def contingency_tables(labels: Sequence[np.ndarray], true_labels: Sequence[np.nd
       labels: N integer maps [H,W] with values in [0, num_labels).
       true_labels: N integer maps of the same sizes with values in [0, num_true_labels), or
         `ignore_label`.
-      num_labels: Rows of a table, background included.
-      num_true_labels: Columns of a table, background included.
+      num_labels: Number of labels with background, the rows of a table.
+      num_true_labels: Number of true labels with background, the columns of a table.
       ignore_label: True label of pixels that are left out (PASCAL's void is 255).
 
     Returns:
@@ -82,7 +82,7 @@ def contingency_tables(labels: Sequence[np.ndarray], true_labels: Sequence[np.nd
             predicted, true = predicted[kept], true[kept]
         check_range('labels', predicted, num_labels, index)
         check_range('true_labels', true, num_true_labels, index)
-        # int64 before the product: uint8 would wrap around.
+        # Converted to int64 first, since the product would overflow uint8.
         codes = predicted.ravel().astype(np.int64) * num_true_labels + true.ravel()
         tables[index] = np.bincount(codes, minlength=num_labels * num_true_labels).reshape(
             num_labels, num_true_labels)
@@ -96,8 +96,8 @@ def normalized_mutual_information(table: np.ndarray) -> float:
       table: int64[A,B]. Counts.
 
     Returns:
-      In [0, 100]; 100 if both labellings have one label only (as in scikit-learn), NaN for an empty
-      table.
+      Score in [0, 100]. It is 100 if both labellings have one label only, as in scikit-learn, and
+      NaN for an empty table.
     """
     table = np.asarray(table, np.float64)
     if not table.sum():
@@ -122,11 +122,11 @@ def adjusted_rand_index(table: np.ndarray) -> float:
       table: int64[A,B]. Counts.
 
     Returns:
-      At most 100; 0 is chance; 100 if both labellings are trivial (as in scikit-learn), NaN for an
-      empty table.
+      Score of at most 100; 0 is chance. It is 100 if both labellings are trivial, as in
+      scikit-learn, and NaN for an empty table.
     """
     def pairs(counts: np.ndarray) -> int:
-        # Python's integers: products of pair counts pass 2^63 from some ten thousand pixels on.
+        # Python's integers, since with some ten thousand pixels products of pairs exceed 2^63.
         return sum(int(count) * (int(count) - 1) // 2 for count in counts)
 
     table = np.asarray(table, np.int64)
@@ -139,6 +139,6 @@ def adjusted_rand_index(table: np.ndarray) -> float:
 
 
 def clustering_scores(table: np.ndarray, prefix: str = '') -> dict[str, float]:
-    """{'nmi', 'ari'} of a contingency table, the names preceded by `prefix`."""
+    """Scores 'nmi' and 'ari' of a contingency table, by these names with a `prefix`."""
     return {f'{prefix}nmi': normalized_mutual_information(table),
             f'{prefix}ari': adjusted_rand_index(table)}

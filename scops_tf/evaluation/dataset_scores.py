@@ -1,4 +1,4 @@
-"""Scores of a split's part maps by all that its annotations allow: docs/protocols.md."""
+"""All scores of part maps that the annotations of a dataset allow; see docs/protocols.md."""
 from __future__ import annotations
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -19,9 +19,9 @@ class Scores(NamedTuple):
     """Scores of one method.
 
     Attributes:
-      values: In per cent, by name.
-      directions: What is better, by the score's name: 'lower', 'higher', or '' for neither.
-      intervals: 95 % intervals of some of the scores.
+      values: Scores in per cent, by name.
+      directions: Better direction of each score by name: 'lower', 'higher', or '' for neither.
+      intervals: 95 % intervals of some scores, by name.
       notes: Sentences on what the scores leave out.
     """
 
@@ -31,19 +31,19 @@ class Scores(NamedTuple):
     notes: Tuple[str, ...]
 
     def add(self, values: Dict[str, float], direction: str) -> None:
-        """Adds values of one direction."""
+        """Adds values that have one better direction."""
         self.values.update(values)
         self.directions.update(dict.fromkeys(values, direction))
 
 
 class Scorer:
-    """Scores methods on the test photos of a dataset, by whatever is annotated there.
+    """Scores methods on the test photos of a dataset, by all annotations that it has.
 
     Args:
-      dataset: Its name, its kind of annotations and the names of its landmarks and parts.
+      dataset: Dataset of the photos.
       fit: Photos that a regression may be fitted on.
       test: Photos that are scored.
-      map_size: (height, width) that photos are squashed to.
+      map_size: (height, width) that photos are resized to.
 
     Raises:
       ValueError: If there is no photo to test on.
@@ -67,12 +67,12 @@ class Scorer:
 
     @property
     def protocol(self) -> Optional[str]:
-        """The protocol of `landmark_regression` that landmarks are scored by; None without any."""
+        """The protocol of `landmark_regression` that scores the landmarks; None without scores."""
         return self._landmarks and self._landmarks.protocol
 
     @property
     def counts(self) -> Dict[str, int]:
-        """Numbers of photos, by what they are for."""
+        """Numbers of photos by their purpose."""
         return {'photos to train': len(self.dataset.train), 'photos to fit': len(self.fit.records),
                 'photos to test': len(self.test.records)}
 
@@ -93,8 +93,8 @@ class Scorer:
 
         Args:
           num_parts: K of the method.
-          fit: Its part maps of the fit photos.
-          test: Its part maps of the test photos.
+          fit: Part maps of the fit photos.
+          test: Part maps of the test photos.
         """
         scores, notes = Scores({}, {}, {}, ()), []
         if self._landmarks is not None:
@@ -123,11 +123,13 @@ class Scorer:
         return scores._replace(notes=tuple(notes))
 
     def whole_photo(self, fit: PartMaps, test: PartMaps) -> Dict[str, float]:
-        """Landmark errors of one method by its `whole_centers`; none without these or landmarks.
+        """Landmark errors of one method by its `whole_centers`.
+
+        The result is empty if there are no `whole_centers` or no landmarks.
 
         Args:
-          fit: As of `scores`.
-          test: As of `scores`.
+          fit: Part maps of the fit photos.
+          test: Part maps of the test photos.
         """
         if self._landmarks is None or test.whole_centers is None:
             return {}
@@ -136,12 +138,13 @@ class Scorer:
 
     def trivial(self, fit: PartMaps, test: PartMaps, *, seed: int = 0
                 ) -> Dict[str, Dict[str, float]]:
-        """Landmark errors of centres that no part discovery was needed for, by their name.
+        """Landmark errors of the trivial baselines, by name.
 
         Args:
-          fit: Part maps that the numbers and the range of the centres are taken from.
-          test: Likewise.
-          seed: Of random centres.
+          fit: Part maps of the fit photos; random centres have the number and range of their
+            centres.
+          test: Part maps of the test photos.
+          seed: Seed of the random centres.
         """
         if self._landmarks is None:
             return {}
@@ -160,8 +163,8 @@ class Scorer:
     def _on_part_masks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
         """Agreement of the labels with the masks of the true parts."""
         names, values = self.dataset.part_names, {}
-        # Few parts, matched one to one with true ones that are many times as many and lie within
-        # each other, say nothing; the paper leaves this score out as well (§4.3).
+        # Matching few parts one to one with many nested true parts has no meaning. The paper leaves
+        # this score out too (§4.3).
         if self.dataset.annotation_kind != 'nested_part_masks':
             matched = label_scores.part_iou(
                 test.labels, self._part_masks, num_parts=num_parts, num_true_parts=len(names))
@@ -175,7 +178,7 @@ class Scorer:
         return values
 
     def _boxes_on_maps(self) -> np.ndarray:
-        """f64[N,4]. Boxes of the test photos in pixels of the squashed photos."""
+        """Boxes f64[N,4] of the test photos in pixels of the resized photos."""
         boxes = landmark_scores.boxes(self.test)
         factors = landmark_scores.map_factors(self.test, self.map_size)
         return np.concatenate([images_lib.scale_points(boxes[:, :2], factors),

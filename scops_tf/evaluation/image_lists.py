@@ -1,4 +1,4 @@
-"""The images that a score is taken over: their names, and what their choice does to the score."""
+"""The images of a score: a hash and an order of their names, and bootstrap intervals over them."""
 from __future__ import annotations
 
 import collections
@@ -24,13 +24,13 @@ def _unique(names: Sequence[str], argument: str) -> list[str]:
 
 
 def image_list_hash(names: Sequence[str]) -> str:
-    """SHA-256 of the sorted names, each ended by a newline, in UTF-8; the order does not matter.
+    """SHA-256 of the sorted names in UTF-8, each ended by a newline; their order does not matter.
 
     Returns:
       64 hexadecimal digits.
 
     Raises:
-      ImageListError: If there is no name or one occurs twice.
+      ImageListError: If there is no name or a name occurs twice.
     """
     names = _unique(names, 'names')
     text = ''.join(f'{name}\n' for name in sorted(names))
@@ -38,14 +38,14 @@ def image_list_hash(names: Sequence[str]) -> str:
 
 
 def match_names(names: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-    """Where the images of one list stand in another.
+    """Indices that put the images of one list in the order of another.
 
     Args:
-      names: Of the images, in any order.
-      reference: The same names in the order wanted.
+      names: Names of the images, in any order.
+      reference: The same names in the wanted order.
 
     Returns:
-      int64[N]. `names[result[i]] == reference[i]`.
+      int64[N]. Indices with `names[result[i]] == reference[i]`.
 
     Raises:
       ImageListError: If a name occurs twice or in one list only.
@@ -67,17 +67,20 @@ def bootstrap_interval(score: Callable[[np.ndarray], float], num_images: int, *,
     """Percentile bootstrap interval of a score over images (Efron, 1979).
 
     Args:
-      score: Takes indices int64[N] of images, drawn with replacement, and gives the score of that
-        set, such as `lambda drawn: adjusted_rand_index(tables[drawn].sum(0))`. Draws whose score is
-        NaN are left out.
+      score: Function from indices int64[N] of images, drawn with replacement, to their score, such
+        as `lambda drawn: adjusted_rand_index(tables[drawn].sum(0))`. Draws whose score is NaN are
+        left out.
       num_images: N.
-      seed: Of the draws.
+      seed: Seed of the draws.
       num_samples: Number of draws.
       confidence: Share of the draws' scores inside the interval, in (0, 1).
 
     Returns:
-      Lower and upper end; both NaN if every draw's score is. They show the influence of the test
-      images that happen to be there, not that of the fit images or of the training.
+      Lower and upper end; both NaN if the score of every draw is NaN. The interval shows the
+      influence of the choice of the test images, not of the fit images or of the training.
+
+    Raises:
+      ImageListError: If an argument is out of range.
     """
     if num_images < 1 or num_samples < 1 or not 0 < confidence < 1:
         raise ImageListError('`num_images` and `num_samples` must be at least 1 and `confidence` '

@@ -17,21 +17,21 @@ from scops_tf.evaluation.contingency import (
 
 def keypoint_tables(labels: Sequence[np.ndarray], points: np.ndarray, visible: np.ndarray, *,
                     num_parts: int) -> np.ndarray:
-    """Counts of visible key points by the label of the map at the point and the point's number.
+    """Counts of visible key points by the map's label at the point and the point's number.
 
     Args:
       labels: N integer maps [H,W] with values in [0, num_parts].
-      points: f[N,L,2]. (x, y) in pixels of the maps, the centre of the first pixel being (0, 0);
-        the nearest pixel is read.
-      visible: bool[N,L].
+      points: f[N,L,2]. (x, y) in pixels of the maps; the centre of the first pixel is (0, 0). The
+        nearest pixel is read.
+      visible: bool[N,L]. Whether each key point can be seen.
       num_parts: K.
 
     Returns:
       int64[N,K+1,L].
 
     Raises:
-      MetricError: If shapes do not fit, no point is visible, or a visible one is NaN or more than a
-        pixel outside its map, which shows that points and maps are of different frames.
+      MetricError: If shapes do not fit, no point is visible, or a visible point is NaN or more than
+        a pixel outside its map, which means that points and maps have different frames.
     """
     check_parts(num_parts)
     labels = check_maps('labels', labels)
@@ -68,20 +68,21 @@ def keypoint_scores(labels: Sequence[np.ndarray], points: np.ndarray, visible: n
     """NMI and ARI of the label at each visible key point against the key point's number.
 
     Args:
-      labels: As in `keypoint_tables`.
-      points: As in `keypoint_tables`.
-      visible: As in `keypoint_tables`.
+      labels: See `keypoint_tables`.
+      points: See `keypoint_tables`.
+      visible: See `keypoint_tables`.
       num_parts: K.
-      best_parts: N maps with values in [1, K]: the strongest part of each pixel, background left
-        out of account.
+      best_parts: N maps with values in [1, K], the strongest part of each pixel without regard to
+        the background; or None.
 
     Returns:
-      {'nmi', 'ari'}: background counts as one more label.
-      {'fg_nmi', 'fg_ari'}: key points on background are left out; NaN where all are.
-      {'on_part'}: share of the visible key points that lie on a part; the two before mean little
-      where it is small.
-      {'best_part_nmi', 'best_part_ari'} where `best_parts` is given: all visible key points,
-      labelled by the strongest part; the nearest to FG-NMI and FG-ARI of Choudhury et al. (2021).
+      'nmi' and 'ari': Background counts as one more label.
+      'fg_nmi' and 'fg_ari': Key points on background are left out; NaN if all are.
+      'on_part': Share of the visible key points that lie on a part. If it is small, 'fg_nmi' and
+      'fg_ari' mean little.
+      'best_part_nmi' and 'best_part_ari', if `best_parts` is given: All visible key points are
+      labelled by the strongest part. These are closest to FG-NMI and FG-ARI of Choudhury et al.
+      (2021).
     """
     table = keypoint_tables(labels, points, visible, num_parts=num_parts).sum(0)
     scores = {**clustering_scores(table), **clustering_scores(table[1:], 'fg_'),

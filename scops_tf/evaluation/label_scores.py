@@ -1,7 +1,7 @@
 """Scores of label maps and saliency maps, on plain arrays.
 
-Label maps hold 0 for background and 1..K for parts. They may differ in size from image to image, so
-every function takes a sequence of them; an array [N,H,W] is one. Scores are in per cent.
+Label maps hold 0 for background and 1..K for parts. Maps of different images may differ in size, so
+every function takes a sequence of maps, which may be an array [N,H,W]. Scores are in per cent.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pixel_scores(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray]
     """NMI and ARI of all pixels of all images together.
 
     Returns:
-      {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels of the true parts alone.
+      'nmi' and 'ari' of all pixels; 'fg_nmi' and 'fg_ari' of the pixels of the true parts alone.
     """
     check_parts(num_parts)
     check_parts(num_true_parts, 'num_true_parts')
@@ -39,10 +39,10 @@ def pixel_scores(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray]
 
 def consistency(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *,
                 num_parts: int) -> dict[str, float]:
-    """Agreement of two runs' label maps of the same images, whatever the order of the parts.
+    """Agreement of two runs' label maps of the same images, in any order of the parts.
 
     Returns:
-      {'nmi', 'ari'} of all pixels, {'fg_nmi', 'fg_ari'} of the pixels that are a part in either.
+      'nmi' and 'ari' of all pixels; 'fg_nmi' and 'fg_ari' of the pixels that are a part in either.
     """
     check_parts(num_parts)
     table = contingency_tables(
@@ -53,15 +53,15 @@ def consistency(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *,
 
 
 def foreground_iou(labels: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Intersection over union of the union of the parts and the object mask.
+    """Intersection over union (IoU) of the foreground, which is all parts, and the object mask.
 
     Args:
-      labels: N integer maps; above 0 is foreground.
+      labels: N integer maps; values above 0 are foreground.
       masks: N boolean maps of the same sizes.
 
     Returns:
-      {'mean': over images, 'pooled': of all images' pixels together, 'per_image': f64[N]}. An image
-      without object and without parts counts 100.
+      'mean': Mean over images. 'pooled': IoU of all images' pixels together. 'per_image': f64[N].
+      An image without object and without parts counts as 100.
     """
     foreground = [label_map > 0 for label_map in check_maps('labels', labels)]
     tables = contingency_tables(foreground, check_maps('masks', masks, boolean=True),
@@ -76,16 +76,17 @@ def foreground_iou(labels: Sequence[np.ndarray], masks: Sequence[np.ndarray]) ->
 
 def part_iou(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *, num_parts: int,
              num_true_parts: int, ignore_label: int | None = None) -> dict[str, Any]:
-    """Intersection over union of true parts with the parts matched to them, pixels pooled.
+    """Intersection over union (IoU) of true parts and the parts matched to them, pixels pooled.
 
-    One matching for the whole set (Hungarian method, largest sum of IoU): a true part gets at most
-    one part, a part at most one true part. Background is not matched: it is background on both
-    sides. True parts left over where K is smaller count 0.
+    The whole set has one matching with the largest sum of IoU (Hungarian method). A true part is
+    matched with at most one part, and a part with at most one true part. Background is not matched
+    with parts. If K is smaller than the number of true parts, unmatched true parts count as 0.
 
     Returns:
-      {'mean': over the true parts that occur, 'per_part': f64[num_true_parts] (NaN where one never
-      occurs), 'matches': int64[num_true_parts] (the part's label, 0 for none), 'background': IoU of
-      the two backgrounds}.
+      'mean': Mean over the true parts that occur.
+      'per_part': f64[num_true_parts]. IoU of each true part; NaN if it never occurs.
+      'matches': int64[num_true_parts]. Label of the matched part; 0 for none.
+      'background': IoU of the two backgrounds.
     """
     check_parts(num_parts)
     check_parts(num_true_parts, 'num_true_parts')
@@ -112,13 +113,14 @@ def leakage(labels: Sequence[np.ndarray], *, boxes: np.ndarray | None = None,
     """Share of the part pixels that lie outside the object.
 
     Args:
-      labels: N integer maps; above 0 is a part.
-      boxes: f[N,4]. (x, y, width, height) in pixels of the maps: `width` pixels from pixel x on.
-      masks: N boolean maps of the same sizes; one of `boxes` and `masks` is given.
+      labels: N integer maps; values above 0 are parts.
+      boxes: f[N,4]. (x, y, width, height) in pixels of the maps; a box has `width` pixels, the
+        first of which is x.
+      masks: N boolean maps of the same sizes. Either `boxes` or `masks` must be given.
 
     Returns:
-      {'pooled': of all images' part pixels together, 'mean': over the images with part pixels}; NaN
-      without any.
+      'pooled': Share of all images' part pixels together. 'mean': Mean over the images with part
+      pixels. Both are NaN if there are no part pixels.
     """
     labels = check_maps('labels', labels)
     if (boxes is None) == (masks is None):
@@ -144,12 +146,12 @@ def leakage(labels: Sequence[np.ndarray], *, boxes: np.ndarray | None = None,
 
 
 def part_statistics(labels: Sequence[np.ndarray], *, num_parts: int) -> dict[str, Any]:
-    """How often parts occur and how large they are.
+    """Frequency and size of the parts.
 
     Returns:
-      {'presence': f64[K], share of the images that show the part; 'area': f64[K], its share of an
-      image's pixels, mean over all images; 'foreground': share of the pixels that are a part, mean
-      over images}.
+      'presence': f64[K]. Share of the images that show the part.
+      'area': f64[K]. Share of an image's pixels with the part, mean over all images.
+      'foreground': Share of an image's pixels that are a part, mean over all images.
     """
     check_parts(num_parts)
     labels = check_maps('labels', labels)
@@ -168,11 +170,12 @@ def saliency_scores(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> 
       masks: N boolean maps of the same sizes, each with at least one true pixel.
 
     Returns:
-      {'mae': mean absolute error, mean over images;
-      'max_f': F with beta^2 = 0.3 (Achanta et al., 2009) of mean precision and mean recall over
-      images, the largest over the thresholds t / 255, t = 0..255; precision is 0 where nothing
-      reaches the threshold;
-      'adaptive_iou': IoU of the pixels of at least min(2 x mean of the map, 1), mean over images}.
+      'mae': Mean absolute error, mean over images.
+      'max_f': F-measure with beta^2 = 0.3 (Achanta et al., 2009) of the mean precision and the mean
+      recall over images; the largest over the thresholds t / 255, t = 0..255. Precision is 0 if no
+      pixel reaches the threshold.
+      'adaptive_iou': IoU of the mask and the pixels of at least min(2 x mean of the map, 1), mean
+      over images.
     """
     masks = check_maps('masks', masks, boolean=True)
     arrays = [np.asarray(one, np.float64) for one in maps]

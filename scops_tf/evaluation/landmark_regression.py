@@ -1,7 +1,8 @@
 """Landmark regression: how well a linear map of the part centres predicts annotated landmarks.
 
-A protocol says in which frame the regression is fitted, whether with an intercept, and what its
-errors are divided by and averaged over; docs/protocols.md compares them. Errors are in per cent.
+A protocol defines the frame of the regression, whether it has an intercept, the length that errors
+are divided by, and the average over errors; docs/protocols.md compares the protocols. Errors are in
+per cent.
 """
 from __future__ import annotations
 
@@ -25,18 +26,18 @@ PROTOCOLS = {
            'intercept; L2 distance, mean over the visible landmarks of all images together',
 }
 
-# Singular values below this share of the inputs' norm are the rounding errors of float32 centres:
-# parts that coincide, a part that never moves. Their directions are left out of the regression.
+# Singular values below this share of the inputs' norm are only rounding errors of float32 centres,
+# as with parts that coincide or never move. Their directions are left out of the regression.
 _RANK_TOLERANCE = 1e-7
 
 
 def mean_error(errors: np.ndarray, *, pooled: bool) -> float:
-    """Mean of the errors f[N,L] that are not NaN: of all together, or of the images' means."""
+    """Mean of the errors f[N,L] that are not NaN: pooled, or the mean of the images' means."""
     return _mean_of_images(*_sums(errors, pooled))
 
 
 def _sums(errors: np.ndarray, pooled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """For each image: what its errors add to the numerator and to the denominator of the mean."""
+    """Contributions of each image to the numerator and to the denominator of the mean."""
     scored = ~np.isnan(errors)
     totals, counts = np.where(scored, errors, 0.0).sum(1), scored.sum(1)
     return (totals, counts) if pooled else (totals / np.maximum(counts, 1), counts > 0)
@@ -52,10 +53,10 @@ class RegressionScores:
 
     Attributes:
       protocol: One of `PROTOCOLS`.
-      fit_errors: f64[N,L]. Of the images that the regression was fitted on.
-      test_errors: f64[M,L].
-      test_classes: int[M] or None.
-      notes: Sentences on what was left out, replaced or underdetermined.
+      fit_errors: f64[N,L]. Errors on the images that the regression was fitted on.
+      test_errors: f64[M,L]. Errors on the test images.
+      test_classes: int[M]. Categories of the test images, or None.
+      notes: Sentences on data that were left out, replaced or too few.
     """
 
     protocol: str
@@ -72,15 +73,15 @@ class RegressionScores:
             self.test_errors[self.test_classes == class_id])
 
     def fit_error(self) -> float:
-        """Error on the images fitted on."""
+        """Error on the images that the regression was fitted on."""
         return self._mean(self.fit_errors)
 
     def test_error(self, class_id: int | None = None) -> float:
-        """Error on the test images, all of them or those of one category."""
+        """Error on the test images of one category, or on all of them."""
         return self._mean(self._of(class_id))
 
     def landmark_errors(self) -> np.ndarray:
-        """f64[L]. Error of each landmark, mean over the test images that it is scored on."""
+        """Error f64[L] of each landmark, mean over the test images in which it is scored."""
         return np.array([mean_error(column[:, None], pooled=True) for column in self.test_errors.T])
 
     def interval(self, class_id: int | None = None, *, seed: int = 0) -> tuple[float, float]:
@@ -94,21 +95,21 @@ def regress(fit: Split, test: Split, *, protocol: str = 'scops',
             eyes: tuple[int, int] = (0, 1)) -> RegressionScores:
     """Fits landmarks to part centres on one split and scores it on both.
 
-    Each landmark is fitted on the fit images that show it, of all categories together. Where the
-    inputs do not determine the regression (parts that coincide or never move, fewer images than
-    coefficients) the solution of least norm is taken. A centre that is NaN is replaced by the mean
-    of that centre over the fit images, in the frame of the regression.
+    Each landmark is fitted on the fit images that show it, of all categories together. If parts
+    coincide or never move, or there are fewer images than coefficients, the regression has many
+    solutions; the one of least norm is taken. A centre that is NaN is replaced by the mean of that
+    centre over the fit images, in the frame of the regression.
 
     Args:
       fit: Images to fit on.
-      test: Images to test on, with as many parts and landmarks.
+      test: Images to test on, with the same numbers of parts and landmarks.
       protocol: One of `PROTOCOLS`; 'cub' needs `boxes`.
       eyes: Numbers of the two landmarks whose distance is the inter-ocular distance; images that do
-        not show both are not scored. Not used by 'cub'.
+        not show both are not scored. 'cub' ignores it.
 
     Raises:
       MetricError: If shapes do not fit, a value is missing or not finite, no landmark is visible,
-        or two eyes coincide.
+        or the two eyes of an image coincide.
     """
     if protocol not in PROTOCOLS:
         raise MetricError(f'`protocol` must be one of {", ".join(PROTOCOLS)}; got {protocol!r}.')
@@ -163,7 +164,7 @@ def _omissions(name: str, split: Split, frame: Frame) -> Iterator[str]:
 
 
 def _same_visibility(visible: np.ndarray) -> list[list[int]]:
-    """Landmarks grouped by the images that show them, since such landmarks share a regression."""
+    """Landmarks grouped by the images that show them; each group shares a regression."""
     groups: dict[bytes, list[int]] = {}
     for number, column in enumerate(visible.T):
         groups.setdefault(column.tobytes(), []).append(number)
@@ -177,7 +178,7 @@ def _rank(inputs: np.ndarray, intercept: bool) -> int:
 
 def _least_squares(inputs: np.ndarray, targets: np.ndarray,
                    intercept: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of least norm and offset such that targets ~ inputs @ weights + offset."""
+    """Weights of least norm, and offset, that fit targets = inputs @ weights + offset."""
     input_mean, target_mean = intercept * inputs.mean(0), intercept * targets.mean(0)
     left, values, right = np.linalg.svd(inputs - input_mean, full_matrices=False)
     kept = values > _RANK_TOLERANCE * np.linalg.norm(inputs)

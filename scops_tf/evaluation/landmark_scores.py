@@ -1,7 +1,7 @@
-"""Landmark errors on the photos of a dataset, in the frame that its kind of annotations asks for.
+"""Landmark errors on the photos of a dataset, in the frame that its kind of annotations needs.
 
-Faces are scored in pixels of the squashed photos. Objects in boxes are scored in pixels of the
-photos, since a box has the proportions of its object there.
+Faces are scored in pixels of the resized photos. Objects in boxes are scored in pixels of the
+original photos, since boxes have the proportions of the objects there.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scops_tf.evaluation.part_maps import PhotoSplit
 
 # The protocol of `landmark_regression.PROTOCOLS` for each kind of annotations with landmarks.
 PROTOCOLS = {'faces': 'scops', 'boxed_landmarks': 'cub'}
-# More categories are not scored one by one: nobody reads them.
+# With more categories than this, categories are not scored one by one.
 _MOST_CATEGORIES = 16
 
 
@@ -25,10 +25,10 @@ class LandmarkScorer:
     """Fits landmarks to part centres and scores them, by the protocol of the dataset's annotations.
 
     Args:
-      dataset: Its kind of annotations is one of `PROTOCOLS`.
-      fit: Photos that the regression is fitted on, with landmarks.
-      test: Photos that are scored, with landmarks.
-      map_size: (height, width) that photos are squashed to.
+      dataset: Dataset whose kind of annotations is in `PROTOCOLS`.
+      fit: Photos with landmarks that the regression is fitted on.
+      test: Photos with landmarks that are scored.
+      map_size: (height, width) that photos are resized to.
     """
 
     def __init__(self, dataset: PartDataset, fit: PhotoSplit, test: PhotoSplit,
@@ -42,11 +42,11 @@ class LandmarkScorer:
 
     def errors(self, fit_centers: np.ndarray, test_centers: np.ndarray
                ) -> landmark_regression.RegressionScores:
-        """Errors of the landmarks that are fitted to part centres.
+        """Errors of landmarks that are predicted from part centres.
 
         Args:
-          fit_centers: f32[N,K,2]. (x, y) in pixels of the squashed photos to fit on.
-          test_centers: f32[M,K,2]. Likewise of those to test on.
+          fit_centers: f32[N,K,2]. (x, y) in pixels of the resized photos to fit on.
+          test_centers: f32[M,K,2]. (x, y) in pixels of the resized photos to test on.
         """
         return landmark_regression.regress(
             self._regression_split(self._fit, fit_centers),
@@ -54,12 +54,12 @@ class LandmarkScorer:
 
     def trivial_errors(self, fit_centers: np.ndarray, test_centers: np.ndarray, *, seed: int = 0
                        ) -> Dict[str, landmark_regression.RegressionScores]:
-        """Errors of centres that no part discovery was needed for, by their name.
+        """Errors of the trivial baselines, by name.
 
         Args:
-          fit_centers: As of `errors`; the random centres have their number and range.
-          test_centers: Likewise.
-          seed: Of random centres.
+          fit_centers: See `errors`; random centres have their number and range.
+          test_centers: See `errors`.
+          seed: Seed of the random centres.
         """
         if self._in_boxes:
             sizes = [split.sizes[:, ::-1] for split in (self._fit, self._test)]
@@ -84,7 +84,7 @@ class LandmarkScorer:
 
 
 def titled(errors: landmark_regression.RegressionScores) -> Dict[str, float]:
-    """The errors of all test photos, and of each category where there are few, by their titles."""
+    """Errors by title: of all test photos, and of each category if there are few categories."""
     values = {'landmark error': errors.test_error()}
     classes: List[int] = ([] if errors.test_classes is None
                           else np.unique(errors.test_classes).tolist())
@@ -95,16 +95,16 @@ def titled(errors: landmark_regression.RegressionScores) -> Dict[str, float]:
 
 
 def landmarks(split: PhotoSplit) -> Tuple[np.ndarray, np.ndarray]:
-    """f64[N,L,2] and bool[N,L]. Landmarks in pixels of the photos, and which are visible."""
+    """Landmarks f64[N,L,2], (x, y) in pixels of the photos, and their visibility bool[N,L]."""
     return (np.stack([record.landmarks for record in split.records]).astype(np.float64),
             np.stack([record.visible for record in split.records]))
 
 
 def boxes(split: PhotoSplit) -> np.ndarray:
-    """f64[N,4]. Boxes (x, y, width, height) in pixels of the photos."""
+    """Boxes f64[N,4], (x, y, width, height) in pixels of the photos."""
     return np.stack([record.box for record in split.records]).astype(np.float64)
 
 
 def map_factors(split: PhotoSplit, map_size: Tuple[int, int]) -> np.ndarray:
-    """f64[N,2]. What (x, y) are multiplied by where photos are squashed to `map_size`."""
+    """Factors f64[N,2] of the width and the height of photos that are resized to `map_size`."""
     return np.array(map_size)[::-1] / split.sizes[:, ::-1]

@@ -1,4 +1,4 @@
-"""Part centres and landmarks of images, checked, and in the frame of a regression protocol."""
+"""Part centres and landmarks of images: checks, and conversion to the frame of a protocol."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,12 +11,15 @@ from scops_tf.evaluation.contingency import MetricError
 class Split(NamedTuple):
     """Part centres and annotations of the images that a regression is fitted or tested on.
 
+    Points are (x, y) or (y, x), in one order and one frame in all arrays.
+
     Attributes:
-      centers: f[N,K,2]. NaN where a part has no centre.
-      landmarks: f[N,L,2]. In the frame of `centers`: (x, y) or (y, x), one order for all arrays.
-      visible: bool[N,L]; all where None. Coordinates of invisible landmarks are not looked at.
-      boxes: f[N,4]. (x, y, width, height), in the frame and order of `centers`.
-      classes: int[N]. Category of each image.
+      centers: f[N,K,2]. Part centres; NaN if a part has no centre.
+      landmarks: f[N,L,2]. Landmarks. Coordinates of invisible ones are ignored.
+      visible: bool[N,L]. Whether each landmark can be seen; None if all can.
+      boxes: f[N,4]. Boxes (x, y, width, height), or (y, x, height, width) for points (y, x); or
+        None.
+      classes: int[N]. Category of each image, or None.
     """
 
     centers: np.ndarray
@@ -30,7 +33,7 @@ def checked(split: Split, name: str) -> Split:
     """The split in float64, with `visible` filled in.
 
     Raises:
-      MetricError: If a field is of the wrong shape or kind or holds values it must not.
+      MetricError: If a field has a wrong shape, type or value.
     """
     def numbers(field: str, shape: tuple[int | None, ...], kinds: str = 'fiu') -> np.ndarray:
         array = np.asarray(getattr(split, field))
@@ -65,13 +68,13 @@ def checked(split: Split, name: str) -> Split:
 
 
 class Frame(NamedTuple):
-    """A split as the regression of a protocol sees it.
+    """A split in the frame of a protocol's regression.
 
     Attributes:
-      inputs: f64[N,2K]. The centres.
-      targets: f64[N,L,2]. The landmarks; 0 where they are not visible.
-      visible: bool[N,L].
-      unit: f64[N]. What errors are divided by; NaN where an image is not scored.
+      inputs: f64[N,2K]. Part centres.
+      targets: f64[N,L,2]. Landmarks; invisible ones are 0.
+      visible: bool[N,L]. Whether each landmark can be seen.
+      unit: f64[N]. Length that errors are divided by; NaN for an image that is not scored.
     """
 
     inputs: np.ndarray
@@ -80,22 +83,22 @@ class Frame(NamedTuple):
     unit: np.ndarray
 
     def errors(self, predicted: np.ndarray) -> np.ndarray:
-        """f64[N,L]. Errors of predicted landmarks f64[N,L,2], in per cent; NaN where not scored."""
+        """Errors f64[N,L] of predicted landmarks f64[N,L,2], in per cent; NaN if not scored."""
         distances = np.linalg.norm(predicted - self.targets, axis=2) / self.unit[:, None]
         return np.where(self.visible, 100.0 * distances, np.nan)
 
 
 def framed(split: Split, protocol: str, eyes: tuple[int, int], name: str) -> Frame:
-    """The frame of a split.
+    """Converts a split to the frame of a protocol.
 
     Args:
-      split: As of `checked`.
+      split: Result of `checked`.
       protocol: One of `landmark_regression.PROTOCOLS`.
-      eyes: As of `landmark_regression.regress`.
-      name: Stands for the split in errors.
+      eyes: Numbers of the two eyes; see `landmark_regression.regress`.
+      name: Name of the split in error messages.
 
     Raises:
-      MetricError: If there are no boxes or eyes where the protocol needs them, or two eyes
+      MetricError: If the protocol needs boxes or eyes that are missing, or the two eyes of an image
         coincide.
     """
     centers, visible = split.centers, split.visible

@@ -1,4 +1,4 @@
-"""Part maps: what a method found in the photos of a split, as arrays."""
+"""Part maps: arrays of the labels and part centres that a method finds in photos."""
 from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
@@ -12,8 +12,8 @@ class PhotoSplit(NamedTuple):
     """Readable photos of a split.
 
     Attributes:
-      records: Of the photos.
-      sizes: int[N,2]. (height, width) of the photos before squashing.
+      records: Records of the photos.
+      sizes: int[N,2]. (height, width) of the photos before resizing.
     """
 
     records: Tuple[Record, ...]
@@ -21,15 +21,15 @@ class PhotoSplit(NamedTuple):
 
 
 class PartMaps(NamedTuple):
-    """What a method found in the photos of a split, in order; all is of the squashed photos.
+    """Labels and part centres of a method in the resized photos of a split, in the photos' order.
 
     Attributes:
-      labels: u8[N,H,W]. Decoded, 0 is background, 1..K parts.
-      best_parts: u8[N,H,W]. The strongest part of each pixel, 1..K, background left out of account.
-      centers: f32[N,K,2]. (x, y) in pixels of the squashed photo.
+      labels: u8[N,H,W]. Decoded labels: 0 is background, 1..K are the parts.
+      best_parts: u8[N,H,W]. Strongest part of each pixel, 1..K, without regard to the background.
+      centers: f32[N,K,2]. Part centres (x, y) in pixels of the resized photo.
       presence: f32[N,K]. Largest response of each part.
-      whole_centers: f32[N,K,2]. As `centers`, by Eq. 1 over the whole photo, where those are not;
-        else None.
+      whole_centers: f32[N,K,2]. Part centres by Eq. 1 over the whole photo, if `centers` are
+        others; else None.
     """
 
     labels: np.ndarray
@@ -41,18 +41,21 @@ class PartMaps(NamedTuple):
 
 def position_maps(num_parts: int, counts: Tuple[int, int], map_size: Tuple[int, int], *,
                   seed: int = 0) -> Tuple[PartMaps, PartMaps]:
-    """The trivial part maps: pixels clustered by their position alone, the same for every photo.
+    """Trivial part maps, the same for every photo: pixels clustered by their position alone.
 
     Args:
       num_parts: K.
-      counts: Numbers of fit and of test photos.
+      counts: Numbers of photos to fit and to test on.
       map_size: (height, width) of the maps.
-      seed: Of k-means.
+      seed: Seed of k-means.
+
+    Returns:
+      Part maps of the photos to fit on and of those to test on.
     """
-    from sklearn.cluster import KMeans  # Here, since it takes seconds.
+    from sklearn.cluster import KMeans  # Its import takes seconds.
 
     rows, columns = np.mgrid[:map_size[0], :map_size[1]]
-    # Clusters of a coarse grid are those of the pixels.
+    # Clusters of a coarse grid are almost those of all pixels.
     step = max(1, min(map_size) // 32)
     places = np.stack([columns[::step, ::step], rows[::step, ::step]], axis=-1).reshape(-1, 2)
     means = KMeans(num_parts, n_init=1, random_state=seed).fit(places.astype(np.float64))

@@ -1,4 +1,4 @@
-"""How well the parts of a checkpoint reconstruct the reference features of photos (Eq. 4)."""
+"""Reconstruction of the photos' reference features by the parts of a checkpoint (Eq. 4)."""
 from __future__ import annotations
 
 import dataclasses
@@ -14,7 +14,7 @@ from scops_tf.training import losses
 
 
 def feature_space(config: config_lib.Config) -> Tuple[Any, ...]:
-    """What the reference features of a run are, the same for runs whose errors are comparable."""
+    """A key of a run's reference features; errors are comparable between runs with the same key."""
     features = dataclasses.asdict(config.features)
     for name in ('cache', 'cache_limit_gib'):
         del features[name]
@@ -24,10 +24,10 @@ def feature_space(config: config_lib.Config) -> Tuple[Any, ...]:
 class PhotoFeatures:
     """Raw reference features of the photos, computed once for all runs of the same precision.
 
-    But for the precision the features of the runs are the same.
+    The runs must have the same `feature_space`.
 
     Args:
-      images: u8[N,H,W,3]. The photos.
+      images: u8[N,H,W,3]. Photos, RGB.
     """
 
     def __init__(self, images: np.ndarray) -> None:
@@ -35,7 +35,7 @@ class PhotoFeatures:
         self._raw: Dict[str, np.ndarray] = {}
 
     def of(self, config: config_lib.Config) -> np.ndarray:
-        """The raw features of a run, f16[N,h,w,C]."""
+        """Raw reference features of a run, f16[N,h,w,C]."""
         key = config.run.precision
         if key not in self._raw:
             network = model_lib.reference_features(config)
@@ -47,11 +47,11 @@ class PhotoFeatures:
 
 
 class Reconstruction:
-    """How well the parts of a checkpoint reconstruct the features, batch by batch.
+    """Reconstruction error of a checkpoint, accumulated batch by batch.
 
     Args:
-      model: The checkpoint's networks.
-      raw: f16[N,h,w,C]. Raw features of the photos.
+      model: Networks of the checkpoint.
+      raw: f16[N,h,w,C]. Raw reference features of the photos.
     """
 
     def __init__(self, model: model_lib.Model, raw: np.ndarray) -> None:
@@ -59,12 +59,12 @@ class Reconstruction:
         self._errors = self._energies = 0.0
 
     def add(self, batch: slice, saliency_maps: Optional[np.ndarray], responses: tf.Tensor) -> None:
-        """Adds photos.
+        """Adds a batch of photos.
 
         Args:
-          batch: Which of the photos.
-          saliency_maps: f32[B,h,w] of these, or None.
-          responses: f32[B,H,W,K]. Part responses to these.
+          batch: Slice of the photos.
+          saliency_maps: f32[B,h,w]. Saliency maps of the batch, or None.
+          responses: f32[B,H,W,K]. Part responses of the batch, background removed.
         """
         saliency = None
         if saliency_maps is not None:
@@ -78,5 +78,5 @@ class Reconstruction:
 
     @property
     def error(self) -> float:
-        """In per cent of the value were all pixels background."""
+        """Reconstruction error in per cent of its value if all pixels were background."""
         return 100.0 * self._errors / self._energies if self._energies else 100.0

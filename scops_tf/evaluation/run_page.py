@@ -1,4 +1,4 @@
-"""The page of a run's scores: tables, parts, test photos, and curves over the steps evaluated."""
+"""The page of a run's scores: tables, parts, test photos, and curves over the evaluated steps."""
 from __future__ import annotations
 
 import glob
@@ -15,7 +15,7 @@ from scops_tf.evaluation.run_predictions import Predict
 from scops_tf.evaluation.text_report import OURS
 from scops_tf.pictures import gallery, page, parts as part_pictures
 
-# Photos that the gallery of parts is made of, and those that are shown whole.
+# Largest numbers of photos in the gallery of parts, and of photos that are shown whole.
 _GALLERY_PHOTOS = 200
 _SHOWN_PHOTOS = 24
 _SHOWN_SIZE = (256, 256)
@@ -27,13 +27,13 @@ def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
     """Writes the page.
 
     Args:
-      folder: Of the page, which has the scores of the steps evaluated so far.
-      config: Of the run.
-      result: Of `run_scores.evaluate`.
-      directions: Of the scores, as of `dataset_scores.Scores`.
-      store: Of the test photos.
-      found: Part maps of the run on these photos.
-      predict: Of the run.
+      folder: Folder of the page, which has the scores of the steps evaluated so far.
+      config: Configuration of the run.
+      result: Result of `run_scores.evaluate`.
+      directions: Better directions of the scores; see `dataset_scores.Scores`.
+      store: Test photos.
+      found: Part maps of the run on the test photos.
+      predict: Prediction by the run.
 
     Raises:
       OSError: If a file cannot be written.
@@ -67,7 +67,7 @@ def _table(result: Dict[str, Any], directions: Dict[str, str]) -> page.ScoreTabl
 
 
 def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
-    """Scores of this run at the steps evaluated so far, by name; none for a single step."""
+    """Scores of this run at the steps evaluated so far, by name; empty for a single step."""
     points: Dict[str, List[Tuple[int, float]]] = {}
     for path in glob.glob(os.path.join(glob.escape(folder), 'scores_*.json')):
         with open(path, encoding='utf-8') as file:

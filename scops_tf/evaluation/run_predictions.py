@@ -1,4 +1,4 @@
-"""Predictions of a run on photos, from its checkpoint or its export, as the part maps scored."""
+"""Part maps that a run predicts on photos, from its checkpoint or its export."""
 from __future__ import annotations
 
 import collections
@@ -16,17 +16,17 @@ from scops_tf.evaluation.part_maps import PartMaps
 from scops_tf.networks import checkpoints
 from scops_tf.serving import crf, decoding, predictor as predictor_lib, trained_model
 
-# From photos u8[B,H,W,3] to the outputs of `part_model_lib.PartModel.predict`.
+# Function from photos u8[B,H,W,3] to the outputs of `PartModel.predict`.
 Predict = Callable[[np.ndarray], Dict[str, Any]]
 
 
 class Run(NamedTuple):
-    """What a run predicts with.
+    """The model of a run for prediction.
 
     Attributes:
-      predict: The trained model, or the export where there is no checkpoint.
-      step: That it was saved at.
-      tap_scales: Of its reference features.
+      predict: Prediction by the trained model, or by the export if there is no checkpoint.
+      step: Step at which the model was saved.
+      tap_scales: Tap scales of the reference features.
     """
 
     predict: Predict
@@ -35,10 +35,10 @@ class Run(NamedTuple):
 
 
 def load(config: config_lib.Config, workdir: str) -> Run:
-    """The trained model of a run.
+    """Loads the model of a run.
 
     Args:
-      config: Of the run; an export is decoded by its `Decode` too.
+      config: Configuration of the run. Its `Decode` holds for an export too.
       workdir: Folder of the run.
 
     Raises:
@@ -56,7 +56,7 @@ def load(config: config_lib.Config, workdir: str) -> Run:
 
 
 def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
-    """Predictions of an export, decoded by the `Decode` of the configuration."""
+    """Predictions of an export, decoded again by the `Decode` of the configuration."""
     size = outputs['labels'].shape[1:]
     responses = outputs['part_responses']
     return {**outputs,
@@ -83,13 +83,14 @@ def refined(predict: Predict, config: config_lib.Config) -> Predict:
 
 def part_maps(predict: Predict, store: Optional[photo_store.PhotoStore],
               config: config_lib.Config, description: str) -> Optional[PartMaps]:
-    """The part maps of photos; None without any.
+    """Part maps of photos; None if `store` is None.
 
     Args:
-      predict: Of a method.
-      store: Of the photos, or None.
-      config: Of the run; `whole_centers` are taken where its `Decode` asks for other centers.
-      description: Stands beside the progress bar.
+      predict: Prediction by a method.
+      store: Photos, or None.
+      config: Configuration of the run. `whole_centers` are computed if its `Decode` has a window or
+        a power.
+      description: Title of the progress bar.
     """
     if store is None:
         return None

@@ -1,4 +1,4 @@
-"""Scores of a run beside baselines: computed, printed, and written as JSON, CSV and a page."""
+"""Scores of a run beside baselines: computes them and writes them as JSON, CSV and a page."""
 from __future__ import annotations
 
 import json
@@ -21,12 +21,12 @@ _REFINED = f'{OURS}, dense CRF'
 _CLUSTERED = 'k-means on the same features'
 _POSITIONS = 'k-means on pixel positions'
 
-# Part maps of the photos to fit on, None without any, and of those to test on.
+# Part maps of the photos to fit on, or None, and of the photos to test on.
 _Maps = Tuple[Optional[PartMaps], PartMaps]
 
 
 class _Photos(NamedTuple):
-    """Photos to fit on, None where there are no landmarks to fit, and to test on."""
+    """Photos to fit on, None if the dataset has no landmarks, and photos to test on."""
 
     fit: Optional[photo_store.PhotoStore]
     test: photo_store.PhotoStore
@@ -34,13 +34,13 @@ class _Photos(NamedTuple):
 
 def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
              other_workdir: Optional[str] = None) -> None:
-    """Scores a run and what it is compared with, prints and writes the scores.
+    """Scores a run and its baselines; prints and writes the scores.
 
     Args:
-      config: Of the run.
-      workdir: Its folder; scores go to `eval` in it.
-      with_crf: Whether the labels are scored after a dense CRF as well.
-      other_workdir: Folder of another run, to compare the part maps with.
+      config: Configuration of the run.
+      workdir: Folder of the run; scores go to its folder `eval`.
+      with_crf: Whether the labels are also scored after a dense CRF.
+      other_workdir: Folder of another run whose part maps are compared with this run's.
 
     Raises:
       ValueError: If the dataset has nothing to test on, or data, checkpoints or weights cannot be
@@ -94,7 +94,7 @@ def _load_dataset(config: config_lib.Config, workdir: str) -> datasets.PartDatas
 
 def _open_photos(config: config_lib.Config, dataset: datasets.PartDataset, workdir: str
                  ) -> _Photos:
-    # Photos to fit on are of no use where there are no landmarks.
+    # Only landmarks need photos to fit on.
     fit = dataset.fit if dataset.landmark_names else ()
     fit_store = (photo_features.open_store(config, fit, workdir, with_saliency=False)
                  if fit else None)
@@ -110,7 +110,7 @@ def _split(store: Optional[photo_store.PhotoStore]) -> PhotoSplit:
 
 def _fit_clusters(config: config_lib.Config, dataset: datasets.PartDataset, workdir: str,
                   tap_scales: List[float]) -> run_predictions.Predict:
-    """k-means clusters of the reference features that the run was trained with."""
+    """The baseline of k-means clusters of the run's reference features."""
     chosen = [dataset.train[index] for index in photo_features.spread(len(dataset.train))]
     observed = baseline.observe('kmeans', config, chosen, workdir, tap_scales=tap_scales)
     clustered = baseline.part_model(config, baseline.fit('kmeans', config, observed))
@@ -126,7 +126,7 @@ def _part_maps(name: str, predict: run_predictions.Predict, photos: _Photos,
 
 def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: Dict[str, _Maps],
                 refined: Optional[PartMaps]) -> Dict[str, Dict[str, float]]:
-    """Scores of what a run is compared with, by name, in the order that they are printed in."""
+    """Scores of all methods besides the run, by name, in the order in which they are printed."""
     num_parts, seed = config.run.num_parts, config.run.seed
     rows = {name: scorer.scores(num_parts, *found).values
             for name, found in maps.items() if name != OURS}
@@ -146,7 +146,7 @@ def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: 
 
 def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
                  other: config_lib.Config, other_workdir: str) -> Dict[str, Any]:
-    """Agreement of the part maps with those that another run has of the same photos."""
+    """Agreement of the part maps with another run's part maps of the same photos."""
     run = run_predictions.load(other, other_workdir)
     maps = run_predictions.part_maps(run.predict, store, other, f'{other_workdir}: test')
     most = max(num_parts, other.run.num_parts)
@@ -157,7 +157,7 @@ def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
 
 def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *,
            is_latest: bool) -> None:
-    """Writes the scores of a step, those of the latest one under their short names as well."""
+    """Writes the scores of a step; those of the latest step also under their short names."""
     text = json.dumps(result, indent=2).encode()
     files.write(os.path.join(folder, f'scores_{result["step"]}.json'), text)
     if is_latest:
@@ -165,7 +165,7 @@ def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *
         files.write_csv(os.path.join(folder, 'scores.csv'), ['method', 'score', 'value'], [
             [method, name, f'{value:.6g}'] for method, values in result['scores'].items()
             for name, value in values.items()])
-    # In the form that is hashed: `sha256sum` of the file gives the number printed.
+    # The text is what `image_list_hash` hashes, so `sha256sum` of the file gives the same number.
     names = sorted(record.name for record in store.records)
     files.write(os.path.join(folder, 'test_photos.txt'),
                 ''.join(f'{name}\n' for name in names).encode())

@@ -1,19 +1,21 @@
 """Scores of checkpoints without labels, to choose among runs.
 
 Runs with the same number of parts are compared on the same training photos and the same views of
-them. In per cent:
+these photos. All scores are in per cent:
 
-* `equivariance`, higher is better: of the places that are a part in a photo's labels, moved as its
-  view is, or in the view's own, the share with one label in both.
-* `reconstruction_error`, lower is better: semantic consistency (Eq. 4) relative to its value were
-  all pixels background. Above 100 the parts explain less than nothing. Of runs whose reference
-  features differ, in their layers, lengths or size, errors are no measure of the parts: None.
-* `agreement_nmi` and `agreement_ari`, higher is better: agreement of the labels with those of each
-  other run at the latest step chosen of it, whatever the order of the parts; mean over those runs.
+* `equivariance`, higher is better: The labels of a photo are warped like its view and compared with
+  the labels of the view. The score is the share of equal labels among the pixels that are a part in
+  either.
+* `reconstruction_error`, lower is better: Semantic consistency (Eq. 4) relative to its value if all
+  pixels were background. Above 100 the parts explain less than background alone. Errors of runs
+  whose reference features differ in layers, lengths or size cannot be compared; they are None.
+* `agreement_nmi` and `agreement_ari`, higher is better: Agreement of the labels with the labels of
+  each other run at its latest chosen step, in any order of the parts. The score is the mean over
+  the other runs.
 
-A score says nothing of what it does not see: parts that are wrong in the same way in every run and
-every view are equivariant, and agree. So states known to be degenerate are found apart: a part that
-nowhere responds, or one that is nearly all of the foreground.
+These scores have blind spots: parts that are wrong in the same way in every run and every view are
+equivariant and agree. So two degenerate states are detected separately: a part that responds
+nowhere, and a part that covers nearly all of the foreground.
 """
 from __future__ import annotations
 
@@ -34,9 +36,9 @@ from scops_tf.networks import checkpoints
 from scops_tf.serving import trained_model
 from scops_tf.training import views as views_lib, warp
 
-# Of the mean over photos of a part's largest response: one that responds less is no part.
+# Least mean over photos of a part's largest response; a part with less is dead.
 _LEAST_PRESENCE = 0.3
-# Apart from the seeds of trainings, which are small numbers: the views have not been trained on.
+# Seeds of trainings are small numbers, so no training has drawn these views.
 _VIEW_SEED = 2 ** 31 - 1
 
 
@@ -45,9 +47,14 @@ class SelectionError(ValueError):
 
 
 class _Photos(NamedTuple):
-    """Photos u8[N,H,W,3] with their saliency maps f32[N,H,W] or None, and a view u8 of each.
+    """Photos with a view of each.
 
-    `batches` are (start, transforms of the views) of the photos from `start` on.
+    Attributes:
+      images: u8[N,H,W,3]. Photos.
+      saliency: f32[N,H,W]. Saliency maps, or None.
+      views: u8[N,H,W,3]. A view of each photo.
+      batches: (start, transforms) of batches of views; the first photo of a batch is `start`.
+      names: Names of the photos.
     """
 
     images: np.ndarray
@@ -64,17 +71,17 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
 
     Args:
       workdirs: Folders of the runs.
-      steps: Of the checkpoints; the latest of each run where None.
-      all_steps: Whether all checkpoints kept are taken.
-      max_photos: Most training photos that are looked at, spread evenly over all of them.
-      gin_params: Bindings on top of the runs' own, such as of `Evaluation.precision`.
+      steps: Steps of the checkpoints; None for the latest of each run.
+      all_steps: Whether all kept checkpoints are scored.
+      max_photos: Largest number of training photos that are used, spread evenly over all of them.
+      gin_params: Bindings that override the runs' own, such as of `Evaluation.precision`.
 
     Returns:
-      What is written: 'photos', 'image_list_sha256', 'unit', 'checkpoints', the best first among
-      those with as many parts.
+      The result as it is written: 'photos', 'image_list_sha256', 'unit', and 'checkpoints', in the
+      order of the number of parts and then the best first.
 
     Raises:
-      SelectionError: If the runs are not of the same photos, or a checkpoint is missing.
+      SelectionError: If the runs have different photos, or a checkpoint is missing.
       ValueError: If a run, data, checkpoints or weights cannot be used.
       OSError: If a file cannot be read.
     """
@@ -106,7 +113,7 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
 
 
 def _steps(workdir: str, steps: Optional[Sequence[int]], all_steps: bool) -> List[int]:
-    """Steps of the checkpoints that are chosen of a run, ascending."""
+    """Steps of a run's chosen checkpoints, ascending."""
     kept = sorted(checkpoints.kept(workdir))
     if not kept:
         raise SelectionError('`--workdirs` must name runs that have saved checkpoints; there is '
@@ -122,7 +129,7 @@ def _steps(workdir: str, steps: Optional[Sequence[int]], all_steps: bool) -> Lis
 
 
 def _common_records(configs: Dict[str, config_lib.Config]) -> Sequence[datasets.Record]:
-    """The training photos, which all runs must share."""
+    """The training photos, which must be the same in all runs."""
     records, names, first = None, None, None
     for workdir, config in configs.items():
         found = datasets.load_for(config, workdir).train
@@ -137,7 +144,7 @@ def _common_records(configs: Dict[str, config_lib.Config]) -> Sequence[datasets.
 
 def _photos(config: config_lib.Config, records: Sequence[datasets.Record], workdir: str,
             max_photos: int) -> _Photos:
-    """Photos spread over the records, with a view of each that no training has seen."""
+    """Photos spread evenly over the records, with a view of each that no training has seen."""
     places = np.linspace(0, len(records) - 1, min(max_photos, len(records)))
     store = photo_features.open_store(
         config, [records[place] for place in np.unique(places.astype(int))], workdir)
@@ -159,7 +166,7 @@ def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
            features: Optional[reconstruction.PhotoFeatures]) -> Tuple[Candidate, np.ndarray]:
     """A checkpoint with the scores that need no other run, and its labels u8[N,H,W].
 
-    Without `features` its error of reconstructing them is None.
+    If `features` is None, the reconstruction error is None.
     """
     config = dataclasses.replace(
         config, evaluation=dataclasses.replace(config.evaluation, step=step))
@@ -194,17 +201,18 @@ def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
 
 def equivariance_counts(labels: Any, view_labels: Any, transform: warp.Transform, *,
                         num_parts: int) -> Tuple[int, int]:
-    """How often labels move with the photo.
+    """Counts how often the labels of photos and of their views agree.
 
     Args:
-      labels: u8[B,H,W]. Of the photos.
-      view_labels: u8[B,H,W]. Of their views.
-      transform: From photos to views.
+      labels: u8[B,H,W]. Labels of the photos.
+      view_labels: u8[B,H,W]. Labels of the views.
+      transform: Spatial transforms from photos to views.
       num_parts: K.
 
     Returns:
-      Numbers of pixels, among those of the views whose source lies inside the photo and that are a
-      part in the moved labels or in the view's: with one label in both, and all.
+      The number of pixels with equal labels, and the number of compared pixels. A pixel of a view
+      is compared if its source lies inside the photo and it is a part in the warped labels or in
+      the view's labels.
     """
     moved = tf.argmax(transform.warp(tf.one_hot(labels, num_parts + 1)), axis=-1,
                       output_type=tf.int32)

@@ -5,12 +5,12 @@ from typing import Any, Dict, List, Sequence
 
 # Name of the run among the methods that are scored.
 OURS = 'this run'
-# More categories do not fit on a screen side by side; the file of the result has all of them.
+# More categories than this do not fit on a screen; the file of the result has all of them.
 _MOST_COLUMNS = 8
 
 
 def of_run(result: Dict[str, Any]) -> str:
-    """The result of `run_scores.evaluate`: under each score a line for each method."""
+    """The result of `run_scores.evaluate` as text, with a line for each score and method."""
     counts = ', '.join(f'{count} {what}' for what, count in result['counts'].items())
     protocol = f', protocol {result["protocol"]}' if result['protocol'] else ''
     lines = [f'Dataset {result["dataset"]}{protocol}, step {result["step"]}, seed '
@@ -34,7 +34,7 @@ def of_run(result: Dict[str, Any]) -> str:
 
 
 def of_selection(result: Dict[str, Any]) -> str:
-    """The result of `selection.select`: a table with a row for each checkpoint."""
+    """The result of `selection.select` as a table with a row for each checkpoint."""
     rows = [['run', 'step', 'K', 'rank score', 'equivariance', 'reconstruction error',
              'agreement NMI', 'ARI', 'state']]
     for one in result['checkpoints']:
@@ -50,7 +50,7 @@ def of_selection(result: Dict[str, Any]) -> str:
 
 
 def of_arrays(result: Dict[str, Any]) -> str:
-    """The result of `evaluate_arrays`: a table with six significant digits."""
+    """The result of `evaluate_arrays` as a table with six significant digits."""
     counts = ', '.join(f'{count} {name}' for name, count in result['counts'].items())
     lines = [f'Protocol `{result["protocol"]}`: {result["description"]}.', f'{counts}.']
     lines += [f'SHA-256 of the sorted names of the {which} images: {digest or "no names given"}'
@@ -80,7 +80,7 @@ def _digits(value: float) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> List[str]:
-    """Lines of a table: the first column is aligned to the left, all others to the right."""
+    """Lines of a table; the first column is aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
             for row in rows]
