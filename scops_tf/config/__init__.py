@@ -1,7 +1,7 @@
-"""Configuration: frozen dataclasses bound by gin. The only package that knows gin.
+"""Configuration: frozen dataclasses bound by gin. Only this package imports gin.
 
 A gin file binds fields of the sections (`Run.num_parts = 8`). Parsing is strict: an unknown name, a
-wrong type or a value out of range is a `ConfigError` that names the binding, the law and the value.
+wrong type or a value out of range raises a `ConfigError` with the binding, the law and the value.
 """
 from scops_tf.config.gin_files import load, workdir_for
 from scops_tf.config.laws import ConfigError

@@ -1,4 +1,4 @@
-"""Gin files and bindings to a configuration; parsing is strict."""
+"""Strict parsing of gin files and bindings into a configuration."""
 from __future__ import annotations
 
 import dataclasses
@@ -12,24 +12,24 @@ import gin
 
 from scops_tf.config import laws, sections as sections_lib
 
-# First line of a configuration that is saved; the number changes where bindings change in meaning.
+# First line of a saved configuration. Increase the number when the meaning of a binding changes.
 FORMAT = 2
 HEADER = '# scops_tf configuration, format {}\n'
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
          seed: Optional[int] = None, method: Optional[str] = None) -> sections_lib.Config:
-    """Reads gin files, then bindings on top of them, and builds the configuration.
+    """Builds the configuration from gin files and from bindings that override them.
 
     Args:
-      gin_files: Paths; later ones override earlier ones. An `include` is found from the folder of
-        the file that it stands in, or from the working folder.
-      gin_params: Bindings, later ones override earlier ones; each may be a text of many lines.
-      seed: Overrides `Run.seed` where given.
-      method: Overrides `Run.method` where given.
+      gin_files: Paths of gin files; later ones override earlier ones. The path of an `include` is
+        relative to the folder of its own file, or to the working folder.
+      gin_params: Bindings; later ones override earlier ones. Each may have several lines.
+      seed: Value that overrides `Run.seed`, or None.
+      method: Value that overrides `Run.method`, or None.
 
     Raises:
-      ConfigError: If a file is missing, a binding does not parse or names nothing, or a value
+      ConfigError: If a file is missing, a binding does not parse or has an unknown name, or a value
         breaks its law.
     """
     params = [*gin_params, *(f'Run.{name}={value!r}' for name, value in (
@@ -42,7 +42,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
             if not os.path.isfile(path):
                 raise laws.ConfigError(
                     f'`--gin_file` must name a gin file; there is none at {path!r}.')
-            # Gin promises no order of the search: names must be unique among these folders.
+            # Gin's search has no defined order, so names must be unique among these folders.
             for folder in _folders(path):
                 gin.add_config_file_search_path(folder)
         gin.parse_config_files_and_bindings(list(gin_files), params, finalize_config=False)
@@ -64,7 +64,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
 
 
 def _folders(path: str) -> Tuple[str, ...]:
-    """The folders of a gin file and of those that it includes."""
+    """The folders of a gin file and of the files that it includes."""
     folder = os.path.dirname(os.path.abspath(path))
     with open(path, encoding='utf-8') as file:
         names = re.findall(r'^include\s+[\'"](.+)[\'"]', file.read(), re.MULTILINE)
@@ -77,17 +77,17 @@ def _folders(path: str) -> Tuple[str, ...]:
 
 
 def _is_no_search_step(record: logging.LogRecord) -> bool:
-    """False for what gin logs of a folder without the included file, which may be in the next."""
+    """Filters out gin's log of a folder without the included file, which the next one may have."""
     return not str(record.msg).startswith(('Path not found', 'system_path_file_exists'))
 
 
 def _without_gin_context(error: Exception) -> str:
-    """Gin appends where a call came from to messages; users need the first sentence alone."""
+    """The first line of an error; gin appends the place of the call, which users do not need."""
     return str(error).split('\n')[0].strip()
 
 
 def _explained(error: Exception, sources: Sequence[str]) -> str:
-    """One sentence for what gin says of a file or binding."""
+    """One sentence for gin's error about a file or binding."""
     lines = [line.strip() for line in str(error).split('\n') if line.strip()]
     message = lines[0] if lines else type(error).__name__
     where = ': '.join(line.rstrip(':') for line in lines[1:] if line.strip('^ '))
@@ -112,15 +112,15 @@ def _bound_names(text: str) -> Set[str]:
 
 
 def workdir_for(gin_files: Sequence[str], config: sections_lib.Config) -> str:
-    """Folder of a run where `--workdir` is not given.
+    """Folder of a run if `--workdir` is not given.
 
     Args:
       gin_files: Paths of the run's gin files.
-      config: That they and the bindings give.
+      config: Configuration of the run.
 
     Returns:
-      Below `runs/`, the names of the files in their order, of `Data.category` where there is one,
-      and of the baseline: `runs/pascal_plus_horse_dff`.
+      A folder below `runs/`. Its name consists of the names of the files in their order, of
+      `Data.category` and of the baseline, if set: `runs/pascal_plus_horse_dff`.
 
     Raises:
       ConfigError: If there is no file.

@@ -1,4 +1,4 @@
-"""The law of a field: its type, its range and the sentence for a value that breaks it."""
+"""The laws of fields: type, range, and the error for a value that breaks the law."""
 from __future__ import annotations
 
 import dataclasses
@@ -13,7 +13,7 @@ class ConfigError(ValueError):
 
 
 def field(default: Any, law: str = '', check: Optional[Callable[[Any], bool]] = None) -> Any:
-    """A field of the values that `check` passes; `law` ends the sentence about others."""
+    """A field whose values pass `check`; `law` completes the error about other values."""
     return dataclasses.field(default=default, metadata={'law': law, 'check': check})
 
 
@@ -24,7 +24,7 @@ def one_of(default: Any, *choices: Any) -> Any:
 
 
 def at_least(default: Any, minimum: float) -> Any:
-    """A field of numbers from `minimum` on."""
+    """A field of numbers that are at least `minimum`."""
     return field(default, f'must be at least {minimum}', lambda value: value >= minimum)
 
 
@@ -39,19 +39,19 @@ def positive(default: Any) -> Any:
 
 
 def interval(default: Tuple[float, float], low: float) -> Any:
-    """A field of intervals (low, high) above `low`."""
+    """A field of intervals (low, high) whose ends are above `low`."""
     return field(default, f'must be (low, high) with {low} < low <= high',
                  lambda value: low < value[0] <= value[1])
 
 
 def image_size(default: Any) -> Any:
-    """A field of sizes of photos."""
+    """A field of sizes (height, width) of photos in pixels."""
     return field(default, 'must be (height, width) in pixels, each from 32 to 4096',
                  lambda value: all(32 <= side <= 4096 for side in value))
 
 
 def _matches(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the annotated type; an int serves as a float, a bool as no number."""
+    """Whether `value` has the annotated type; an int is also a float, but a bool is no number."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Union:
         return any(_matches(value, argument) for argument in arguments)
@@ -70,7 +70,7 @@ def _matches(value: Any, hint: Any) -> bool:
 
 
 class Checked:
-    """Base of the config classes: holds every field to its annotation and law."""
+    """Base of the sections: checks that every field has its annotated type and obeys its law."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

@@ -1,4 +1,4 @@
-"""The configuration of a run in its folder: written, read, and held to when it is continued."""
+"""The configuration file of a run: writes, reads, and compares it when the run is continued."""
 from __future__ import annotations
 
 import ast
@@ -11,21 +11,21 @@ from scops_tf.config import gin_files, laws, sections as sections_lib
 
 RUN_FILE = 'config.gin'
 
-# Bindings that may change when a run is continued, since they do not touch what is learned.
+# Bindings that may change when a run is continued, since they do not affect what is learned.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
                    'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute',
                    'Data.memory_limit_gib')
 
 
 def _written(operative: str) -> Iterator[Tuple[str, str]]:
-    """Names and values of an operative config, as written."""
+    """Names and values of an operative configuration, as text."""
     joined = operative.replace('\\\n', ' ')
     for match in re.finditer(r'^(\w+\.\w+) =\s*(.*(?:\n[ \t]+.*)*)', joined, re.MULTILINE):
         yield match.group(1), match.group(2).strip()
 
 
 def _bindings(operative: str) -> Dict[str, Any]:
-    """{'Run.steps': 100, ...} of an operative config."""
+    """Values of an operative configuration by name, such as {'Run.steps': 100}."""
     return {name: ast.literal_eval(value) for name, value in _written(operative)}
 
 
@@ -33,11 +33,11 @@ def _load(path: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
     """The configuration in a run's file.
 
     Raises:
-      ConfigError: If the file is of another format, or as `gin_files.load`.
+      ConfigError: If the file has another format; see also `gin_files.load`.
     """
     with open(path, encoding='utf-8') as file:
         found = re.match(gin_files.HEADER.format(r'(\d+)'), file.read())
-    # The first format had no such line.
+    # The first format had no such header.
     number = int(found.group(1)) if found else 1
     if number != gin_files.FORMAT:
         version = ('an earlier version, whose loss weights were sums over parts'
@@ -52,11 +52,11 @@ def _load(path: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
 def require_same(config: sections_lib.Config, workdir: str) -> None:
     """Refuses to continue a run with another configuration.
 
-    Bindings that do not touch what is learned may change. What an older run does not name has its
-    default value.
+    Bindings that do not affect what is learned may change. A binding that is missing in an older
+    run has its default value.
 
     Raises:
-      ConfigError: If the folder holds a run of another configuration or of another version.
+      ConfigError: If the folder holds a run of another configuration or version.
     """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.exists(path):
@@ -74,7 +74,7 @@ def require_same(config: sections_lib.Config, workdir: str) -> None:
 
 
 def save(config: sections_lib.Config, workdir: str) -> None:
-    """Writes the operative config into the run's folder, atomically.
+    """Writes the operative configuration to the run's folder, atomically.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
@@ -85,10 +85,10 @@ def save(config: sections_lib.Config, workdir: str) -> None:
 
 
 def load_run(workdir: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
-    """Configuration that the run in `workdir` was trained with, with bindings on top of it.
+    """The configuration of the run in `workdir`, with bindings that override it.
 
     Raises:
-      ConfigError: If there is no run in the folder or it is of another version, or as `load`.
+      ConfigError: If the folder holds no run or one of another version; see also `load`.
     """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.isfile(path):
@@ -98,16 +98,16 @@ def load_run(workdir: str, gin_params: Sequence[str] = ()) -> sections_lib.Confi
 
 
 def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:
-    """Constants of the CRF in the configuration of an export, with bindings on top of them.
+    """Constants of the CRF in the configuration of an export, with bindings that override them.
 
-    Nothing else of it is read, so the export may be of an earlier version.
+    Nothing else in the configuration is read, so the export may be of an earlier version.
 
     Args:
       operative: Text of the configuration; it may be empty.
-      gin_params: Bindings.
+      gin_params: Bindings that override the configuration.
 
     Raises:
-      ConfigError: As `load`.
+      ConfigError: See `load`.
     """
     own = [f'{name} = {value}' for name, value in _written(operative) if name.startswith('Crf.')]
     return gin_files.load([], [*own, *gin_params]).crf

@@ -1,8 +1,8 @@
 """The sections of a configuration: frozen dataclasses whose fields gin files bind.
 
 The defaults are the default recipe: a linear head on the features of VGG19 for photos of 512x512,
-K = 4. So the gin file of a data set says where its photos are and what they need otherwise, and a
-preset says what it does otherwise.
+with K = 4. So the gin file of a dataset sets only the place of its photos and other values that
+these photos need, and a preset sets only its differences from the recipe.
 """
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ class Run(laws.Checked):
 
     Attributes:
       num_parts: K, without the background.
-      steps: Length of the training, of the poly schedule too.
-      image_size: (height, width) that photos are squashed to.
-      saliency_agreement: Rounds in which the saliency maps are made to agree over the photos; 0
-        takes them as they are. See `scops_tf.saliency.agreement`.
-      batch_size: B photos per step; the segmenter sees 2B, each photo and its transformed view.
-      seed: Of every random draw.
-      precision: Arithmetic of the networks; losses, responses and variables stay float32. With
-        'float16', for GPUs, comes a dynamic loss scale; see `scops_tf.training.loss_scale`.
-      warmup_steps: First steps, in which the responses are fitted to the reference features'
-        projection on the starting basis, so that training does not start from diffuse responses.
-      init_from: Folder of a run whose segmenter, basis and tap scales this one starts from. Its
-        responses are better than a warm-up's, so that there is none.
-      strategy: The devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker'
-        for those of the workers that TF_CONFIG tells; see `scops_tf.training.replicas`.
-      collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
-      method: What finds the parts: the trained segmenter, or a baseline. Set by the command that
-        makes the run.
+      steps: Number of steps of the training and of the poly schedule.
+      image_size: (height, width) that photos are resized to, without keeping their aspect ratio.
+      saliency_agreement: Number of rounds that make the saliency maps agree over the photos; 0
+        leaves the maps unchanged. See `scops_tf.saliency.agreement`.
+      batch_size: B, the number of photos per step. The segmenter sees 2B images: each photo and its
+        transformed view.
+      seed: Seed of every random draw.
+      precision: Precision of the networks; losses, responses and variables stay float32. 'float16',
+        for GPUs, uses a dynamic loss scale; see `scops_tf.training.loss_scale`.
+      warmup_steps: Number of first steps that fit the responses to targets from the starting basis,
+        so that training does not start from diffuse responses.
+      init_from: Folder of a run from which this one takes its starting segmenter, basis and tap
+        scales. There is then no warm-up, since the responses of that run are better.
+      strategy: Devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker' for
+        the devices of all workers that TF_CONFIG lists; see `scops_tf.training.replicas`.
+      collapse_after: Number of consecutive steps with a foreground share below 0.1 % after which
+        the training stops.
+      method: Method that finds the parts: the trained segmenter, or a baseline. The command that
+        makes the run sets it.
     """
 
     num_parts: int = laws.within(4, 1, 64)
@@ -59,7 +61,7 @@ class Run(laws.Checked):
 
 @_bound
 class Checkpoint(laws.Checked):
-    """When checkpoints are written and how many are kept."""
+    """Interval of checkpoints in steps, and the number of checkpoints that are kept."""
 
     every: int = laws.at_least(100, 1)
     keep: int = laws.at_least(20, 1)
@@ -67,7 +69,7 @@ class Checkpoint(laws.Checked):
 
 @_bound
 class Logging(laws.Checked):
-    """How often TensorBoard gets scalars, and pictures with histograms; in steps."""
+    """Intervals of TensorBoard logs in steps: of scalars, and of pictures with histograms."""
 
     scalars_every: int = laws.at_least(10, 1)
     pictures_every: int = laws.at_least(100, 1)
@@ -76,26 +78,27 @@ class Logging(laws.Checked):
 
 @_bound
 class Data(laws.Checked):
-    """Where the photos come from.
+    """The dataset and its saliency maps.
 
     Attributes:
       dataset: Name of a reader in `scops_tf.datasets`.
-      root: Folder of the dataset; the synthetic set is drawn below the run's folder where None.
-      classes: Category numbers to use (CUB), all where None.
-      category: Of PASCAL, as PASCAL-Part spells it: 'aeroplane', 'bus', 'car', 'cow', 'horse',
-        'motorbike' or 'sheep'.
-      min_object_area: Least share of the photo that the object's box covers (CelebA, AFLW, PASCAL);
-        the paper's where None: 0.3 for faces, 0.2 for PASCAL's objects.
-      min_part_share: Least share of the category's part names that the object shows (PASCAL); 1/3
-        where None.
+      root: Folder of the dataset. With None, 'synthetic' is drawn below the run's folder.
+      classes: Category numbers to use (CUB); None for all.
+      category: Category to use (PASCAL), in PASCAL-Part's spelling: 'aeroplane', 'bus', 'car',
+        'cow', 'horse', 'motorbike' or 'sheep'.
+      min_object_area: Least share of the photo that the object's box covers (CelebA, AFLW, PASCAL).
+        None for 0.3 for faces and 0.2 for PASCAL's objects.
+      min_part_share: Least share of the category's part names that the object shows (PASCAL); None
+        for 1/3.
       image_sets: Lists below ImageSets/ to train and to test on (PASCAL), such as ('Main/train',
-        'Main/val'); where None, the photos trained on are tested on.
-      saliency: Source of the saliency map D of Eq. 6: computed ('rbd'), one's own maps ('folder'),
-        object masks ('masks'), or None for no constraint.
-      saliency_folder: Folder of one's own maps, by the photos' relative names.
-      mask_folder: Folder of object masks, by the photos' relative names.
-      on_bad_file: Skip an unreadable photo, with a list, or stop the run.
-      memory_limit_gib: Decoded photos are held in memory up to this size, read again beyond it.
+        'Main/val'). With None the test photos are the training photos.
+      saliency: Source of the saliency map D of Eq. 6: 'rbd' computes it, 'folder' reads the user's
+        maps, 'masks' reads object masks. None for no saliency constraint.
+      saliency_folder: Folder of the user's saliency maps, at the relative paths of the photos.
+      mask_folder: Folder of object masks, at the relative paths of the photos.
+      on_bad_file: 'skip' leaves out and lists an unreadable photo; 'stop' stops the run.
+      memory_limit_gib: Limit of the memory for decoded photos, in GiB; further photos are read
+        again each time.
     """
 
     dataset: str = laws.field('folder')
@@ -114,7 +117,7 @@ class Data(laws.Checked):
 
 @_bound
 class Synthetic(laws.Checked):
-    """The drawn set of articulated creatures (`Data.dataset = 'synthetic'`)."""
+    """The dataset of drawn creatures (`Data.dataset = 'synthetic'`)."""
 
     num_train: int = laws.at_least(160, 1)
     num_test: int = laws.at_least(64, 1)
@@ -126,20 +129,21 @@ class Segmenter(laws.Checked):
     """The part segmentation network.
 
     Attributes:
-      backbone: 'features', the reference features themselves, with a linear head; an atrous ResNet
-        at output stride 8; or 'tiny', a small network to be learned from scratch.
-      context: Of 'features': side of the window around each cell whose mean the head sees beside
-        the cell, as a share of the features' shorter side; 0 for the cell alone.
-      normalization: Of 'features': exponent of the norm that the vector of each cell is divided by
-        for the head, beyond `Features.normalization`; 0 for none, 1 for unit vectors.
-      weights: 'imagenet', the path of an .h5 file, or None for random ones.
-      trained: The head on a frozen backbone, or all weights.
-      dropout: Share of the backbone's channels that the head does without, others at each step and
+      backbone: 'features', the frozen reference features with a linear head; 'resnet50' or
+        'resnet101', an atrous ResNet at output stride 8; or 'tiny', a small network that is trained
+        from scratch.
+      context: For 'features': side of the window around each cell whose mean the head reads too, as
+        a share of the features' shorter side; 0 for the cell alone.
+      normalization: For 'features': exponent of the norm by which the head divides the vector of
+        each cell, after `Features.normalization`; 0 for none, 1 for unit vectors.
+      weights: Weights of a ResNet: 'imagenet', the path of an .h5 file, or None for random weights.
+      trained: 'head' trains the head on a frozen backbone; 'all' trains all weights.
+      dropout: Share of the backbone's channels that are dropped, drawn anew for each step and
         photo.
-      recompute: With `trained = 'all'`: activations are computed again in the backward pass, block
-        by block, instead of being kept; for large photos and batches.
-      num_views: With `trained = 'head'`: transformed views per photo, drawn once, their backbone
-        features cached; 0 draws a new view each step.
+      recompute: With `trained = 'all'`: whether activations are recomputed in the backward pass,
+        block by block, instead of being kept. This saves memory with large photos and batches.
+      num_views: With `trained = 'head'`: number of transformed views per photo that are drawn once
+        and whose backbone features are cached. 0 draws a new view in each step.
     """
 
     backbone: str = laws.one_of('features', 'features', 'resnet50', 'resnet101', 'tiny')
@@ -157,18 +161,18 @@ class Features(laws.Checked):
     """The frozen reference features V of Eq. 4.
 
     Attributes:
-      network: 'vgg19', or 'filters': fixed colour and texture filters, which need no weights.
-      weights: Of VGG19: 'imagenet', the path of an .h5 file, or None for random ones.
-      layers: Keras' names of the layers tapped; relu5_2 and relu5_4 by default, as in the paper.
+      network: 'vgg19', or 'filters' for fixed colour and texture filters, which need no weights.
+      weights: Weights of VGG19: 'imagenet', the path of an .h5 file, or None for random weights.
+      layers: Keras' names of the tapped layers; relu5_2 and relu5_4 by default, as in the paper.
       layer_weights: RMS that each tap is scaled to over the training photos.
-      normalization: Exponent of the norm that the vector of each cell is then divided by, 0 for
+      normalization: Exponent of the norm by which the vector of each cell is then divided; 0 for
         none, 1 for unit vectors.
-      image_size: (height, width) at which the photos are shown to the network; the data's where
-        None.
-      cache: Where features of the training photos are kept, as float16; 'auto' takes memory if they
-        fit, else the disk.
-      cache_limit_gib: Most memory for the cache of reference features, and for that of backbone
-        features; on the disk it is ten times as much.
+      image_size: (height, width) to which photos are resized for this network; None for
+        `Run.image_size`.
+      cache: Place where the training photos' features are kept as float16. 'auto' is memory if they
+        fit into it, else the disk.
+      cache_limit_gib: Memory limit, in GiB, of the cache of reference features, and of the cache of
+        backbone features. The limit on disk is ten times as large.
     """
 
     network: str = laws.one_of('vgg19', 'vgg19', 'filters')
@@ -185,10 +189,11 @@ class Features(laws.Checked):
 
 @_bound
 class PartBasis(laws.Checked):
-    """The part basis W: how it starts, from features masked by saliency.
+    """The part basis W.
 
     Attributes:
-      init: k-means centroids, non-negative factors, or |N(0, 1)|.
+      init: Start of the basis: k-means centroids or non-negative factors of the features of salient
+        pixels, or |N(0, 1)|; see `scops_tf.training.starting_basis`.
     """
 
     init: str = laws.one_of('kmeans', 'kmeans', 'nmf', 'random')
@@ -199,8 +204,8 @@ class Kmeans(laws.Checked):
     """The baseline of k-means clusters; see `scops_tf.baselines.clusters`.
 
     Attributes:
-      inside_saliency: Clusters of salient places are the parts, clusters of the others background;
-        False, or without `Data.saliency`, clusters of whole photos.
+      inside_saliency: Whether clusters of salient cells are the parts and clusters of the other
+        cells the background. False, or without `Data.saliency`, clusters whole photos.
     """
 
     inside_saliency: bool = True
@@ -208,16 +213,17 @@ class Kmeans(laws.Checked):
 
 @_bound
 class Losses(laws.Checked):
-    """Weights λ of the loss terms and their constants.
+    """Weights λ of the loss terms, and their constants.
 
-    The terms are means over parts, see `scops_tf.training.losses`, so no weight depends on K. By
-    default those of semantic consistency, of both equivariances and of orthonormality are the
-    authors' for faces in these reductions, divided by 1000, which Adam does not see.
-    Concentration is 300 times theirs for K = 4, since parts die of less.
+    The terms are means over parts (see `scops_tf.training.losses`), so no weight depends on K. The
+    default weights of semantic consistency, of both equivariance terms and of orthonormality are
+    the authors' weights for faces, converted to these means and divided by 1000. Adam does not
+    depend on this divisor. The default weight of concentration is 300 times theirs for K = 4, since
+    parts die with less.
 
     Attributes:
-      response_size: (height, width) of the responses that the losses see; the photos' where None.
-      equivariance_direction: Order of the arguments of the divergence of Eq. 3; see
+      response_size: (height, width) of the responses in the losses; None for the photos' size.
+      equivariance_direction: Order of the arguments of the divergence in Eq. 3; see
         `scops_tf.training.losses.equivariance_loss`.
     """
 
@@ -235,21 +241,24 @@ class Losses(laws.Checked):
 
 @_bound
 class Warp(laws.Checked):
-    """The spatial transforms T_s of Eq. 3; the ranges are those of the authors' configuration.
+    """The spatial transforms T_s of Eq. 3; ranges are the authors' unless stated otherwise.
 
     Attributes:
-      kind: 'similarity': rotation, scale and shift; 'projective': that after a random tilt; 'tps':
-        that after a thin-plate spline.
-      max_rotation: Degrees; rotation is uniform in +-max_rotation, in pixels of the photo.
-      inverse_scale: (low, high) of the uniform factor from the view to its source: 0.5 shows
-        objects twice as large.
-      max_shift: Share of the width and of the height; the shift is uniform in +- that along each.
-      projective_jitter: c_x and c_y of the tilt v / (1 + c . v) are uniform in +- this, v in the
-        frame: the scale at an edge differs by this share from that in the centre. Up to 0.4 the
-        horizon stays out of view. Ours: the paper gives no range.
-      tps_jitter: Each coordinate of each control point moves uniformly in +- this, in units of the
-        frame. Up to a tenth of the distance of the control points the spline does not fold.
-      tps_points: Control points along each axis.
+      kind: 'similarity' is a rotation, scaling and shift; 'projective' has a random tilt before it,
+        'tps' a thin-plate spline.
+      max_rotation: Largest rotation in degrees. The rotation is uniform in +-max_rotation, in
+        pixels of the photo.
+      inverse_scale: Range (low, high) of the uniform scale factor from the view to its source. 0.5
+        shows objects twice as large.
+      max_shift: Largest shift, as a share of the width and of the height. The shift is uniform in
+        +-max_shift along each axis.
+      projective_jitter: Largest tilt. c_x and c_y of the tilt v / (1 + c . v) are uniform in
+        +-projective_jitter, with v in the frame. The scale at an edge differs by this share from
+        the scale in the centre. Up to 0.4 the horizon stays out of view. The paper gives no range.
+      tps_jitter: Largest shift of each coordinate of each control point, uniform in +-tps_jitter,
+        in units of the frame. Up to a tenth of the distance between control points the spline does
+        not fold.
+      tps_points: Number of control points along each axis.
     """
 
     kind: str = laws.one_of('similarity', 'similarity', 'projective', 'tps')
@@ -271,7 +280,7 @@ class Warp(laws.Checked):
 
 @_bound
 class ColorJitter(laws.Checked):
-    """The appearance perturbation T_a of Eq. 3; ranges of the authors' released configuration."""
+    """The appearance perturbation T_a of Eq. 3; its ranges are those of the authors' code."""
 
     brightness: float = laws.within(0.3, 0, 1)
     contrast: float = laws.within(0.3, 0, 1)
@@ -281,17 +290,18 @@ class ColorJitter(laws.Checked):
 
 @_bound
 class Optimizer(laws.Checked):
-    """Optimisation of the segmenter (poly schedule) and of the basis (constant rate).
+    """Optimization of the segmenter (poly schedule) and of the basis (constant rate).
 
     Attributes:
-      name: Of both optimisers. 'sgd' has momentum, and its weight decay is part of the gradient;
-        that of 'adamw' is decoupled; 'adam' has none.
-      learning_rate: Of the backbone at step 0.
-      head_multiplier: Factor of the head's learning rate.
-      basis_learning_rate: Of the part basis, constant.
-      power: Of the poly schedule (1 - step / steps) ** power.
-      clip_norm: Largest gradient norm of the backbone, of the head and of the basis each; None for
-        no limit.
+      name: Kind of the optimizers. 'sgd' has momentum, and its weight decay is part of the
+        gradient. 'adamw' has decoupled weight decay, 'adam' has none. The basis has no weight
+        decay.
+      learning_rate: Learning rate of the backbone at step 0.
+      head_multiplier: Factor of the head's learning rate to that of the backbone.
+      basis_learning_rate: Constant learning rate of the part basis.
+      power: Exponent of the poly schedule (1 - step / steps) ** power.
+      clip_norm: Largest gradient norm of the backbone, of the head and of the basis, each on its
+        own; None for no limit.
     """
 
     name: str = laws.one_of('adam', 'adam', 'adamw', 'sgd')
@@ -306,15 +316,16 @@ class Optimizer(laws.Checked):
 
 @_bound
 class Decode(laws.Checked):
-    """From responses to labels and part centres.
+    """Decoding of part responses into labels and part centres.
 
     Attributes:
-      background: Constant value of the background among the max-normalized parts.
-      center_window: Size of the window on the main object that part centres are taken under, see
-        `scops_tf.serving.main_object`; None for the whole photo, as in the paper, whose centres
-        lie between two objects.
-      center_power: That responses are raised to for part centres: 1 as in the paper, more for
-        centres of what is a part for certain, not of what may be one.
+      background: Constant value of the background beside the parts, each divided by its largest
+        response.
+      center_window: Size of the window around the main object in which part centres are computed;
+        see `scops_tf.serving.main_object`. None for the whole photo, as in the paper; with two
+        objects the centres then lie between them.
+      center_power: Exponent of the responses for part centres. 1 is the paper's; a larger one moves
+        centres towards the pixels that certainly show the part.
     """
 
     background: float = laws.within(0.1, 0, 1)
@@ -324,13 +335,13 @@ class Decode(laws.Checked):
 
 @_bound
 class Evaluation(laws.Checked):
-    """How a run is scored.
+    """The evaluation of a run.
 
     Attributes:
-      step: Of one of the checkpoints kept, the latest where None.
-      batch_size: Photos at a time.
+      step: Step of a kept checkpoint; None for the latest one.
+      batch_size: Number of photos that are predicted at a time.
       baselines: Whether baselines are scored beside the run.
-      precision: Of the trained network, as of the export's `--precision`.
+      precision: Precision of the trained network, like `--precision` of the export.
     """
 
     step: Optional[int] = laws.at_least(None, 0)
@@ -341,7 +352,7 @@ class Evaluation(laws.Checked):
 
 @_bound
 class Crf(laws.Checked):
-    """Constants of the dense CRF (Krähenbühl & Koltun, 2011), used where `--crf` is given."""
+    """Constants of the dense CRF (Krähenbühl & Koltun, 2011), which the flag `--crf` turns on."""
 
     iterations: int = laws.at_least(10, 1)
     bilateral: bool = True
@@ -354,7 +365,7 @@ class Crf(laws.Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything that a run is configured by; built by `load`."""
+    """The whole configuration of a run, built by `load`."""
 
     run: Run
     checkpoint: Checkpoint
@@ -422,17 +433,17 @@ class Config:
 
     @property
     def response_size(self) -> Tuple[int, int]:
-        """(height, width) of the responses that the losses see."""
+        """(height, width) of the responses in the losses."""
         return self.losses.response_size or self.run.image_size
 
     @property
     def reference_size(self) -> Tuple[int, int]:
-        """(height, width) at which the reference features' network is shown the photos."""
+        """(height, width) of the photos for the network of the reference features."""
         return self.features.image_size or self.run.image_size
 
     @property
     def warmup_steps(self) -> int:
-        """Steps that fit the responses to the starting basis: none where a run is the start."""
+        """Number of warm-up steps; 0 if the run starts from another run."""
         return 0 if self.run.init_from else self.run.warmup_steps
 
 
