@@ -175,7 +175,7 @@ class PhotoStore:
         self.records, self.skipped = tuple(readable), tuple(skipped)
         self.photo_sizes = np.array(photo_sizes, np.int32)
         self._images = self._images[:len(readable)]
-        self._images.setflags(write=False)  # `image` hands out views.
+        self._images.setflags(write=False)  # `image` returns views of it.
 
 
 def _check_saliency(records: Sequence[Record], saliency: SaliencySource) -> None:

@@ -65,7 +65,7 @@ def baselines(fit: Split, test: Split, *, protocol: str = 'scops', eyes: tuple[i
                           f'{fit.landmarks.shape[1] - 1}; got {keypoint}.')
 
     def constant(split: Split) -> np.ndarray:
-        # One point in the frame of the regression, but for 'huang' in the frame of the landmarks.
+        # One point in the frame of the regression; for 'huang' in the frame of the landmarks.
         return (split.boxes[:, None, :2] + split.boxes[:, None, 2:] / 2 if protocol == 'cub'
                 else np.ones((len(split.centers), 1, 2)))
 

@@ -23,7 +23,7 @@ NUM_CHANNELS = (_NUM_HUES + 3, _NUM_LEVELS * (_NUM_ORIENTATIONS + 3))
 _COLOR_SMOOTHING = 4.0
 _TEXTURE_SMOOTHING = 5.0
 
-_WAVELENGTH = 4.0  # Of the oriented filters, in pixels of their level.
+_WAVELENGTH = 4.0  # Wavelength of the oriented filters, in pixels of their level.
 
 # These factors bring coherence and blobs to about the magnitude of the oriented energies.
 _COHERENCE_GAIN = 2.0

@@ -73,7 +73,7 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     height, width, num_labels = part_responses.shape
     unary = -np.log(np.maximum(_probabilities(part_responses, background), _LEAST_PROBABILITY))
     field = densecrf.DenseCRF2D(width, height, num_labels)
-    # The library takes label by pixel, pixels row by row.
+    # The library expects [label, pixel], with the pixels row by row.
     field.setUnaryEnergy(np.ascontiguousarray(unary.reshape(-1, num_labels).T, np.float32))
     if spatial_weight:
         field.addPairwiseGaussian(sxy=spatial_sigma, compat=spatial_weight)

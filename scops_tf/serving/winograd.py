@@ -71,7 +71,7 @@ def convolve(maps: tf.Tensor, transformed_kernel: tf.Tensor, *, dilation: int = 
     rows, columns = _windows(height, dilation, width), _windows(width, dilation, 1)
     tiles = rows.shape[1], columns.shape[1]
 
-    # Gathering is several times as fast as slicing. Cell 0 is for all that lie beyond the border.
+    # Gathering is several times as fast as slicing. Cell 0 stands for all cells beyond the border.
     cells = tf.concat([tf.zeros([1, num_in]), tf.reshape(maps, [-1, num_in])], axis=0)
     seen = 1 + photo * (height * width) + rows[:, None, None, :, None] + columns[:, None, None, :]
     spectra = _transform(_B_TRANSPOSED, tf.gather(cells, tf.maximum(seen, 0)))
