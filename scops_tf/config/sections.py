@@ -219,7 +219,7 @@ class Losses(laws.Checked):
     default weights of semantic consistency, of both equivariance terms and of orthonormality are
     the authors' weights for faces, converted to these means and divided by 1000. Adam does not
     depend on this divisor. The default weight of concentration is 300 times theirs for K = 4, since
-    parts die with less.
+    parts die with a smaller one.
 
     Attributes:
       response_size: (height, width) of the responses in the losses; None for the photos' size.

@@ -38,7 +38,7 @@ LANDMARK_NAMES = (
 # The landmarks whose distance is the inter-ocular distance.
 EYES = (LANDMARK_NAMES.index('LeftEyeCenter'), LANDMARK_NAMES.index('RightEyeCenter'))
 MIN_FACE_AREA = 0.3
-# The release has 24,384 faces with a box. A database with fewer faces than this is a subset.
+# The release has 24,384 faces with a box; a database with fewer than FULL_SET is a subset.
 FULL_SET = 24_000
 FULL_COUNT = 4_198
 _TEST_SHARE = 5

@@ -18,8 +18,8 @@ from scops_tf.saliency import robust_background
 
 # The start of a process takes as long as this many photos, so fewer are not worth another process.
 _PHOTOS_PER_PROCESS = 64
-# For the cache, photos are reduced to this many pixels on the longer side. This is larger than any
-# network's input, and a phone's photo of 12 million pixels is decoded many times faster.
+# For the cache, photos are reduced to this many pixels on the longer side. Networks usually have
+# smaller inputs, and a phone's photo of 12 million pixels is decoded many times faster.
 _CACHE_MAX_SIDE = 1024
 
 

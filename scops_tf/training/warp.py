@@ -22,7 +22,7 @@ import tensorflow as tf
 from scops_tf import config as config_lib, geometry
 
 with warnings.catch_warnings():
-    # It warns that there will be no further release; `setup.py` pins the last one.
+    # It warns that its development has ended; `requirements.txt` pins the last release.
     warnings.filterwarnings('ignore', message=r'\s*TensorFlow Addons', category=UserWarning)
     import tensorflow_addons as tfa
 
