@@ -7,7 +7,7 @@ preset says what it does otherwise.
 from __future__ import annotations
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import gin
 
@@ -36,6 +36,8 @@ class Run(laws.Checked):
         projection on the starting basis, so that training does not start from diffuse responses.
       init_from: Folder of a run whose segmenter, basis and tap scales this one starts from. Its
         responses are better than a warm-up's, so that there is none.
+      teacher: Folder of a trained run. The warm-up fits the responses to those of that run instead,
+        on a new view of each photo at every step, and the part basis starts from its basis.
       strategy: The devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker'
         for those of the workers that TF_CONFIG tells; see `scops_tf.training.replicas`.
       collapse_after: Consecutive steps with a foreground share below 0.1 % that stop the training.
@@ -52,6 +54,7 @@ class Run(laws.Checked):
     precision: str = laws.one_of('float32', 'float32', 'bfloat16', 'float16')
     warmup_steps: int = laws.at_least(200, 0)
     init_from: Optional[str] = None
+    teacher: Optional[str] = None
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
     method: str = laws.one_of('segmenter', 'segmenter', 'dff', 'kmeans')
@@ -133,11 +136,12 @@ class Segmenter(laws.Checked):
       normalization: Of 'features': exponent of the norm that the vector of each cell is divided by
         for the head, beyond `Features.normalization`; 0 for none, 1 for unit vectors.
       weights: 'imagenet', the path of an .h5 file, or None for random ones.
-      trained: The head on a frozen backbone, or all weights.
+      trained: The head on a frozen backbone; the head and the last two stages of a ResNet; or all
+        weights.
       dropout: Share of the backbone's channels that the head does without, others at each step and
         photo.
-      recompute: With `trained = 'all'`: activations are computed again in the backward pass, block
-        by block, instead of being kept; for large photos and batches.
+      recompute: Unless `trained = 'head'`: activations are computed again in the backward pass,
+        block by block, instead of being kept; for large photos and batches.
       num_views: With `trained = 'head'`: transformed views per photo, drawn once, their backbone
         features cached; 0 draws a new view each step.
     """
@@ -146,7 +150,7 @@ class Segmenter(laws.Checked):
     weights: Optional[str] = 'imagenet'
     context: float = laws.within(0.0, 0, 1)
     normalization: float = laws.within(0.0, 0, 1)
-    trained: str = laws.one_of('head', 'head', 'all')
+    trained: str = laws.one_of('head', 'head', 'last_stages', 'all')
     dropout: float = laws.within(0.5, 0, 0.9)
     recompute: bool = False
     num_views: int = laws.at_least(4, 0)
@@ -163,8 +167,8 @@ class Features(laws.Checked):
       layer_weights: RMS that each tap is scaled to over the training photos.
       normalization: Exponent of the norm that the vector of each cell is then divided by, 0 for
         none, 1 for unit vectors.
-      image_size: (height, width) at which the photos are shown to the network; the data's where
-        None.
+      image_size: (height, width) at which the photos are shown to the network; that of the run
+        where None.
       cache: Where features of the training photos are kept, as float16; 'auto' takes memory if they
         fit, else the disk.
       cache_limit_gib: Most memory for the cache of reference features, and for that of backbone
@@ -292,6 +296,8 @@ class Optimizer(laws.Checked):
       power: Of the poly schedule (1 - step / steps) ** power.
       clip_norm: Largest gradient norm of the backbone, of the head and of the basis each; None for
         no limit.
+      average: Decay of the moving average of the segmenter's trained variables, which is what
+        evaluation and export take; 0 for none.
     """
 
     name: str = laws.one_of('adam', 'adam', 'adamw', 'sgd')
@@ -302,6 +308,7 @@ class Optimizer(laws.Checked):
     momentum: float = laws.within(0.9, 0, 0.999)
     weight_decay: float = laws.at_least(5e-4, 0)
     clip_norm: Optional[float] = laws.positive(None)
+    average: float = laws.within(0.0, 0, 0.99999)
 
 
 @_bound
@@ -387,10 +394,19 @@ class Config:
             raise laws.ConfigError(
                 "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
                 f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
-        if self.segmenter.recompute and self.segmenter.trained != 'all':
+        if self.segmenter.recompute and self.segmenter.trained == 'head':
             raise laws.ConfigError(
-                "`Segmenter.recompute` must be False unless `Segmenter.trained` is "
-                "'all', since a frozen backbone has no backward pass; got True.")
+                "`Segmenter.recompute` must be False unless `Segmenter.trained` is 'all' or "
+                "'last_stages', since a frozen backbone has no backward pass; got True.")
+        if self.segmenter.trained == 'last_stages' and (
+                not self.segmenter.backbone.startswith('resnet')):
+            raise laws.ConfigError(
+                "`Segmenter.trained` must be 'head' or 'all' for a backbone without stages, as "
+                f"{self.segmenter.backbone!r}; got 'last_stages'.")
+        if self.run.teacher and self.run.init_from:
+            raise laws.ConfigError(
+                '`Run.teacher` must be None where `Run.init_from` is set, since a run that starts '
+                f'from another one has no warm-up; got {self.run.teacher!r}.')
         if self.segmenter.backbone == 'features':
             if self.segmenter.trained != 'head':
                 raise laws.ConfigError(
@@ -429,6 +445,13 @@ class Config:
     def reference_size(self) -> Tuple[int, int]:
         """(height, width) at which the reference features' network is shown the photos."""
         return self.features.image_size or self.run.image_size
+
+    @property
+    def feature_space(self) -> Tuple[Any, ...]:
+        """What the reference features are made by, and at what size; equal for equal features."""
+        kept = {**dataclasses.asdict(self.features), 'image_size': self.reference_size}
+        return tuple((name, value) for name, value in kept.items()
+                     if not name.startswith('cache') and name != 'weights')
 
     @property
     def warmup_steps(self) -> int:
