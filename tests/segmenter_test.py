@@ -118,6 +118,14 @@ def test_the_head_starts_from_small_normal_kernels_and_no_bias(resnet):
     assert not np.any(bias)
 
 
+def test_frozen_stages_are_not_trained_and_the_rest_is_as_ever(resnet):
+    network = segmenter.Segmenter(3, weights=None, frozen_stages=segmenter.STAGES[:3])
+    names = [variable.name for variable in network.backbone_variables]
+    assert len(names) == (19 + 10) * 2
+    assert {name.split('_')[0] for name in names} == {'conv4', 'conv5'}
+    assert len(network.variables) == len(resnet.variables)
+
+
 def test_batch_norm_is_frozen_and_all_the_rest_is_trained(resnet):
     assert not [v.name for v in resnet.trainable_variables if '_bn/' in v.name]
     norms = [v for v in resnet.variables if '_bn/' in v.name]

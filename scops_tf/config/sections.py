@@ -7,7 +7,7 @@ these photos need, and a preset sets only its differences from the recipe.
 from __future__ import annotations
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import gin
 
@@ -37,6 +37,8 @@ class Run(laws.Checked):
         so that training does not start from diffuse responses.
       init_from: Folder of a run from which this one takes its starting segmenter, basis and tap
         scales. There is then no warm-up, since the responses of that run are better.
+      teacher: Folder of a trained run. The warm-up then fits the responses of that run, on new
+        views of each photo in every step, and the part basis starts from the basis of that run.
       strategy: Devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker' for
         the devices of all workers that TF_CONFIG lists; see `scops_tf.training.replicas`.
       collapse_after: Number of consecutive steps with a foreground share below 0.1 % after which
@@ -54,6 +56,7 @@ class Run(laws.Checked):
     precision: str = laws.one_of('float32', 'float32', 'bfloat16', 'float16')
     warmup_steps: int = laws.at_least(200, 0)
     init_from: Optional[str] = None
+    teacher: Optional[str] = None
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
     method: str = laws.one_of('segmenter', 'segmenter', 'dff', 'kmeans')
@@ -137,10 +140,11 @@ class Segmenter(laws.Checked):
       normalization: For 'features': exponent of the norm by which the head divides the vector of
         each cell, after `Features.normalization`; 0 for none, 1 for unit vectors.
       weights: Weights of a ResNet: 'imagenet', the path of an .h5 file, or None for random weights.
-      trained: 'head' trains the head on a frozen backbone; 'all' trains all weights.
+      trained: 'head' trains the head on a frozen backbone; 'last_stages' trains the head and the
+        last two stages of a ResNet; 'all' trains all weights.
       dropout: Share of the backbone's channels that are dropped, drawn anew for each step and
         photo.
-      recompute: With `trained = 'all'`: whether activations are recomputed in the backward pass,
+      recompute: Unless `trained = 'head'`: whether activations are recomputed in the backward pass,
         block by block, instead of being kept. This saves memory with large photos and batches.
       num_views: With `trained = 'head'`: number of transformed views per photo that are drawn once
         and whose backbone features are cached. 0 draws a new view in each step.
@@ -150,7 +154,7 @@ class Segmenter(laws.Checked):
     weights: Optional[str] = 'imagenet'
     context: float = laws.within(0.0, 0, 1)
     normalization: float = laws.within(0.0, 0, 1)
-    trained: str = laws.one_of('head', 'head', 'all')
+    trained: str = laws.one_of('head', 'head', 'last_stages', 'all')
     dropout: float = laws.within(0.5, 0, 0.9)
     recompute: bool = False
     num_views: int = laws.at_least(4, 0)
@@ -302,6 +306,8 @@ class Optimizer(laws.Checked):
       power: Exponent of the poly schedule (1 - step / steps) ** power.
       clip_norm: Largest gradient norm of the backbone, of the head and of the basis, each on its
         own; None for no limit.
+      average: Decay of the moving average of the segmenter's trained variables. Evaluation and
+        export use the average; 0 for none.
     """
 
     name: str = laws.one_of('adam', 'adam', 'adamw', 'sgd')
@@ -312,6 +318,7 @@ class Optimizer(laws.Checked):
     momentum: float = laws.within(0.9, 0, 0.999)
     weight_decay: float = laws.at_least(5e-4, 0)
     clip_norm: Optional[float] = laws.positive(None)
+    average: float = laws.within(0.0, 0, 0.99999)
 
 
 @_bound
@@ -398,10 +405,19 @@ class Config:
             raise laws.ConfigError(
                 "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
                 f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
-        if self.segmenter.recompute and self.segmenter.trained != 'all':
+        if self.segmenter.recompute and self.segmenter.trained == 'head':
             raise laws.ConfigError(
-                "`Segmenter.recompute` must be False unless `Segmenter.trained` is "
-                "'all', since a frozen backbone has no backward pass; got True.")
+                "`Segmenter.recompute` must be False unless `Segmenter.trained` is 'all' or "
+                "'last_stages', since a frozen backbone has no backward pass; got True.")
+        if self.segmenter.trained == 'last_stages' and (
+                not self.segmenter.backbone.startswith('resnet')):
+            raise laws.ConfigError(
+                "`Segmenter.trained` must be 'head' or 'all' for a backbone without stages, as "
+                f"{self.segmenter.backbone!r}; got 'last_stages'.")
+        if self.run.teacher and self.run.init_from:
+            raise laws.ConfigError(
+                '`Run.teacher` must be None where `Run.init_from` is set, since a run that starts '
+                f'from another one has no warm-up; got {self.run.teacher!r}.')
         if self.segmenter.backbone == 'features':
             if self.segmenter.trained != 'head':
                 raise laws.ConfigError(
@@ -440,6 +456,13 @@ class Config:
     def reference_size(self) -> Tuple[int, int]:
         """(height, width) of the photos for the network of the reference features."""
         return self.features.image_size or self.run.image_size
+
+    @property
+    def feature_space(self) -> Tuple[Any, ...]:
+        """What the reference features are made by, and at what size; equal for equal features."""
+        kept = {**dataclasses.asdict(self.features), 'image_size': self.reference_size}
+        return tuple((name, value) for name, value in kept.items()
+                     if not name.startswith('cache'))
 
     @property
     def warmup_steps(self) -> int:

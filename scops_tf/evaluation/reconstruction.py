@@ -1,8 +1,7 @@
 """Reconstruction of the photos' reference features by the parts of a checkpoint (Eq. 4)."""
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -11,14 +10,6 @@ import tqdm
 from scops_tf import config as config_lib
 from scops_tf.networks import model as model_lib
 from scops_tf.training import losses
-
-
-def feature_space(config: config_lib.Config) -> Tuple[Any, ...]:
-    """A key of a run's reference features; errors are comparable between runs with the same key."""
-    features = dataclasses.asdict(config.features)
-    for name in ('cache', 'cache_limit_gib'):
-        del features[name]
-    return (*features.items(), config.reference_size)
 
 
 class PhotoFeatures:

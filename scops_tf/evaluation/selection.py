@@ -94,7 +94,7 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     records = _common_records(configs)
     photos = _photos(configs[first], records, first, max_photos)
     features = reconstruction.PhotoFeatures(photos.images)
-    if len({reconstruction.feature_space(config) for config in configs.values()}) > 1:
+    if len({config.feature_space for config in configs.values()}) > 1:
         logging.warning('The runs have different reference features: how well parts reconstruct '
                         'them is not compared.')
         features = None

@@ -23,7 +23,8 @@ Read = Callable[[np.ndarray], np.ndarray]
 
 
 def open_store(config: config_lib.Config, records: Sequence[Record], workdir: str, *,
-               with_saliency: bool = True) -> photo_store.PhotoStore:
+               with_saliency: bool = True, image_size: Optional[Tuple[int, int]] = None
+               ) -> photo_store.PhotoStore:
     """Opens the photos at the configured size with their saliency maps.
 
     Missing RBD maps are computed and kept in the folder `saliency_cache` beside the run's folder,
@@ -34,6 +35,7 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
       records: Records of the photos.
       workdir: Folder of the run.
       with_saliency: Whether maps are needed.
+      image_size: (height, width) of the photos; `Run.image_size` where None.
 
     Raises:
       DatasetError: If no photo can be read, or a photo has no saliency map.
@@ -50,8 +52,8 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
                    for record, path in zip(records, found.paths)]
         source = 'folder'
     return photo_store.PhotoStore(
-        records, image_size=config.run.image_size, saliency=source, on_bad_file=data.on_bad_file,
-        memory_limit_gib=data.memory_limit_gib)
+        records, image_size=image_size or config.run.image_size, saliency=source,
+        on_bad_file=data.on_bad_file, memory_limit_gib=data.memory_limit_gib)
 
 
 def spread(num_photos: int) -> np.ndarray:

@@ -122,6 +122,11 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             f'{path}.index, and the checkpoint before it is used.') from error
 
 
+def holds(path: str, prefix: str) -> bool:
+    """Whether a checkpoint, which is whole, holds a variable whose name begins with `prefix`."""
+    return any(name.startswith(prefix) for name, _ in tf.train.list_variables(path))
+
+
 def _is_not_of_a_failed_restore(record: logging.LogRecord) -> bool:
     """Filters out the variables that TensorFlow logs long after a restore failed."""
     return not record.getMessage().startswith((

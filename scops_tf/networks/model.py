@@ -1,13 +1,14 @@
 """The networks of a run: this module alone builds them and defines their layout in checkpoints."""
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Dict, List, Optional
 
 from absl import logging
 import tensorflow as tf
 
 from scops_tf import config as config_lib
 from scops_tf.networks import (
+    averages,
     checkpoints,
     linear_segmenter,
     part_basis,
@@ -56,14 +57,16 @@ def _segmenter(config: config_lib.Config,
         return segmenter_lib.Segmenter(
             run.num_parts, backbone=settings.backbone,
             weights=None if is_restored else settings.weights, seed=run.seed,
-            recompute=settings.recompute)
+            recompute=settings.recompute,
+            frozen_stages=segmenter_lib.STAGES[:3] if settings.trained == 'last_stages' else ())
 
 
 class Model:
     """Segmenter, reference features and part basis of a run.
 
     Args:
-      config: Configuration of the run; `Run`, `Segmenter` and `Features` are read.
+      config: Configuration of the run; `Run`, `Segmenter`, `Features` and
+        `Optimizer.average` are read.
       precision: Precision of the networks' arithmetic; None for the run's.
       is_restored: Whether `restore` follows. Pretrained weights are then not looked for.
 
@@ -71,6 +74,8 @@ class Model:
       segmenter: The `PartSegmenter`, from photos to part logits.
       reference_features: The frozen reference features V, with their tap scales.
       part_basis: The part basis W.
+      averages: The moving averages of the segmenter's trained variables; None without
+        `Optimizer.average`.
 
     Raises:
       WeightsError: See `pretrained.build`.
@@ -85,15 +90,26 @@ class Model:
             config, self.reference_features, precision=precision, is_restored=is_restored)
         self.part_basis = part_basis.PartBasis(
             config.run.num_parts, self.reference_features.num_channels, seed=config.run.seed)
+        decay = config.optimizer.average
+        self.averages = averages.Averages(
+            self._trained(config), decay=decay) if decay else None
+
+    def _trained(self, config: config_lib.Config) -> List[tf.Variable]:
+        backbone = self.segmenter.backbone_variables if config.segmenter.trained != 'head' else []
+        return [*backbone, *self.segmenter.head_variables]
 
     def checkpoint(self, step: tf.Variable, **others: Any) -> tf.train.Checkpoint:
         """A checkpoint of the model, the step, and the `others` that a training keeps."""
-        model = tf.train.Checkpoint(segmenter=self.segmenter, part_basis=self.part_basis,
-                                    tap_scales=self.reference_features.tap_scales)
+        kept = {} if self.averages is None else {'averages': self.averages}
+        model = tf.train.Checkpoint(**self._networks(), **kept)
         return tf.train.Checkpoint(step=step, model=model, **others)
 
+    def _networks(self) -> Dict[str, Any]:
+        return {'segmenter': self.segmenter, 'part_basis': self.part_basis,
+                'tap_scales': self.reference_features.tap_scales}
+
     def restore(self, path: str) -> int:
-        """Assigns the networks' variables from a checkpoint.
+        """Assigns the networks' variables from a checkpoint, or their averages where it has some.
 
         Args:
           path: Path of the checkpoint.
@@ -104,6 +120,13 @@ class Model:
         Raises:
           CheckpointError: If the checkpoint is damaged or holds networks of another shape.
         """
-        step = tf.Variable(0, dtype=tf.int64)
-        checkpoints.restore(self.checkpoint(step), path)
+        step, averages = tf.Variable(0, dtype=tf.int64), self.averages
+        checkpoints.restore(tf.train.Checkpoint(
+            step=step, model=tf.train.Checkpoint(**self._networks())), path)
+        if checkpoints.holds(path, 'model/averages/'):
+            checkpoints.restore(tf.train.Checkpoint(
+                model=tf.train.Checkpoint(averages=averages)), path)
+            averages.apply()
+        elif averages is not None:
+            averages.start()
         return int(step.numpy())

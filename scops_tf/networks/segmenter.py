@@ -1,9 +1,10 @@
 """The part segmenter (§3.1): DeepLab-v2 on a ResNet at output stride 8, or on a small network."""
 from __future__ import annotations
 
+import functools
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,8 @@ from scops_tf.networks import part_segmenter, preprocessing, pretrained, recompu
 DILATIONS = (6, 12, 18, 24)
 
 RESNETS = ('resnet50', 'resnet101')
+# Of the ResNets, as in the names of Keras' layers.
+STAGES = ('conv1', 'conv2', 'conv3', 'conv4', 'conv5')
 
 # Dilations of the 3x3 convolutions in the last two stages of the ResNets, in place of strides.
 _STAGE_DILATIONS = {'conv4': 2, 'conv5': 4}
@@ -114,6 +117,8 @@ class Segmenter(part_segmenter.PartSegmenter):
       seed: Seed of the variables that start at random.
       recompute: Whether the backbone recomputes its activations in the backward pass, block by
         block, instead of keeping them.
+      frozen_stages: Stages of a ResNet that are not trained, out of `STAGES`. They must be its
+        first ones for the backward pass to end before them.
 
     Attributes:
       backbone_name: The argument `backbone`.
@@ -129,7 +134,7 @@ class Segmenter(part_segmenter.PartSegmenter):
 
     def __init__(self, num_parts: int, *, backbone: str = 'resnet50',
                  weights: Optional[Union[str, os.PathLike]] = 'imagenet', seed: int = 0,
-                 recompute: bool = False) -> None:
+                 recompute: bool = False, frozen_stages: Sequence[str] = ()) -> None:
         super().__init__(num_parts, name='segmenter')
         if backbone not in (*RESNETS, 'tiny'):
             raise ValueError(
@@ -137,7 +142,8 @@ class Segmenter(part_segmenter.PartSegmenter):
         self.backbone_name = backbone
         seeds = [int(number) for number in np.random.default_rng(seed).integers(2**31 - 1, size=2)]
         network = (tiny(seed=seeds[0]) if backbone == 'tiny' else
-                   pretrained.build(backbone, weights=weights, seed=seeds[0], rewrite=_atrous))
+                   pretrained.build(backbone, weights=weights, seed=seeds[0],
+                                    rewrite=functools.partial(_atrous, tuple(frozen_stages))))
         if recompute:
             network = recomputation.Recomputed(network)
         photos = tf.keras.Input((None, None, 3), dtype='float32')
@@ -166,8 +172,8 @@ class Segmenter(part_segmenter.PartSegmenter):
         return tuple(self.backbone.compute_output_shape((1, *size, 3))[1:])
 
 
-def _atrous(config: Dict[str, Any]) -> None:
-    """Replaces the strides of the last two stages by dilations of their 3x3 convolutions."""
+def _atrous(frozen_stages: Tuple[str, ...], config: Dict[str, Any]) -> None:
+    """Dilates the last two stages in place of their strides, and freezes what is not trained."""
     stage = config['name'].split('_')[0]
     if stage in _STAGE_DILATIONS:
         # Keras puts the stride on the first two convolutions of a stage, both 1x1.
@@ -175,6 +181,8 @@ def _atrous(config: Dict[str, Any]) -> None:
             config['strides'] = (1, 1)
         if config.get('kernel_size') == (3, 3):
             config['dilation_rate'] = (_STAGE_DILATIONS[stage],) * 2
+    if config['name'].startswith(frozen_stages):
+        config['trainable'] = False
     if config['name'].endswith('_bn'):
         config['trainable'] = False  # In Keras this fixes the inference statistics too.
 

@@ -14,6 +14,9 @@ class SegmenterResponses(tf.Module):
 
     Args:
       segmenter: Module from photos f32[B,H,W,3] to part logits f32[B,h,w,K+1].
+
+    Attributes:
+      part_logits: The segmenter as a function.
     """
 
     def __init__(self, segmenter: tf.Module) -> None:
@@ -21,12 +24,12 @@ class SegmenterResponses(tf.Module):
         # An export holds the attributes of this object. The weights alone suffice; a Keras model as
         # an attribute would add the functions of all its layers.
         self._weights = list(segmenter.variables)
-        self._part_logits = lambda images: segmenter(images)
+        self.part_logits = lambda images: segmenter(images)
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
         """Part responses f32[B,H,W,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
         size = (tf.shape(images)[1], tf.shape(images)[2])
-        return decoding.part_responses_from_logits(self._part_logits(images), size)
+        return decoding.part_responses_from_logits(self.part_logits(images), size)
 
 
 class PartModel(tf.Module):

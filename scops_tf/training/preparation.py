@@ -16,7 +16,12 @@ from scops_tf.datasets import batches, photo_store
 from scops_tf.features import clustering, factorization, photo_features
 from scops_tf.networks import model as model_lib
 from scops_tf.saliency import agreement
-from scops_tf.training import cached_views, starting_basis, views as views_lib
+from scops_tf.training import (
+    cached_views,
+    starting_basis,
+    teacher as teacher_lib,
+    views as views_lib,
+)
 
 # Number of photos whose features are read at a time.
 _CHUNK = 16
@@ -73,12 +78,18 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     caches = os.path.join(workdir, 'cache')
     arrays: Dict[str, Any] = {}
     network = model.reference_features
-    read = photo_features.reader(network, store)
+    taught = teacher_lib.load(config) if config.run.teacher else None
+    # Features of a larger size than the photos' see the photos themselves at that size.
+    seen = store if config.reference_size == config.run.image_size else photo_features.open_store(
+        config, store.records, workdir, with_saliency=False, image_size=config.reference_size)
+    read = photo_features.reader(network, seen)
     if config.features.cache != 'none':
-        features = photo_features.reference_features(config, network, store, caches)
+        features = photo_features.reference_features(config, network, seen, caches)
         arrays['reference_features'] = features
         read = features.__getitem__
-    if fresh:
+    if fresh and taught:
+        taught.start(model)
+    elif fresh:
         # Read once, since without a cache each reading is a pass of the network.
         chosen = photo_features.spread(len(store))
         raw = np.concatenate([read(part) for part in tqdm.tqdm(
@@ -88,13 +99,15 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     if config.run.saliency_agreement:
         arrays['saliency'] = _agreed_saliency(config, model, store, arrays['reference_features'])
     maps = functools.partial(_maps, config, store, arrays.get('saliency'))
-    if fresh:
+    if fresh and not taught:
         scaled = photo_features.ScaledFeatures(network.scale, raw)
         model.part_basis.raw.assign(starting_basis.initial_basis(
             scaled, maps(chosen, raw.shape[1:3]), config.run.num_parts,
             method=config.part_basis.init, seed=config.run.seed))
     if start_step < config.warmup_steps:
-        arrays['warmup_target'] = warmup_targets(config, model, store, read, maps)
+        arrays['warmup_target'] = (
+            taught.responses(store.records, workdir) if taught
+            else warmup_targets(config, model, store, read, maps))
     if config.segmenter.num_views:
         arrays.update(cached_views.arrays(config, model, views, store, caches))
     return Prepared(store, config, arrays)

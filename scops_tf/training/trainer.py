@@ -1,7 +1,7 @@
 """The training step (§3) as a `tf.function`: losses, gradients, updates, and scalars to log."""
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ class Trainer:
 
         segmenter = self.model.segmenter
         groups = {'head': segmenter.head_variables, 'basis': [self.model.part_basis.raw]}
-        if config.segmenter.trained == 'all':
+        if config.segmenter.trained != 'head':
             groups['backbone'] = segmenter.backbone_variables
         self._optimization = optimization.Optimization(
             groups, run.steps, settings=config.optimizer,
@@ -101,11 +101,12 @@ class Trainer:
 
     @tf.function(autograph=False)
     def warmup_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
-        """Fits the part responses once to `warmup_target`, which comes from the starting basis.
+        """Fits the part responses once to `warmup_target`, from the starting basis or a teacher.
 
         Diffuse responses minimize the losses best by vanishing. So the responses learn the parts'
-        shapes before the losses are used. The transformed view is fitted to the warped target. The
-        basis is not updated.
+        shapes before the losses are used. A transformed view is fitted to the warped target. With
+        a teacher, two views that are drawn in the step take the place of photo and view. The basis
+        is not updated.
 
         Args:
           batch: Batch as in `train_step`, with `warmup_target`.
@@ -136,6 +137,8 @@ class Trainer:
         # They are the same on each replica.
         norms, scalars = one_of_all(norms), one_of_all(scalars)
         scale = self._optimization.update(gradients, norms)
+        if self.model.averages is not None:
+            self.model.averages.update(self.step)
         self.step.assign_add(1)
         return {**scalars, **norms, **rates, **scale}
 
@@ -152,32 +155,52 @@ class Trainer:
 
     def _warmup_loss(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """The loss of `warmup_step` and figures, for a replica's part of the batch."""
-        logits, view_logits, transform = self._both_logits(batch)
+        logits, pairs = self._warmup_logits(batch)
         size = logits.shape[1:3]
         target = geometry.upsample(tf.cast(batch.warmup_target, tf.float32), size)
-        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-        valid = transform.valid_mask(size)
-        view_loss = tf.nn.softmax_cross_entropy_with_logits(transform.warp(target), view_logits)
-        loss += tf.math.divide_no_nan(tf.reduce_sum(valid * view_loss),
-                                      replicas.mean(tf.reduce_sum(valid)))
+        loss = tf.constant(0.0)
+        for own, transform in pairs:
+            expected = target if transform is None else transform.warp(target)
+            valid = tf.ones(own.shape[:3]) if transform is None else transform.valid_mask(size)
+            entropy = tf.nn.softmax_cross_entropy_with_logits(expected, own)
+            loss += tf.math.divide_no_nan(tf.reduce_sum(valid * entropy),
+                                          replicas.mean(tf.reduce_sum(valid)))
         return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
+
+    def _warmup_logits(self, batch: Batch) -> Tuple[tf.Tensor, List[Any]]:
+        """Logits that a warm-up step fits: pairs of f32[B,h,w,K+1] and a transform or None.
+
+        The first logits come before them, to be looked at.
+        """
+        if not self.config.run.teacher:
+            logits, view_logits, transform = self._both_logits(batch)
+            return logits, [(logits, None), (view_logits, transform)]
+        images = tf.cast(batch.image, tf.float32) / 255.0
+        drawn = [self.views.draw(images, self.seed(purpose)) for purpose in (0, 4)]
+        both = self._logits(tf.concat([view.images for view in drawn], axis=0))
+        return both[0], [(logits, view.transform) for logits, view in zip(both, drawn)]
+
+    def _logits(self, images: tf.Tensor) -> List[tf.Tensor]:
+        """Logits f32[B,h,w,K+1] of each half of 2B images, in one pass, without some channels."""
+        segmenter = self.model.segmenter
+        features = segmenter.backbone(images, training=False)
+        both = segmenter.head(self._without_some_channels(features))
+        return tf.split(tf.cast(both, tf.float32), 2)
 
     def _both_logits(self, batch: Batch) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
         """Part logits f32[B,h,w,K+1] of photos and of views, and the views' transforms."""
         segmenter = self.model.segmenter
-        if batch.view_features is not None:
-            transform = warp.Transform(batch.view_matrix, batch.view_displacements)
-            own = (segmenter.of_features(self._reference_features(batch))
-                   if batch.backbone_features is None
-                   else tf.cast(batch.backbone_features, tf.float32))
-            features = tf.concat([own, tf.cast(batch.view_features, tf.float32)], axis=0)
-        else:
+        if batch.view_features is None:
             images = tf.cast(batch.image, tf.float32) / 255.0
             view, transform = self.views.draw(images, self.seed(0))
-            features = segmenter.backbone(tf.concat([images, view], axis=0), training=False)
+            return (*self._logits(tf.concat([images, view], axis=0)), transform)
+        own = (segmenter.of_features(self._reference_features(batch))
+               if batch.backbone_features is None
+               else tf.cast(batch.backbone_features, tf.float32))
+        features = tf.concat([own, tf.cast(batch.view_features, tf.float32)], axis=0)
         both = segmenter.head(self._without_some_channels(features))
         logits, view_logits = tf.split(tf.cast(both, tf.float32), 2)
-        return logits, view_logits, transform
+        return logits, view_logits, warp.Transform(batch.view_matrix, batch.view_displacements)
 
     def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
         """Dropout of whole channels (Tompson et al., CVPR 2015), drawn for each photo and view."""

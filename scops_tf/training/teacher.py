@@ -1,0 +1,76 @@
+"""A trained run as the teacher of another one: its responses are the warm-up's targets."""
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from scops_tf import config as config_lib
+from scops_tf.datasets.records import Record
+from scops_tf.features import photo_features
+from scops_tf.networks import model as model_lib
+from scops_tf.serving import trained_model
+
+
+class Teacher(NamedTuple):
+    """A trained run and what it was trained with.
+
+    Attributes:
+      config: The configuration of that run.
+      trained: Its model at the latest checkpoint.
+    """
+
+    config: config_lib.Config
+    trained: trained_model.TrainedModel
+
+    def start(self, model: model_lib.Model) -> None:
+        """Gives a model the tap scales and the part basis of the teacher."""
+        own = self.trained.model
+        model.reference_features.tap_scales.assign(own.reference_features.tap_scales)
+        model.part_basis.raw.assign(own.part_basis.raw)
+
+    def responses(self, records: Sequence[Record], workdir: str) -> np.ndarray:
+        """The teacher's part responses to photos, which it sees at the size of its own training.
+
+        Args:
+          records: The records of the photos, all of them readable.
+          workdir: Folder of the run that is taught.
+
+        Returns:
+          f16[N,h,w,K+1]. In [0, 1], summing to 1, on the grid of the teacher's features; channel 0
+          is background.
+        """
+        store = photo_features.open_store(self.config, records, workdir, with_saliency=False)
+        network, size = self.trained.part_model.network, self.config.evaluation.batch_size
+        respond = tf.function(lambda photos: tf.nn.softmax(network.part_logits(photos)))
+        found = []
+        for start in tqdm.tqdm(range(0, len(store), size), desc='Responses of the teacher',
+                               unit='batch'):
+            photos = np.stack([store.image(index)
+                               for index in range(start, min(start + size, len(store)))])
+            found.append(respond(tf.constant(photos, tf.float32) / 255.0).numpy())
+        return np.concatenate(found).astype(np.float16)
+
+
+def load(config: config_lib.Config) -> Teacher:
+    """The teacher of a run.
+
+    Args:
+      config: The run's configuration, whose `Run.teacher` is the folder of the teacher's run.
+
+    Raises:
+      ConfigError: If there is no run in the folder, or it has other parts or reference features.
+      CheckpointError: If it has saved no checkpoint, or that is damaged.
+    """
+    folder = config.run.teacher
+    other = config_lib.load_run(folder)
+    for name, ours, theirs in (
+            ('Run.num_parts', config.run.num_parts, other.run.num_parts),
+            ('Features', config.feature_space, other.feature_space)):
+        if ours != theirs:
+            raise config_lib.ConfigError(
+                f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
+                f'taken over; {folder!r} has {theirs} and this run {ours}.')
+    return Teacher(other, trained_model.load_part_model(other, folder))

@@ -1,0 +1,95 @@
+"""Laws of a run that is taught by another one: same parts, seen on new views at every step."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from scops_tf import config as config_lib
+from scops_tf.networks import checkpoints
+from scops_tf.serving import trained_model
+from scops_tf.training import loop, teacher as teacher_lib, trainer as trainer_lib
+
+HEIGHT, WIDTH = 64, 96
+
+
+@pytest.fixture(scope='module')
+def linear_run(small, linear, tmp_path_factory) -> str:
+    """A linear segmenter of photos of 64x96, the teacher."""
+    workdir = str(tmp_path_factory.mktemp('teacher') / 'linear')
+    loop.train(config_lib.load([], [*small, *linear, 'Run.steps=30', 'Run.warmup_steps=20',
+                                'Checkpoint.every=30']),
+               workdir)
+    return workdir
+
+
+@pytest.fixture(scope='module')
+def taught(small, linear, linear_run):
+    """The configuration of a small network that sees photos of 48x64."""
+    return config_lib.load([], [
+        *small, f'Run.teacher={linear_run!r}', 'Features.normalization=0.75',
+        'Run.image_size=(48, 64)', f'Features.image_size=({HEIGHT}, {WIDTH})', 'Run.steps=61',
+        'Run.warmup_steps=60', 'Losses.response_size=(24, 32)', 'Checkpoint.every=20'])
+
+
+@pytest.fixture(scope='module')
+def workdir(taught, tmp_path_factory) -> str:
+    folder = str(tmp_path_factory.mktemp('taught') / 'run')
+    loop.train(taught, folder)
+    return folder
+
+
+def _labels(config: config_lib.Config, workdir: str, photos: np.ndarray, step: int) -> np.ndarray:
+    at_step = config_lib.load([], [config.operative, f'Evaluation.step={step}'])
+    model = trained_model.load_part_model(at_step, workdir).part_model
+    return model.predict(tf.constant(photos))['labels'].numpy()
+
+
+def test_the_start_has_the_teachers_basis_and_tap_scales(taught, workdir, linear_run):
+    own, its = (tf.train.load_checkpoint(path) for path in (
+        checkpoints.find(workdir, 0), checkpoints.find(linear_run)))
+    for name in ('model/part_basis/raw', 'model/tap_scales'):
+        name += '/.ATTRIBUTES/VARIABLE_VALUE'
+        np.testing.assert_array_equal(own.get_tensor(name), its.get_tensor(name))
+
+
+def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
+        taught, linear_run, store, tmp_path):
+    teacher = teacher_lib.load(taught)
+    found = teacher.responses(store.records, str(tmp_path / 'run'))
+    photos = np.stack([store.image(index) for index in range(len(store))])
+    logits = teacher.trained.model.segmenter(tf.constant(photos, tf.float32) / 255.0)
+    assert found.dtype == np.float16 and found.shape == logits.shape
+    np.testing.assert_allclose(found, tf.nn.softmax(logits), atol=2e-3)
+
+
+def test_after_the_warm_up_labels_are_more_like_the_teachers(taught, workdir, linear_run, store):
+    photos = np.stack([store.image(index) for index in range(len(store))])
+    theirs = _labels(config_lib.load_run(linear_run), linear_run, photos, 30)
+    agreement = [np.mean(_labels(taught, workdir, photos, step) == theirs) for step in (0, 60)]
+    assert agreement[1] > agreement[0] + 0.1 and agreement[1] > 0.5
+
+
+def test_a_warm_up_step_sees_two_views_of_its_own(taught, store, tmp_path):
+    trainer = trainer_lib.Trainer(taught)
+    transforms = []
+    for step in (0, 1, 0):
+        trainer.step.assign(step)
+        transforms.append([
+            trainer.views.transform(2, trainer.seed(purpose)).matrix.numpy() for purpose in (0, 4)])
+    np.testing.assert_array_equal(transforms[0], transforms[2])
+    matrices = np.stack([*transforms[0], *transforms[1]])
+    assert len(np.unique(matrices.reshape(4, -1), axis=0)) == 4
+
+
+@pytest.mark.parametrize('binding, law', [
+    ('Run.num_parts=5', '`Run.num_parts`'), ('Features.normalization=0.0', '`Features`'),
+    ("Run.teacher='/nowhere'", '/nowhere')])
+def test_a_teacher_of_other_parts_or_features_is_refused(taught, binding, law):
+    with pytest.raises(config_lib.ConfigError, match=law):
+        teacher_lib.load(config_lib.load([], [taught.operative, binding]))
+
+
+def test_a_run_that_starts_from_another_has_no_teacher():
+    with pytest.raises(config_lib.ConfigError, match='`Run.teacher` must be None'):
+        config_lib.load([], ["Run.teacher='runs/a'", "Run.init_from='runs/b'"])
