@@ -74,7 +74,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess:
     imports = textwrap.dedent('''
         import os, resource, signal, sys
         import numpy as np
-        from scops_tf import feature_cache
+        from scops_tf.features import cache as feature_cache
         ''')
     return subprocess.run([sys.executable, '-c', imports + textwrap.dedent(program), *arguments],
                           cwd=ROOT, check=False, capture_output=True, text=True)
