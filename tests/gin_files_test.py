@@ -19,7 +19,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
 DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
 # Recipes of their own, and what goes on top of the default one.
-RECIPES, DELTAS = ('paper', 'resnet50'), ('plus',)
+RECIPES, DELTAS = ('end_to_end', 'paper', 'resnet50'), ('plus',)
 ROWS = {'cub_k4': 'cub', 'celeba_k4': 'celeba', 'celeba_k8': 'celeba', 'aflw_k8': 'celeba',
         'pascal_k4': 'pascal'}
 NO_EQUIVARIANCE = {'Losses.equivariance': 0.0, 'Losses.center_equivariance': 0.0}
@@ -190,12 +190,17 @@ def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name
     assert {key for key in differences(loaded, recipe) if not key.startswith('Data.')} <= {
         'Run.num_parts'}
     assert loaded.run.num_parts == load(name).run.num_parts
-    assert loaded.run.image_size == (256, 256) and loaded.run.saliency_agreement == 0
+    assert loaded.run.image_size == (256, 256)
+    # What is taught sees the saliency maps that its teacher saw.
+    assert loaded.run.saliency_agreement == (3 if preset == 'end_to_end' else 0)
 
 
 def test_recipes_of_their_own_say_the_same_things():
     cadence = {'Checkpoint.every'}
     assert bound('paper').keys() - cadence == bound('resnet50').keys()
+    # What is taught has the features of its teacher, and is averaged.
+    taught = {'Features.image_size', 'Optimizer.average'}
+    assert bound('end_to_end').keys() - taught == bound('resnet50').keys()
     # The drawings have features and networks of their own besides.
     own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
            'Features.network', 'Features.weights', 'Features.layer_weights', 'Decode.background'}
