@@ -15,7 +15,7 @@ import json
 from typing import Any
 import zipfile
 
-from absl import app, flags
+from absl import flags
 import numpy as np
 
 from scops_tf import command, files
@@ -177,8 +177,7 @@ def write(result: dict[str, Any], path: str) -> None:
 
 def main(argv: list[str]) -> None:
     """Evaluates as the flags say, prints the scores and writes them if `--out` is given."""
-    if len(argv) > 1:
-        raise app.UsageError(f'Every argument must be a flag; got {argv[1]!r}.')
+    command.require_no_arguments(argv)
     for name in ('pred', 'truth'):
         if not getattr(FLAGS, name):
             raise ArrayFileError(f'`--{name}` must be given: the .npz file of the '

@@ -120,11 +120,11 @@ class _Part(NamedTuple):
 
 
 def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], numbers: range,
-             static_size: Optional[int], arrays: Mapping[str, Any]) -> tf.data.Dataset:
+             size: int, arrays: Mapping[str, Any]) -> tf.data.Dataset:
     signature: Dict[str, tf.TensorSpec] = {
-        'index': tf.TensorSpec([static_size], tf.int64),
-        'image': tf.TensorSpec([static_size, *store.image_size, 3], tf.uint8),
-        'saliency': tf.TensorSpec([static_size, *store.image_size], tf.float32)}
+        'index': tf.TensorSpec([size], tf.int64),
+        'image': tf.TensorSpec([size, *store.image_size, 3], tf.uint8),
+        'saliency': tf.TensorSpec([size, *store.image_size], tf.float32)}
     for name, array in arrays.items():
         if name in ('index', 'image') or name not in Batch._fields:
             raise ValueError('`arrays` must be named after the fields of a batch that are not the '
@@ -133,7 +133,7 @@ def _batches(store: photo_store.PhotoStore, part: Callable[[int], _Part], number
             raise ValueError(f'`arrays[{name!r}]` must have one row per photo, {len(store)}; '
                              f'got {len(array)}.')
         row = _rows(array, _Part(0, np.zeros(1, np.int64), slice(None)))
-        signature[name] = tf.TensorSpec([static_size, *row.shape[1:]], row.dtype)
+        signature[name] = tf.TensorSpec([size, *row.shape[1:]], row.dtype)
 
     def gather(number: int) -> List[np.ndarray]:
         found = part(number)

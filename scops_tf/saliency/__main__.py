@@ -1,15 +1,11 @@
 """Saliency maps of a folder of photos: `python -m scops_tf.saliency --images=DIR --out=DIR`."""
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import List, Tuple
 
 from absl import flags
-
-# A user should see our log alone, not TensorFlow's start in every process.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from scops_tf import command
 from scops_tf.saliency import maps
@@ -28,9 +24,7 @@ def _shard(text: str) -> Tuple[int, int]:
 
 def main(argv: List[str]) -> None:
     """Computes missing maps and lists unreadable photos; the exit code is 1 if there are any."""
-    if len(argv) > 1:
-        raise maps.MapsError('All is given by flags, --images and --out; got '
-                             f'{argv[1]!r} beside them.')
+    command.require_no_arguments(argv)
     index, count = _shard(FLAGS.shard)
     names = maps.list_photos(FLAGS.images, but=FLAGS.out)[index::count]
     written, unreadable = maps.write_maps(FLAGS.images, FLAGS.out, names,

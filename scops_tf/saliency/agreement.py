@@ -66,7 +66,7 @@ class _Ridge:
             raise ValueError('`features` must be finite; got infinite or undefined values.')
         covariance = gram - count * np.outer(self._mean, self._mean)
         penalty = _RIDGE * np.trace(covariance) / num_channels
-        self._penalised = covariance + penalty * np.eye(num_channels)
+        self._penalized = covariance + penalty * np.eye(num_channels)
 
     def _photos(self, description: str) -> Iterator[Tuple[int, np.ndarray]]:
         """Index of each photo and its feature vectors f32[h*w,C]."""
@@ -79,7 +79,7 @@ class _Ridge:
         mean = targets.mean(dtype=np.float64)
         products = sum(rows.T @ (targets[index].reshape(-1) - np.float32(mean))
                        for index, rows in self._photos('Agreeing on saliency: fit'))
-        weights = np.linalg.solve(self._penalised, products.astype(np.float64))
+        weights = np.linalg.solve(self._penalized, products.astype(np.float64))
         return weights.astype(np.float32), float(mean - self._mean @ weights)
 
     def predict(self, weights: np.ndarray, offset: float) -> np.ndarray:
