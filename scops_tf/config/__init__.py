@@ -3,13 +3,13 @@
 A gin file binds fields of the sections (`Run.num_parts = 8`). Parsing is strict: an unknown name, a
 wrong type or a value out of range raises a `ConfigError` with the binding, the law and the value.
 """
+from scops_tf.config.configuration import Config
 from scops_tf.config.gin_files import load, workdir_for
 from scops_tf.config.laws import ConfigError
 from scops_tf.config.run_file import RUN_FILE, load_crf, load_run, require_same, save
 from scops_tf.config.sections import (
     Checkpoint,
     ColorJitter,
-    Config,
     Crf,
     Data,
     Decode,

@@ -10,7 +10,7 @@ from typing import Optional, Sequence, Set, Tuple
 
 import gin
 
-from scops_tf.config import laws, sections as sections_lib
+from scops_tf.config import configuration, laws
 
 # First line of a saved configuration. Increase the number when the meaning of a binding changes.
 FORMAT = 2
@@ -18,7 +18,7 @@ HEADER = '# scops_tf configuration, format {}\n'
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
-         seed: Optional[int] = None, method: Optional[str] = None) -> sections_lib.Config:
+         seed: Optional[int] = None, method: Optional[str] = None) -> configuration.Config:
     """Builds the configuration from gin files and from bindings that override them.
 
     Args:
@@ -46,14 +46,14 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
             for folder in _folders(path):
                 gin.add_config_file_search_path(folder)
         gin.parse_config_files_and_bindings(list(gin_files), params, finalize_config=False)
-        sections = {name: cls() for name, cls in sections_lib.SECTIONS}
+        sections = {name: cls() for name, cls in configuration.SECTIONS}
         operative = gin.operative_config_str()
         unused = _bound_names(gin.config_str()) - _bound_names(operative)
         if unused:
             raise laws.ConfigError(
                 f'Every binding must be used, but `{sorted(unused)[0]}` is unused; '
                 'remove the scope or the macro.')
-        return sections_lib.Config(operative=HEADER.format(FORMAT) + operative, **sections)
+        return configuration.Config(operative=HEADER.format(FORMAT) + operative, **sections)
     except laws.ConfigError as error:
         raise laws.ConfigError(_without_gin_context(error)) from None
     except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
@@ -91,14 +91,14 @@ def _explained(error: Exception, sources: Sequence[str]) -> str:
     lines = [line.strip() for line in str(error).split('\n') if line.strip()]
     message = lines[0] if lines else type(error).__name__
     where = ': '.join(line.rstrip(':') for line in lines[1:] if line.strip('^ '))
-    known = ', '.join(cls.__name__ for _, cls in sections_lib.SECTIONS)
+    known = ', '.join(cls.__name__ for _, cls in configuration.SECTIONS)
     if 'No configurable matching' in message:
         message = f'{message.rstrip(".")}; the known ones are {known}'
     elif 'have a parameter named' in message:
         name = re.search(r"Configurable '(?:[\w.]*\.)?(\w+)'", message)
         cls = {
             cls.__name__: cls
-            for _, cls in sections_lib.SECTIONS
+            for _, cls in configuration.SECTIONS
         }.get(name.group(1)) if name else None
         fields = ', '.join(field.name for field in dataclasses.fields(cls)) if cls else ''
         message = message.rstrip('.') + (f'; it has {fields}' if fields else '')
@@ -111,7 +111,7 @@ def _bound_names(text: str) -> Set[str]:
     return set(re.findall(r'^([\w./]+) =', text, re.MULTILINE))
 
 
-def workdir_for(gin_files: Sequence[str], config: sections_lib.Config) -> str:
+def workdir_for(gin_files: Sequence[str], config: configuration.Config) -> str:
     """Folder of a run if `--workdir` is not given.
 
     Args:

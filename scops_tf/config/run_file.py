@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, Iterator, Sequence, Tuple
 
 from scops_tf import files
-from scops_tf.config import gin_files, laws, sections as sections_lib
+from scops_tf.config import configuration, gin_files, laws, sections as sections_lib
 
 RUN_FILE = 'config.gin'
 
@@ -29,7 +29,7 @@ def _bindings(operative: str) -> Dict[str, Any]:
     return {name: ast.literal_eval(value) for name, value in _written(operative)}
 
 
-def _load(path: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
+def _load(path: str, gin_params: Sequence[str] = ()) -> configuration.Config:
     """The configuration in a run's file.
 
     Raises:
@@ -49,7 +49,7 @@ def _load(path: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
     return gin_files.load([path], gin_params)
 
 
-def require_same(config: sections_lib.Config, workdir: str) -> None:
+def require_same(config: configuration.Config, workdir: str) -> None:
     """Refuses to continue a run with another configuration.
 
     Bindings that do not affect what is learned may change. A binding that is missing in an older
@@ -73,7 +73,7 @@ def require_same(config: sections_lib.Config, workdir: str) -> None:
             'another `--workdir`, or remove that folder.')
 
 
-def save(config: sections_lib.Config, workdir: str) -> None:
+def save(config: configuration.Config, workdir: str) -> None:
     """Writes the operative configuration to the run's folder, atomically.
 
     Raises:
@@ -84,7 +84,7 @@ def save(config: sections_lib.Config, workdir: str) -> None:
     files.write(os.path.join(workdir, RUN_FILE), config.operative.encode())
 
 
-def load_run(workdir: str, gin_params: Sequence[str] = ()) -> sections_lib.Config:
+def load_run(workdir: str, gin_params: Sequence[str] = ()) -> configuration.Config:
     """The configuration of the run in `workdir`, with bindings that override it.
 
     Raises:

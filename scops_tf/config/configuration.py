@@ -1,0 +1,113 @@
+"""The configuration of a run: all sections, and the laws that hold between them."""
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, Tuple
+
+from scops_tf.config import laws, sections
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole configuration of a run, built by `load`."""
+
+    run: sections.Run
+    checkpoint: sections.Checkpoint
+    logging: sections.Logging
+    data: sections.Data
+    synthetic: sections.Synthetic
+    segmenter: sections.Segmenter
+    features: sections.Features
+    part_basis: sections.PartBasis
+    kmeans: sections.Kmeans
+    losses: sections.Losses
+    warp: sections.Warp
+    color_jitter: sections.ColorJitter
+    optimizer: sections.Optimizer
+    decode: sections.Decode
+    evaluation: sections.Evaluation
+    crf: sections.Crf
+    operative: str = ''
+
+    def __post_init__(self) -> None:
+        if self.segmenter.context and self.segmenter.backbone != 'features':
+            raise laws.ConfigError(
+                "`Segmenter.context` must be 0 unless `Segmenter.backbone` is 'features', since "
+                f'the other heads have dilated kernels; got {self.segmenter.context}.')
+        if self.segmenter.normalization and self.segmenter.backbone != 'features':
+            raise laws.ConfigError(
+                "`Segmenter.normalization` must be 0 unless `Segmenter.backbone` is 'features', "
+                f"whose vectors it divides; got {self.segmenter.normalization}.")
+        if self.segmenter.num_views and self.segmenter.trained != 'head':
+            raise laws.ConfigError(
+                "`Segmenter.num_views` must be 0 unless `Segmenter.trained` is 'head', since views "
+                f'are cached behind a frozen backbone; got {self.segmenter.num_views}.')
+        if self.segmenter.recompute and self.segmenter.trained == 'head':
+            raise laws.ConfigError(
+                "`Segmenter.recompute` must be False unless `Segmenter.trained` is 'all' or "
+                "'last_stages', since a frozen backbone has no backward pass; got True.")
+        if self.segmenter.trained == 'last_stages' and (
+                not self.segmenter.backbone.startswith('resnet')):
+            raise laws.ConfigError(
+                "`Segmenter.trained` must be 'head' or 'all' for a backbone without stages, as "
+                f"{self.segmenter.backbone!r}; got 'last_stages'.")
+        if self.run.teacher and self.run.init_from:
+            raise laws.ConfigError(
+                '`Run.teacher` must be None where `Run.init_from` is set, since a run that starts '
+                f'from another one has no warm-up; got {self.run.teacher!r}.')
+        if self.segmenter.backbone == 'features':
+            if self.segmenter.trained != 'head':
+                raise laws.ConfigError(
+                    "`Segmenter.trained` must be 'head' for the backbone 'features', "
+                    f'which are frozen; got {self.segmenter.trained!r}.')
+            if self.features.image_size not in (None, self.run.image_size):
+                raise laws.ConfigError(
+                    "`Features.image_size` must be None, or that of the data, for the backbone "
+                    f"'features', which is shown the photos as they are; got "
+                    f'{self.features.image_size} and {self.run.image_size}.')
+        if self.run.saliency_agreement and (
+                self.data.saliency is None or self.features.cache == 'none'):
+            raise laws.ConfigError(
+                '`Run.saliency_agreement` must be 0 where there is no saliency, or where '
+                "`Features.cache` is 'none', since all photos' features are looked at; got "
+                f'{self.run.saliency_agreement}.')
+        if self.features.network == 'vgg19' and (
+                len(self.features.layers) != len(self.features.layer_weights)):
+            raise laws.ConfigError(
+                '`Features.layer_weights` must hold one weight per layer of `Features.layers`; got '
+                f'{self.features.layer_weights!r} for {self.features.layers!r}.')
+        if self.run.warmup_steps >= self.run.steps:
+            raise laws.ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
+                                   f'{self.run.warmup_steps} of {self.run.steps}.')
+        if self.segmenter.backbone == 'tiny' and self.segmenter.trained == 'head':
+            raise laws.ConfigError(
+                "`Segmenter.trained` must be 'all' for the backbone 'tiny', which "
+                "has no weights to start from; got 'head'.")
+
+    @property
+    def response_size(self) -> Tuple[int, int]:
+        """(height, width) of the responses in the losses."""
+        return self.losses.response_size or self.run.image_size
+
+    @property
+    def reference_size(self) -> Tuple[int, int]:
+        """(height, width) of the photos for the network of the reference features."""
+        return self.features.image_size or self.run.image_size
+
+    @property
+    def feature_space(self) -> Tuple[Any, ...]:
+        """What the reference features are made by, and at what size; equal for equal features."""
+        kept = {**dataclasses.asdict(self.features), 'image_size': self.reference_size}
+        return tuple((name, value) for name, value in kept.items()
+                     if not name.startswith('cache'))
+
+    @property
+    def warmup_steps(self) -> int:
+        """Number of warm-up steps; 0 if the run starts from another run."""
+        return 0 if self.run.init_from else self.run.warmup_steps
+
+
+# Names of the sections and their classes, in the order of the fields.
+SECTIONS = tuple((name, kind) for name, kind in typing.get_type_hints(Config).items()
+                 if name != 'operative')
