@@ -197,7 +197,7 @@ def test_tensorboard_shows_losses_rates_parts_speed_pictures_and_the_configurati
     parts = (1, 2, 3)
     assert {
         'config', 'parts', 'loss/total', 'loss/warmup', 'examples_per_second',
-        'part/foreground_share', 'loss/semantic_consistency_relative',
+        'part/foreground_share', 'loss/semantic_consistency_relative', 'head/kernel', 'head/bias',
         *(f'{kind}/{term}' for kind in ('loss', 'weighted_loss') for term in terms),
         *(f'{kind}/{group}' for kind in ('learning_rate', 'gradient_norm') for group in groups),
         *(f'{kind}/{part}' for kind in ('part_area', 'part_presence', 'part_basis')

@@ -229,7 +229,7 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
 
 def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
                    writer: tensorboard.SummaryWriter, step: int) -> None:
-    """Logs pictures of the first photos with their parts and views, and histograms of the basis."""
+    """Logs pictures of the first photos with parts and views; histograms of basis and head."""
     chosen = range(min(trainer.config.logging.num_pictures, len(store)))
     images = np.stack([store.image(index) for index in chosen])
     found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
@@ -243,3 +243,6 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
     writer.image('parts', picture, step)
     for part, row in enumerate(trainer.model.part_basis().numpy(), start=1):
         writer.histogram(f'part_basis/{part}', row, step)
+    for variable in trainer.model.segmenter.head_variables:
+        writer.histogram(f'head/{variable.name.split(":")[0].split("/")[-1]}', variable.numpy(),
+                         step)
