@@ -59,6 +59,17 @@ def test_training_goes_on_from_the_variables_and_what_is_served_are_their_averag
     assert np.abs(average - kernel).max() > 0
 
 
+def test_a_run_may_start_without_averages_from_one_with_them(small, tmp_path):
+    trainer = trainer_lib.Trainer(config_lib.load([], [*small, 'Optimizer.average=0.5']))
+    trainer.train_step(_batch())
+    trainer.save(trainer.manager(str(tmp_path)))
+    model = model_lib.Model(config_lib.load([], small))
+    model.restore(checkpoints.find(str(tmp_path)))
+    for value, variable in zip(trainer.model.averages.values, [
+            *model.segmenter.backbone_variables, *model.segmenter.head_variables]):
+        np.testing.assert_array_equal(value, variable)
+
+
 def test_a_run_may_start_with_averages_from_one_without(small, trained_run):
     config = config_lib.load([], [*small, 'Optimizer.average=0.5'])
     model = model_lib.Model(config)

@@ -13,7 +13,7 @@ def window_of(share: float, size: Tuple[int, int]) -> int:
 
     The side is the nearest odd number, so that the window has a middle cell; 1 for a share of 0.
     """
-    return 2 * round((share * min(size) - 1) / 2) + 1 if share else 1
+    return 2 * round((share * min(size) - 1) / 2) + 1
 
 
 class LinearHead(tf.keras.layers.Layer):

@@ -1,7 +1,7 @@
 """The networks of a run: this module alone builds them and defines their layout in checkpoints."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from absl import logging
 import tensorflow as tf
@@ -46,10 +46,12 @@ def _segmenter(config: config_lib.Config,
                is_restored: bool) -> part_segmenter.PartSegmenter:
     settings, run = config.segmenter, config.run
     if settings.backbone == 'features':
-        size = features.shape(run.image_size)[:2]
+        # The size of the map takes a trace of the network, so it is not asked for without need.
+        window = linear_segmenter.window_of(
+            settings.context, features.shape(run.image_size)[:2]) if settings.context else 1
         return linear_segmenter.LinearSegmenter(
-            run.num_parts, features, context=linear_segmenter.window_of(settings.context, size),
-            normalization=settings.normalization, seed=run.seed)
+            run.num_parts, features, context=window, normalization=settings.normalization,
+            seed=run.seed)
     if settings.weights is None and settings.backbone != 'tiny' and not is_restored:
         logging.warning('%s starts from random weights, since `Segmenter.weights` is None.',
                         settings.backbone)
@@ -74,6 +76,8 @@ class Model:
       segmenter: The `PartSegmenter`, from photos to part logits.
       reference_features: The frozen reference features V, with their tap scales.
       part_basis: The part basis W.
+      trained_variables: The segmenter's trained variables, by the groups 'head' and 'backbone';
+        without the latter where the backbone is frozen.
       averages: The moving averages of the segmenter's trained variables; None without
         `Optimizer.average`.
 
@@ -90,13 +94,16 @@ class Model:
             config, self.reference_features, precision=precision, is_restored=is_restored)
         self.part_basis = part_basis.PartBasis(
             config.run.num_parts, self.reference_features.num_channels, seed=config.run.seed)
+        self.trained_variables = {'head': self.segmenter.head_variables}
+        if config.segmenter.trained != 'head':
+            self.trained_variables['backbone'] = self.segmenter.backbone_variables
         decay = config.optimizer.average
-        self.averages = averages.Averages(
-            self._trained(config), decay=decay) if decay else None
+        self.averages = self._averages(decay) if decay else None
 
-    def _trained(self, config: config_lib.Config) -> List[tf.Variable]:
-        backbone = self.segmenter.backbone_variables if config.segmenter.trained != 'head' else []
-        return [*backbone, *self.segmenter.head_variables]
+    def _averages(self, decay: float) -> averages.Averages:
+        return averages.Averages(
+            [*self.trained_variables.get('backbone', []), *self.trained_variables['head']],
+            decay=decay)
 
     def checkpoint(self, step: tf.Variable, **others: Any) -> tf.train.Checkpoint:
         """A checkpoint of the model, the step, and the `others` that a training keeps."""
@@ -120,13 +127,15 @@ class Model:
         Raises:
           CheckpointError: If the checkpoint is damaged or holds networks of another shape.
         """
-        step, averages = tf.Variable(0, dtype=tf.int64), self.averages
+        step = tf.Variable(0, dtype=tf.int64)
         checkpoints.restore(tf.train.Checkpoint(
             step=step, model=tf.train.Checkpoint(**self._networks())), path)
         if checkpoints.holds(path, 'model/averages/'):
+            # A run that keeps no averages may start from one that does.
+            kept = self.averages or self._averages(0.0)
             checkpoints.restore(tf.train.Checkpoint(
-                model=tf.train.Checkpoint(averages=averages)), path)
-            averages.apply()
-        elif averages is not None:
-            averages.start()
+                model=tf.train.Checkpoint(averages=kept)), path)
+            kept.apply()
+        elif self.averages is not None:
+            self.averages.start()
         return int(step.numpy())

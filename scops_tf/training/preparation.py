@@ -78,7 +78,8 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     caches = os.path.join(workdir, 'cache')
     arrays: Dict[str, Any] = {}
     network = model.reference_features
-    taught = teacher_lib.load(config) if config.run.teacher else None
+    warms_up = start_step < config.warmup_steps
+    taught = teacher_lib.load(config) if config.run.teacher and (fresh or warms_up) else None
     # Features of a larger size than the photos' see the photos themselves at that size.
     seen = store if config.reference_size == config.run.image_size else photo_features.open_store(
         config, store.records, workdir, with_saliency=False, image_size=config.reference_size)
@@ -104,7 +105,7 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
         model.part_basis.raw.assign(starting_basis.initial_basis(
             scaled, maps(chosen, raw.shape[1:3]), config.run.num_parts,
             method=config.part_basis.init, seed=config.run.seed))
-    if start_step < config.warmup_steps:
+    if warms_up:
         arrays['warmup_target'] = (
             taught.responses(store.records, workdir) if taught
             else warmup_targets(config, model, store, read, maps))

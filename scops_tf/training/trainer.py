@@ -47,10 +47,7 @@ class Trainer:
         self.views = views.Views(config)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
 
-        segmenter = self.model.segmenter
-        groups = {'head': segmenter.head_variables, 'basis': [self.model.part_basis.raw]}
-        if config.segmenter.trained != 'head':
-            groups['backbone'] = segmenter.backbone_variables
+        groups = {**self.model.trained_variables, 'basis': [self.model.part_basis.raw]}
         self._optimization = optimization.Optimization(
             groups, run.steps, settings=config.optimizer,
             loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
@@ -177,30 +174,31 @@ class Trainer:
             return logits, [(logits, None), (view_logits, transform)]
         images = tf.cast(batch.image, tf.float32) / 255.0
         drawn = [self.views.draw(images, self.seed(purpose)) for purpose in (0, 4)]
-        both = self._logits(tf.concat([view.images for view in drawn], axis=0))
+        both = self._logits(self._features(tf.concat([view.images for view in drawn], axis=0)))
         return both[0], [(logits, view.transform) for logits, view in zip(both, drawn)]
 
-    def _logits(self, images: tf.Tensor) -> List[tf.Tensor]:
-        """Logits f32[B,h,w,K+1] of each half of 2B images, in one pass, without some channels."""
-        segmenter = self.model.segmenter
-        features = segmenter.backbone(images, training=False)
-        both = segmenter.head(self._without_some_channels(features))
+    def _features(self, images: tf.Tensor) -> tf.Tensor:
+        """What the head reads of 2B images, in one pass."""
+        return self.model.segmenter.backbone(images, training=False)
+
+    def _logits(self, features: tf.Tensor) -> List[tf.Tensor]:
+        """Logits f32[B,h,w,K+1] of each half of 2B images from their features, some channels out."""
+        both = self.model.segmenter.head(self._without_some_channels(features))
         return tf.split(tf.cast(both, tf.float32), 2)
 
     def _both_logits(self, batch: Batch) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
         """Part logits f32[B,h,w,K+1] of photos and of views, and the views' transforms."""
-        segmenter = self.model.segmenter
         if batch.view_features is None:
             images = tf.cast(batch.image, tf.float32) / 255.0
             view, transform = self.views.draw(images, self.seed(0))
-            return (*self._logits(tf.concat([images, view], axis=0)), transform)
-        own = (segmenter.of_features(self._reference_features(batch))
+            both = self._logits(self._features(tf.concat([images, view], axis=0)))
+            return (*both, transform)
+        own = (self.model.segmenter.of_features(self._reference_features(batch))
                if batch.backbone_features is None
                else tf.cast(batch.backbone_features, tf.float32))
         features = tf.concat([own, tf.cast(batch.view_features, tf.float32)], axis=0)
-        both = segmenter.head(self._without_some_channels(features))
-        logits, view_logits = tf.split(tf.cast(both, tf.float32), 2)
-        return logits, view_logits, warp.Transform(batch.view_matrix, batch.view_displacements)
+        return (*self._logits(features),
+                warp.Transform(batch.view_matrix, batch.view_displacements))
 
     def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
         """Dropout of whole channels (Tompson et al., CVPR 2015), drawn for each photo and view."""
