@@ -182,7 +182,7 @@ class Trainer:
         return self.model.segmenter.backbone(images, training=False)
 
     def _logits(self, features: tf.Tensor) -> List[tf.Tensor]:
-        """Logits f32[B,h,w,K+1] of each half of 2B images from their features, some channels out."""
+        """Logits f32[B,h,w,K+1] of each half of the features of 2B images, with dropout."""
         both = self.model.segmenter.head(self._without_some_channels(features))
         return tf.split(tf.cast(both, tf.float32), 2)
 
