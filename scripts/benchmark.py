@@ -244,27 +244,40 @@ def _training(trainer: Any, batch: Any) -> Callable[[], Any]:
 
 def _register_steps(setting: Setting, precision: str) -> None:
     size = setting.size
-    floor = f'train_step/floor/{precision}/{size}'
+    floor, keras = (f'train_step/{kind}/{precision}/{size}' for kind in ('floor', 'keras'))
 
-    @item(floor, examples=setting.batch)
-    def bare_segmenter():
+    def bare_step(plain: bool) -> Callable[[], Any]:
         import tensorflow as tf
 
-        from scops_tf.networks import pretrained, segmenter
+        from scops_tf.networks import preprocessing, pretrained, segmenter
         with pretrained.precision(precision):
             network = segmenter.Segmenter(setting.parts, backbone=BACKBONE, weights=None)
+            layers = tf.keras.Model(network.network.input, network.network.output)
         images = _uniform(2 * setting.batch, size, size, 3, seed=0)
+
+        def logits(images):
+            if not plain:
+                return network(images)
+            return network.logits_of(layers(preprocessing.preprocess(images, BACKBONE)))
 
         @tf.function
         def step(images):
             with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(network(images)))
+                loss = tf.reduce_mean(tf.square(logits(images)))
             variables = network.trainable_variables
             # Their sums, so that every gradient is computed and none is fetched.
             return tf.add_n([tf.reduce_sum(tf.cast(gradient, tf.float32))
                              for gradient in tape.gradient(loss, variables)])
 
         return lambda: step(images).numpy()
+
+    @item(keras, examples=setting.batch)
+    def keras_layers():
+        return bare_step(plain=True)
+
+    @item(floor, reference=keras, examples=setting.batch)
+    def bare_segmenter():
+        return bare_step(plain=False)
 
     def register_whole_step(kind: str, reference: str, *bindings: str) -> str:
         name = f'train_step/{kind}/{precision}/{size}'
@@ -280,6 +293,7 @@ def _register_steps(setting: Setting, precision: str) -> None:
 
     plain = register_whole_step('cached_features', floor)
     register_whole_step('recompute', plain, 'Segmenter.recompute = True')
+    register_whole_step('last_stages', plain, "Segmenter.trained = 'last_stages'")
 
 
 def _register_head_only(setting: Setting) -> None:

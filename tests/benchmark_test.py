@@ -86,7 +86,7 @@ def test_items_of_other_sizes_are_left_out(benchmark, capsys):
 def test_every_part_of_a_step_is_measured_at_every_size_and_precision(benchmark):
     for setting in benchmark.SETTINGS:
         for precision in benchmark.PRECISIONS:
-            for kind in ('floor', 'cached_features', 'recompute'):
+            for kind in ('keras', 'floor', 'cached_features', 'recompute', 'last_stages'):
                 assert f'train_step/{kind}/{precision}/{setting.size}' in benchmark.ITEMS
 
 
@@ -123,8 +123,11 @@ def test_the_table_is_written_and_names_the_device(on_tiny):
 
 
 def test_what_cannot_be_built_fails_alone(on_tiny):
-    """Head-only training needs a backbone with weights."""
+    """Head-only training needs a backbone with weights, and the last stages one with stages."""
     results, _, run = on_tiny
     failed = [item for item in results['items'] if 'error' in item]
-    assert [item['name'] for item in failed] == ['train_step/head_only_cached_views/float32/128']
-    assert run.returncode == 1 and "must be 'all' for the backbone 'tiny'" in failed[0]['error']
+    assert [item['name'] for item in failed] == [
+        'train_step/last_stages/float32/128', 'train_step/head_only_cached_views/float32/128']
+    assert run.returncode == 1
+    assert "a backbone without stages, as 'tiny'" in failed[0]['error']
+    assert "must be 'all' for the backbone 'tiny'" in failed[1]['error']

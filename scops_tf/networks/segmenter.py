@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf.networks import part_segmenter, preprocessing, pretrained, recomputation
+from scops_tf.networks import part_segmenter, preprocessing, pretrained, training_network
 
 # Dilations of the head's four convolutions, in cells (the large field of view of DeepLab-v2).
 DILATIONS = (6, 12, 18, 24)
@@ -144,8 +144,7 @@ class Segmenter(part_segmenter.PartSegmenter):
         network = (tiny(seed=seeds[0]) if backbone == 'tiny' else
                    pretrained.build(backbone, weights=weights, seed=seeds[0],
                                     rewrite=functools.partial(_atrous, tuple(frozen_stages))))
-        if recompute:
-            network = recomputation.Recomputed(network)
+        network = training_network.TrainingNetwork(network, recompute=recompute)
         photos = tf.keras.Input((None, None, 3), dtype='float32')
         self.backbone = tf.keras.Model(
             photos, network(Preprocessing(backbone)(photos)), name='backbone')

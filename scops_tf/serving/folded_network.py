@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Callable, List, Optional, Tuple, Union
 
 import numpy as np
 import tensorflow as tf
 
+from scops_tf.networks import layer_graph
 from scops_tf.serving import winograd
 
 PRECISIONS = ('float32', 'bfloat16')
@@ -37,27 +38,19 @@ class FoldedNetwork(tf.Module):
         if precision not in PRECISIONS:
             raise ValueError(
                 f'`precision` must be one of {", ".join(PRECISIONS)}; got {precision!r}.')
-        layers = tf.keras.layers
-        norms = {layer.input.ref(): layer for layer in network.layers
-                 if isinstance(layer, layers.BatchNormalization)}
-        names = {layer.output.ref(): layer.name for layer in network.layers}
-
-        def names_of(tensors: Any) -> List[str]:
-            return [names[tensor.ref()] for tensor in tf.nest.flatten(tensors)]
-
         self.convolutions = []
-        self._input, self._outputs = network.input_names[0], names_of(network.outputs)
+        self._input, self._outputs = network.input_names[0], layer_graph.output_names(network)
         self._steps = []
-        for layer in network.layers[1:]:
-            if isinstance(layer, layers.Conv2D):
-                half = precision == 'bfloat16' and layer.name.startswith(rounded)
+        for step in layer_graph.steps(network):
+            if isinstance(step.layer, tf.keras.layers.Conv2D):
+                half = precision == 'bfloat16' and step.name.startswith(rounded)
                 function = _Convolution(
-                    layer, norms.get(layer.output.ref()),
+                    step.layer, step.norm,
                     dtype=tf.bfloat16 if half else tf.float32, fast=precision == 'float32')
                 self.convolutions.append(function)
             else:
-                function = _function(layer)
-            self._steps.append((layer.name, function, names_of(layer.input)))
+                function = tf.identity if step.is_folded else _function(step.layer)
+            self._steps.append((step.name, function, step.inputs))
 
     def __call__(self, maps: tf.Tensor) -> Union[tf.Tensor, List[tf.Tensor]]:
         """The network's outputs in float32: a tensor, or a list if there are several."""
@@ -110,13 +103,11 @@ class _Convolution(tf.Module):
 
 
 def _function(layer: tf.keras.layers.Layer) -> Callable[..., tf.Tensor]:
-    """The function of a layer without weights, in its input's precision; identity for batch norm.
+    """The function of a layer without weights, in its input's precision.
 
     It holds no reference to the layer, which would keep all layers before it and their weights.
     """
     layers = tf.keras.layers
-    if isinstance(layer, layers.BatchNormalization):
-        return tf.identity
     if isinstance(layer, layers.Activation):
         return layer.activation
     if isinstance(layer, layers.Add):
