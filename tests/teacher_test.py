@@ -53,12 +53,17 @@ def test_the_start_has_the_teachers_basis_and_tap_scales(taught, workdir, linear
         np.testing.assert_array_equal(own.get_tensor(name), its.get_tensor(name))
 
 
+@pytest.mark.parametrize('mirrored', [False, True])
 def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
-        taught, linear_run, store, tmp_path):
+        taught, linear_run, store, tmp_path, mirrored):
     teacher = teacher_lib.load(taught)
-    found = teacher.responses(store.records, str(tmp_path / 'run'))
+    found = teacher.responses(store.records, str(tmp_path / 'run'), mirrored=mirrored)
     photos = np.stack([store.image(index) for index in range(len(store))])
-    logits = teacher.trained.model.segmenter(tf.constant(photos, tf.float32) / 255.0)
+    segmenter = teacher.trained.model.segmenter
+    logits = segmenter(tf.constant(photos, tf.float32) / 255.0)
+    if mirrored:
+        logits += segmenter(tf.constant(photos[:, :, ::-1], tf.float32) / 255.0)[:, :, ::-1]
+        logits /= 2
     assert found.dtype == np.float16 and found.shape == logits.shape
     np.testing.assert_allclose(found, tf.nn.softmax(logits), atol=2e-3)
 

@@ -75,6 +75,25 @@ def test_ranges_of_nothing_draw_the_identity(kind):
     np.testing.assert_array_equal(transform.valid_mask(SIZE), 1)
 
 
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_mirrored_view_reads_the_photo_from_right_to_left(kind):
+    maps = np.random.default_rng(0).normal(size=(3, *SIZE, 2)).astype(np.float32)
+    ranges = {**STILL, 'projective_jitter': 0.0, 'tps_jitter': 0.0, 'mirror': 1.0}
+    transform = _random_warp(kind, **ranges).draw(SEED, 3, SIZE)
+    # The outermost columns may lie outside by rounding.
+    np.testing.assert_allclose(
+        transform.warp(maps)[:, 1:-1, 1:-1], maps[:, 1:-1, -2:0:-1], atol=1e-4)
+
+
+def test_views_are_mirrored_by_chance_and_otherwise_the_same():
+    plain, mirrored = (_random_warp(mirror=share).draw(SEED, 4000, SIZE).matrix.numpy()
+                       for share in (0.0, 0.25))
+    signs = np.sign(np.linalg.det(mirrored) / np.linalg.det(plain))
+    assert abs(np.mean(signs < 0) - 0.25) < 0.03
+    np.testing.assert_array_equal(mirrored[:, :, 1:], plain[:, :, 1:])
+    np.testing.assert_array_equal(mirrored[:, :, 0], signs[:, np.newaxis] * plain[:, :, 0])
+
+
 def test_rotation_by_ninety_degrees_is_one_in_pixels():
     size = (31, 51)
     image = np.zeros((1, *size, 1), np.float32)

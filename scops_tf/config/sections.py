@@ -263,6 +263,8 @@ class Warp(laws.Checked):
         in units of the frame. Up to a tenth of the distance between control points the spline does
         not fold.
       tps_points: Number of control points along each axis.
+      mirror: Probability that left and right are exchanged. It suits objects that may face either
+        way; left and right parts then become one. The paper's views are never mirrored.
     """
 
     kind: str = laws.one_of('similarity', 'similarity', 'projective', 'tps')
@@ -272,6 +274,7 @@ class Warp(laws.Checked):
     projective_jitter: float = laws.within(0.1, 0, 0.4)
     tps_jitter: float = laws.at_least(0.01, 0)
     tps_points: int = laws.within(5, 2, 16)
+    mirror: float = laws.within(0.0, 0, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,12 +31,13 @@ class Teacher(NamedTuple):
         model.reference_features.tap_scales.assign(own.reference_features.tap_scales)
         model.part_basis.raw.assign(own.part_basis.raw)
 
-    def responses(self, records: Sequence[Record], workdir: str) -> np.ndarray:
+    def responses(self, records: Sequence[Record], workdir: str, *, mirrored: bool) -> np.ndarray:
         """The teacher's part responses to photos, which it sees at the size of its own training.
 
         Args:
           records: The records of the photos, all of them readable.
           workdir: Folder of the run that is taught.
+          mirrored: Whether the logits are means over the photo and its mirror image.
 
         Returns:
           f16[N,h,w,K+1]. In [0, 1], summing to 1, on the grid of the teacher's features; channel 0
@@ -44,7 +45,15 @@ class Teacher(NamedTuple):
         """
         store = photo_features.open_store(self.config, records, workdir, with_saliency=False)
         network, size = self.trained.part_model.network, self.config.evaluation.batch_size
-        respond = tf.function(lambda photos: tf.nn.softmax(network.part_logits(photos)))
+
+        @tf.function
+        def respond(photos: tf.Tensor) -> tf.Tensor:
+            logits = network.part_logits(photos)
+            if mirrored:
+                others = network.part_logits(tf.reverse(photos, axis=[2]))
+                logits = (logits + tf.reverse(others, axis=[2])) / 2
+            return tf.nn.softmax(logits)
+
         found = []
         for start in tqdm.tqdm(range(0, len(store), size), desc='Responses of the teacher',
                                unit='batch'):

@@ -165,7 +165,7 @@ class RandomWarp:
             resolution.
         """
         settings = self._settings
-        seeds = tf.random.experimental.stateless_split(seed, 5)
+        seeds = tf.random.experimental.stateless_split(seed, 6)
 
         def uniform(index: int, shape: Tuple[int, ...], low: float, high: float) -> tf.Tensor:
             return tf.random.stateless_uniform((batch_size, *shape), seeds[index], low, high)
@@ -186,6 +186,10 @@ class RandomWarp:
             tilt = uniform(3, (2,), -settings.projective_jitter, settings.projective_jitter)
             # Multiplies by the matrix of v / (1 + c . v): an identity with c in its last row.
             matrix += matrix[:, :, 2:] * tf.pad(tilt, [[0, 0], [0, 1]])[:, None]
+        if settings.mirror:
+            is_mirrored = uniform(5, (), 0, 1) < settings.mirror
+            # The view is mirrored before anything else, so its x changes its sign first.
+            matrix *= tf.stack([tf.where(is_mirrored, -one, one), one, one], axis=-1)[:, None]
         count = settings.tps_points if settings.kind == 'tps' else 0
         return Transform(
             matrix, uniform(4, (count, count, 2), -settings.tps_jitter, settings.tps_jitter))
