@@ -56,7 +56,7 @@ def test_the_start_has_the_teachers_basis_and_tap_scales(taught, workdir, linear
 @pytest.mark.parametrize('mirrored', [False, True])
 def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
         taught, linear_run, store, tmp_path, mirrored):
-    teacher = teacher_lib.load(taught)
+    teacher = teacher_lib.load(taught, 'unused')
     found = teacher.responses(store.records, str(tmp_path / 'run'), mirrored=mirrored)
     photos = np.stack([store.image(index) for index in range(len(store))])
     segmenter = teacher.trained.model.segmenter
@@ -92,9 +92,67 @@ def test_a_warm_up_step_sees_two_views_of_its_own(taught, store, tmp_path):
     ("Run.teacher='/nowhere'", '/nowhere')])
 def test_a_teacher_of_other_parts_or_features_is_refused(taught, binding, law):
     with pytest.raises(config_lib.ConfigError, match=law):
-        teacher_lib.load(config_lib.load([], [taught.operative, binding]))
+        teacher_lib.load(config_lib.load([], [taught.operative, binding]), 'unused')
 
 
-def test_a_run_that_starts_from_another_has_no_teacher():
-    with pytest.raises(config_lib.ConfigError, match='`Run.teacher` must be None'):
-        config_lib.load([], ["Run.teacher='runs/a'", "Run.init_from='runs/b'"])
+@pytest.fixture(scope='module')
+def recipe(small, linear, tmp_path_factory) -> str:
+    """A gin file of the teacher's recipe, whose parts, seed and data are to be replaced."""
+    path = tmp_path_factory.mktemp('recipe') / 'linear.gin'
+    path.write_text('\n'.join([*small, *linear, 'Run.num_parts=5', 'Run.seed=4',
+                               "Data.root='/nowhere'"]))
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def in_one(taught, recipe) -> config_lib.Config:
+    """The configuration of a run that trains its teacher too."""
+    return config_lib.load([], [taught.operative, f'Run.teacher={recipe!r}', 'Run.seed=1',
+                                'Run.warmup_steps=3', 'Run.steps=4', 'Checkpoint.every=2'])
+
+
+def _final(workdir: str) -> dict:
+    reader = tf.train.load_checkpoint(checkpoints.find(workdir))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name.startswith('model/')}
+
+
+def test_a_recipe_is_trained_first_on_the_same_data(in_one, tmp_path):
+    loop.train(in_one, str(tmp_path / 'one'))
+    own = config_lib.load_run(str(tmp_path / 'one' / 'teacher'))
+    assert (own.run.num_parts, own.run.seed, own.data) == (3, 1, in_one.data)
+    assert own.segmenter.backbone == 'features' and own.run.steps == 8
+
+    loop.train(own, str(tmp_path / 'teacher'))
+    two = config_lib.load([], [in_one.operative, f'Run.teacher={str(tmp_path / "teacher")!r}'])
+    loop.train(two, str(tmp_path / 'two'))
+    expected = _final(str(tmp_path / 'two'))
+    assert expected
+    for name, value in _final(str(tmp_path / 'one')).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_a_stop_of_the_teacher_is_a_stop_of_the_run(in_one, tmp_path, monkeypatch):
+    workdir = str(tmp_path / 'run')
+    steps = loop._run_steps
+
+    def stop_after_a_step(trainer, prepared, stop, records):
+        received = iter((False, False, True))
+        monkeypatch.setattr(loop.replicas, 'any_of', lambda *_: next(received))
+        steps(trainer, prepared, stop, records)
+
+    monkeypatch.setattr(loop, '_run_steps', stop_after_a_step)
+    loop.train(in_one, workdir)
+    assert checkpoints.latest_step(workdir + '/teacher') == 3
+    assert checkpoints.find(workdir) is None
+    monkeypatch.undo()
+    loop.train(in_one, workdir)
+    assert checkpoints.latest_step(workdir) == 4
+
+
+def test_a_run_that_starts_from_another_needs_no_teacher(in_one, trained_run, tmp_path):
+    config = config_lib.load([], [
+        in_one.operative, f'Run.init_from={str(trained_run)!r}'])
+    assert not config.run.trains_teacher
+    with pytest.raises(config_lib.ConfigError, match="`Run.teacher` .*'multi_worker'"):
+        config_lib.load([], [in_one.operative, "Run.strategy='multi_worker'"])

@@ -6,7 +6,7 @@ wrong type or a value out of range raises a `ConfigError` with the binding, the 
 from scops_tf.config.configuration import Config
 from scops_tf.config.gin_files import load, workdir_for
 from scops_tf.config.laws import ConfigError
-from scops_tf.config.run_file import RUN_FILE, load_crf, load_run, require_same, save
+from scops_tf.config.run_file import RUN_FILE, load_crf, load_recipe, load_run, require_same, save
 from scops_tf.config.sections import (
     Checkpoint,
     ColorJitter,
@@ -29,6 +29,6 @@ from scops_tf.config.sections import (
 __all__ = [
     'Checkpoint', 'ColorJitter', 'Config', 'ConfigError', 'Crf', 'Data', 'Decode', 'Evaluation',
     'Features', 'Kmeans', 'Logging', 'Losses', 'Optimizer', 'PartBasis', 'RUN_FILE', 'Run',
-    'Segmenter', 'Synthetic', 'Warp', 'load', 'load_crf', 'load_run', 'require_same', 'save',
-    'workdir_for'
+    'Segmenter', 'Synthetic', 'Warp', 'load', 'load_crf', 'load_recipe', 'load_run',
+    'require_same', 'save', 'workdir_for'
 ]

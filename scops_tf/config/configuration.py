@@ -52,10 +52,10 @@ class Config:
             raise laws.ConfigError(
                 "`Segmenter.trained` must be 'head' or 'all' for a backbone without stages, as "
                 f"{self.segmenter.backbone!r}; got 'last_stages'.")
-        if self.run.teacher and self.run.init_from:
+        if self.run.strategy == 'multi_worker' and self.run.trains_teacher:
             raise laws.ConfigError(
-                '`Run.teacher` must be None where `Run.init_from` is set, since a run that starts '
-                f'from another one has no warm-up; got {self.run.teacher!r}.')
+                "`Run.teacher` must be the folder of a trained run where `Run.strategy` is "
+                f"'multi_worker', since the workers train one run; got {self.run.teacher!r}.")
         if self.segmenter.backbone == 'features':
             if self.segmenter.trained != 'head':
                 raise laws.ConfigError(

@@ -16,6 +16,10 @@ _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
                    'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute',
                    'Data.memory_limit_gib')
 
+# Bindings that two recipes share where one of them is trained for the other.
+_NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',
+                    'Run.num_parts', 'Run.seed', 'Run.precision', 'Run.strategy', 'Run.method')
+
 
 def _written(operative: str) -> Iterator[Tuple[str, str]]:
     """Names and values of an operative configuration, as text."""
@@ -95,6 +99,21 @@ def load_run(workdir: str, gin_params: Sequence[str] = ()) -> configuration.Conf
         raise laws.ConfigError('`--workdir` must be the folder of a trained run, which has a file '
                                f'{RUN_FILE}; there is none in {workdir!r}.')
     return _load(path, gin_params)
+
+
+def load_recipe(path: str, config: configuration.Config) -> configuration.Config:
+    """Another recipe for a run's data, parts and seed.
+
+    Args:
+      path: Gin file of the recipe. It changes the defaults.
+      config: Configuration of the run.
+
+    Raises:
+      ConfigError: See `load`.
+    """
+    kept = [f'{name} = {value}' for name, value in _written(config.operative)
+            if name.startswith(_NOT_OF_A_RECIPE)]
+    return gin_files.load([path], kept)
 
 
 def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:

@@ -36,9 +36,12 @@ class Run(laws.Checked):
       warmup_steps: Number of first steps that fit the responses to targets from the starting basis,
         so that training does not start from diffuse responses.
       init_from: Folder of a run from which this one takes its starting segmenter, basis and tap
-        scales. There is then no warm-up, since the responses of that run are better.
-      teacher: Folder of a trained run. The warm-up then fits the responses of that run, on new
-        views of each photo in every step, and the part basis starts from the basis of that run.
+        scales. There is then no warm-up, since the responses of that run are better, and so no
+        teacher.
+      teacher: Folder of a trained run, or a gin file of a recipe; None for no teacher. The recipe
+        is trained first, on the same data, in the folder `teacher` below the run's own. The warm-up
+        fits the responses of the teacher, on new views of each photo in every step, and the part
+        basis starts from the teacher's.
       strategy: Devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker' for
         the devices of all workers that TF_CONFIG lists; see `scops_tf.training.replicas`.
       collapse_after: Number of consecutive steps with a foreground share below 0.1 % after which
@@ -60,6 +63,11 @@ class Run(laws.Checked):
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
     method: str = laws.one_of('segmenter', 'segmenter', 'dff', 'kmeans')
+
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether the teacher is a recipe, which is trained before the run itself."""
+        return bool(self.teacher and not self.init_from and self.teacher.endswith('.gin'))
 
 
 @_bound

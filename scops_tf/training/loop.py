@@ -19,7 +19,13 @@ from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
-from scops_tf.training import loss_scale, preparation, replicas, trainer as trainer_lib
+from scops_tf.training import (
+    loss_scale,
+    preparation,
+    replicas,
+    teacher as teacher_lib,
+    trainer as trainer_lib,
+)
 
 # Least share of the photos' area that must be foreground; with less, the parts have vanished.
 _LEAST_FOREGROUND = 1e-3
@@ -88,12 +94,23 @@ def train(config: config_lib.Config, workdir: str) -> None:
     if checkpoints.latest_step(workdir) >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return
+    if config.run.trains_teacher and not _train_teacher(config, workdir):
+        return
     with replicas.watched(config.run.strategy):
         # Python handles no signal while the process waits for other workers here, so signals must
         # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
         with StopRequest() as stop:
             _train(config, workdir, strategy, stop)
+
+
+def _train_teacher(config: config_lib.Config, workdir: str) -> bool:
+    """Trains a run's teacher, or continues it; returns whether it has done all of its steps."""
+    recipe = config_lib.load_recipe(config.run.teacher, config)
+    folder = teacher_lib.folder_of(config, workdir)
+    logging.info('Training the teacher of %s, by %s.', workdir, config.run.teacher)
+    train(recipe, folder)
+    return checkpoints.latest_step(folder) >= recipe.run.steps
 
 
 def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,

@@ -1,6 +1,7 @@
 """A trained run as the teacher of another one: its responses are the warm-up's targets."""
 from __future__ import annotations
 
+import os
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -63,17 +64,25 @@ class Teacher(NamedTuple):
         return np.concatenate(found).astype(np.float16)
 
 
-def load(config: config_lib.Config) -> Teacher:
+def folder_of(config: config_lib.Config, workdir: str) -> str:
+    """Folder of the teacher of the run in `workdir`."""
+    run = config.run
+    return os.path.join(workdir, 'teacher') if run.trains_teacher else run.teacher
+
+
+def load(config: config_lib.Config, workdir: str) -> Teacher:
     """The teacher of a run.
 
     Args:
-      config: The run's configuration, whose `Run.teacher` is the folder of the teacher's run.
+      config: The run's configuration, which has a teacher.
+      workdir: Folder of the run.
 
     Raises:
-      ConfigError: If there is no run in the folder, or it has other parts or reference features.
+      ConfigError: If there is no trained run in the teacher's folder, or it has other parts or
+        reference features.
       CheckpointError: If it has saved no checkpoint, or that is damaged.
     """
-    folder = config.run.teacher
+    folder = folder_of(config, workdir)
     other = config_lib.load_run(folder)
     for name, ours, theirs in (
             ('Run.num_parts', config.run.num_parts, other.run.num_parts),
