@@ -316,6 +316,32 @@ def test_pictures_show_photo_and_view_with_centres_in_pixels(trainer):
         assert (centers >= 0).all() and (centers <= [SIZE[1] - 1, SIZE[0] - 1]).all()
 
 
+def _assert_predicted_as_in_pictures(trainer, batch) -> None:
+    found, expected = trainer.predict(batch), trainer.pictures(batch.image)
+    assert found['presence'].shape == (2, 3)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_prediction_is_of_the_photos_alone_and_draws_nothing(trainer):
+    _assert_predicted_as_in_pictures(trainer, _batch())
+    first = trainer.predict(_batch())
+    trainer.step.assign_add(1)
+    for name, value in trainer.predict(_batch()).items():
+        np.testing.assert_array_equal(value, first[name], err_msg=name)
+
+
+def test_a_prediction_from_features_that_are_kept_is_that_of_the_photos(
+        build, small_resnet, linear, eager):
+    trainer = build(*linear)
+    batch = _batch()
+    raw = trainer.model.reference_features.raw(tf.cast(batch.image, tf.float32) / 255)
+    _assert_predicted_as_in_pictures(trainer, batch._replace(reference_features=raw))
+    trainer = build(*HEAD_ONLY)
+    features = trainer.model.segmenter.backbone(tf.cast(batch.image, tf.float32) / 255)
+    _assert_predicted_as_in_pictures(trainer, batch._replace(backbone_features=features))
+
+
 def test_random_weights_are_warned_of_where_they_are_trained_on(build, small_resnet, caplog):
     build(*HEAD_ONLY)
     assert 'resnet50 starts from random weights, since `Segmenter.weights` is None' in caplog.text

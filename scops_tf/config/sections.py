@@ -72,11 +72,20 @@ class Checkpoint(laws.Checked):
 
 @_bound
 class Logging(laws.Checked):
-    """Intervals of TensorBoard logs in steps: of scalars, and of pictures with histograms."""
+    """TensorBoard logs; they change nothing that is learned.
+
+    Attributes:
+      scalars_every: Interval of scalars in steps.
+      pictures_every: Interval of pictures and histograms in steps.
+      num_pictures: Number of photos in a picture.
+      eval_photos: Largest number of annotated training photos that are scored at each checkpoint;
+        0 for none. See `scops_tf.evaluation.training_scores`.
+    """
 
     scalars_every: int = laws.at_least(10, 1)
     pictures_every: int = laws.at_least(100, 1)
     num_pictures: int = laws.within(4, 1, 64)
+    eval_photos: int = laws.at_least(64, 0)
 
 
 @_bound
