@@ -187,6 +187,36 @@ def test_every_step_draws_views_of_its_own(trainer):
     assert trainer.seed(1).numpy().tolist() != seeds[0]
 
 
+def _equivariance(trainer, transform, logits, view_logits) -> tf.Tensor:
+    """The unweighted term of given maps, in the trainer's form."""
+    trainer._both_logits = lambda batch: (logits, view_logits, transform)
+    return trainer._terms(_batch())[0]['equivariance']
+
+
+@pytest.mark.parametrize('kind', ['similarity', 'tps'])
+def test_equivariance_changes_the_photo_s_maps_only_where_both_gradients_are_wanted(
+        build, eager, kind):
+    logits, view_logits, direction = (
+        tf.random.stateless_normal([2, 16, 24, 4], [seed, 0]) for seed in range(3))
+    values, gradients = [], []
+    for gradient in ('view', 'both'):
+        trainer = build(f'Losses.equivariance_gradient={gradient!r}', f'Warp.kind={kind!r}')
+        transform = trainer.views.transform(2, tf.constant([3, 4]))
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            values.append(_equivariance(trainer, transform, logits, view_logits))
+        gradients.append(tape.gradient(values[-1], logits))
+    np.testing.assert_array_equal(*values)
+    assert gradients[0] is None
+    step = 1e-2
+    above, below = (_equivariance(trainer, transform, logits + sign * step * direction, view_logits)
+                    for sign in (1, -1))
+    slope = (above - below) / (2 * step)
+    assert abs(slope) > 1e-3
+    np.testing.assert_allclose(
+        tf.reduce_sum(gradients[1] * direction), slope, rtol=0.02, atol=1e-4)
+
+
 @pytest.mark.parametrize('kind', ['projective', 'tps'])
 def test_all_kinds_of_transforms_train(build, eager, kind):
     trainer = build(f'Warp.kind={kind!r}')

@@ -290,12 +290,37 @@ def test_graph_is_traced_once_and_equals_eager(kind):
     assert graph.experimental_get_tracing_count() == 1
 
 
-def test_no_gradient_flows_through_a_warped_map():
-    maps = tf.random.stateless_uniform([1, *SIZE, 2], SEED)
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_gradient_of_a_warped_map_is_the_transpose_of_the_sampling(kind, in_graph):
+    # Warping is linear in the maps: <warp(m), w> = <m, gradient> for any maps and weights.
+    transform = WIDE[kind].draw(SEED, 2, SIZE)
+    maps, others, weights = (tf.random.stateless_normal([2, *SIZE, 3], [seed, 0])
+                             for seed in range(3))
+
+    def gradient(maps, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            total = tf.reduce_sum(weights * transform.warp(maps))
+        return tape.gradient(total, maps)
+
+    found = (tf.function(gradient) if in_graph else gradient)(maps, weights)
+    np.testing.assert_allclose(tf.reduce_sum(found * others, axis=(1, 2)),
+                               tf.reduce_sum(weights * transform.warp(others), axis=(1, 2)),
+                               atol=2e-2)
+    # What no pixel of the view shows has no gradient: scaled up, a view shows less.
+    assert np.abs(found).max() > 0.1
+
+
+def test_no_gradient_comes_from_pixels_whose_source_lies_outside():
+    transform = WIDE['similarity'].draw(SEED, 2, SIZE)
+    maps = tf.ones([2, *SIZE, 1])
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        total = tf.reduce_sum(WIDE['similarity'].draw(SEED, 1, SIZE).warp(maps))
-    assert tape.gradient(total, maps) is None
+        total = tf.reduce_sum(transform.warp(maps, fill=3.0)
+                              * (1 - transform.valid_mask(SIZE)[..., None]))
+    assert total > 0
+    np.testing.assert_array_equal(tape.gradient(total, maps), 0)
 
 
 # Errors and the import.

@@ -236,8 +236,12 @@ class Losses(laws.Checked):
 
     Attributes:
       response_size: (height, width) of the responses in the losses; None for the photos' size.
-      equivariance_direction: Order of the arguments of the divergence in Eq. 3; see
+      equivariance_direction: Order of the arguments of the divergence in Eq. 3: 'view_to_target' as
+        printed in the paper, 'target_to_view' as in the authors' code; see
         `scops_tf.training.losses.equivariance_loss`.
+      equivariance_gradient: Maps that this divergence changes: those of 'both' the view and the
+        photo, as printed in the paper, or of the 'view' alone, as in the authors' code. The
+        equivariance of centres always has both gradients.
     """
 
     concentration: float = laws.at_least(2.0, 0)
@@ -247,6 +251,7 @@ class Losses(laws.Checked):
     orthonormal: float = laws.at_least(1.2e-3, 0)
     concentration_epsilon: float = laws.at_least(1e-3, 0)
     equivariance_direction: str = laws.one_of('target_to_view', 'target_to_view', 'view_to_target')
+    equivariance_gradient: str = laws.one_of('view', 'view', 'both')
     response_size: Optional[Tuple[int, int]] = laws.field(
         (64, 64), 'must be (height, width) in pixels, each from 8 to 4096',
         lambda value: all(8 <= side <= 4096 for side in value))

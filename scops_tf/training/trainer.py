@@ -239,8 +239,9 @@ class Trainer:
             'concentration': losses.concentration_loss(
                 parts, epsilon=settings.concentration_epsilon),
             'equivariance': losses.equivariance_loss(
-                view_logits, transform.warp(tf.stop_gradient(logits)), transform.valid_mask(size),
-                direction=settings.equivariance_direction),
+                view_logits, transform.warp(logits), transform.valid_mask(size),
+                direction=settings.equivariance_direction,
+                gradient=settings.equivariance_gradient),
             'center_equivariance': losses.center_equivariance_loss(
                 view_centers, warped_centers, geometry.is_inside(warped_centers)),
             'semantic_consistency': consistency.loss,
