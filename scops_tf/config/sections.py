@@ -274,8 +274,8 @@ class Warp(laws.Checked):
         +-projective_jitter, with v in the frame. The scale at an edge differs by this share from
         the scale in the centre. Up to 0.4 the horizon stays out of view. The paper gives no range.
       tps_jitter: Largest shift of each coordinate of each control point, uniform in +-tps_jitter,
-        in units of the frame. Up to a tenth of the distance between control points the spline does
-        not fold.
+        in units of the frame. Up to a tenth of the distance between control points no spline can
+        fold. The authors' code has 0.01 with 5 points, where the eye sees no bend.
       tps_points: Number of control points along each axis.
     """
 
@@ -283,8 +283,8 @@ class Warp(laws.Checked):
     max_rotation: float = laws.within(60.0, 0, 180)
     inverse_scale: Tuple[float, float] = laws.interval((0.5, 1 / 0.7), 0)
     max_shift: float = laws.within(0.05, 0, 1)
-    projective_jitter: float = laws.within(0.1, 0, 0.4)
-    tps_jitter: float = laws.at_least(0.01, 0)
+    projective_jitter: float = laws.within(0.2, 0, 0.4)
+    tps_jitter: float = laws.at_least(0.04, 0)
     tps_points: int = laws.within(5, 2, 16)
 
     def __post_init__(self) -> None:

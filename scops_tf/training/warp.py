@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     import tensorflow_addons as tfa
 
 # Steps of the inversion of a spline. Each step multiplies the error by the Lipschitz constant of
-# the displacement, typically 0.05 at the default jitter and 0.25 at the largest allowed one.
+# the displacement, typically 0.2 at the default jitter and 0.25 at the largest allowed one.
 _INVERSION_STEPS = 8
 
 
