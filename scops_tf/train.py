@@ -24,13 +24,14 @@ def main(argv: List[str]) -> Optional[int]:
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
     import tensorflow as tf  # Takes seconds, so a wrong flag is reported before.
 
+    from scops_tf.evaluation import training_scores
     from scops_tf.training import loop, replicas
     if not tf.config.list_physical_devices('GPU'):
         # Threads that add in another order round differently, which a resumed run must not do. On a
         # GPU the gradient of a frozen batch norm has no deterministic kernel: TensorFlow refuses.
         tf.config.experimental.enable_op_determinism()
     try:
-        loop.train(config, workdir)
+        loop.train(config, workdir, training_scores.scorer)
     except replicas.WorkerLostError as error:
         logging.error('%s', error)
         return os.EX_TEMPFAIL

@@ -33,6 +33,27 @@ def test_an_average_forgets_its_start_and_follows_by_its_decay():
     np.testing.assert_array_equal(variable, kept.values[0])
 
 
+def test_averages_and_variables_that_are_exchanged_twice_are_the_same_to_the_bit(load):
+    model = model_lib.Model(load('Optimizer.average=0.5'))
+    kernel = model.segmenter.head.kernel
+    kernel.assign_add(tf.random.stateless_uniform(kernel.shape, [0, 1]))
+    trained = kernel.numpy()
+    average = next(value for value in model.averages.values if value.shape == kernel.shape)
+    before = average.numpy()
+    with model.as_served():
+        np.testing.assert_array_equal(kernel, before)
+        assert np.abs(before - trained).max() > 0
+    np.testing.assert_array_equal(kernel, trained)
+    np.testing.assert_array_equal(average, before)
+
+
+def test_without_averages_what_is_served_is_what_is_trained(load):
+    model = model_lib.Model(load())
+    before = model.segmenter.head.kernel.numpy()
+    with model.as_served():
+        np.testing.assert_array_equal(model.segmenter.head.kernel, before)
+
+
 def test_an_average_of_half_precision_is_kept_in_single():
     kept = averages.Averages([tf.Variable([1.0, 2.0], dtype=tf.bfloat16)], decay=0.99)
     assert kept.values[0].dtype == tf.float32

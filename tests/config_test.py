@@ -127,9 +127,19 @@ def test_a_saved_configuration_is_read_back_equal(tmp_path):
     assert os.listdir(tmp_path / 'run') == [config.RUN_FILE]
 
 
+def test_all_settings_have_the_names_that_files_bind():
+    loaded = config.load([], ['Run.steps=700', 'Warp.max_shift=0.1'])
+    assert loaded.settings['Run.steps'] == 700 and loaded.settings['Warp.max_shift'] == 0.1
+    assert list(loaded.settings)[0] == 'Run.num_parts' and 'Crf.iterations' in loaded.settings
+    again = config.load([], [f'{name}={value!r}' for name, value in loaded.settings.items()
+                             if name != 'Run.method'], method='segmenter')
+    assert again.settings == {**loaded.settings, 'Run.method': 'segmenter'}
+
+
 def test_a_run_is_continued_only_with_its_own_configuration(tmp_path):
     config.save(config.load([], ['Run.steps=700']), str(tmp_path))
-    config.save(config.load([], ['Run.steps=700', 'Checkpoint.every=3', "Run.strategy='mirrored'"]),
+    config.save(config.load([], ['Run.steps=700', 'Checkpoint.every=3', "Run.strategy='mirrored'",
+                             'Logging.eval_photos=0']),
                 str(tmp_path))
     with pytest.raises(config.ConfigError, match='`Run.steps`.*was 700.*is 800'):
         config.save(config.load([], ['Run.steps=800', 'Checkpoint.every=3']), str(tmp_path))

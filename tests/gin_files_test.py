@@ -22,6 +22,9 @@ DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
 RECIPES, DELTAS = ('end_to_end', 'paper', 'resnet50'), ('plus',)
 ROWS = {'cub_k4': 'cub', 'celeba_k4': 'celeba', 'celeba_k8': 'celeba', 'aflw_k8': 'celeba',
         'pascal_k4': 'pascal'}
+# Eq. 3 as it is printed.
+PRINTED = {'Losses.equivariance_direction': 'view_to_target',
+           'Losses.equivariance_gradient': 'both'}
 NO_EQUIVARIANCE = {'Losses.equivariance': 0.0, 'Losses.center_equivariance': 0.0}
 ABLATIONS = {
     'only_semantic_consistency': {'Losses.concentration': 0.0, **NO_EQUIVARIANCE},
@@ -196,8 +199,9 @@ def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name
 
 
 def test_recipes_of_their_own_say_the_same_things():
-    cadence = {'Checkpoint.every'}
-    assert bound('paper').keys() - cadence == bound('resnet50').keys()
+    # The paper has its own cadence and prints its own form of equivariance.
+    printed = {'Checkpoint.every', *PRINTED}
+    assert bound('paper').keys() - printed == bound('resnet50').keys()
     # What is taught has the features of its teacher, and is averaged.
     taught = {'Features.image_size', 'Optimizer.average'}
     assert bound('end_to_end').keys() - taught == bound('resnet50').keys()
@@ -229,6 +233,12 @@ def test_the_weights_of_a_row_are_the_authors_in_means_over_parts(row):
     assert weights.center_equivariance == 100 / 2
     assert weights.concentration == pytest.approx(10 * parts / batch, rel=0.01)
     assert weights.orthonormal == pytest.approx(0.1 * parts * (parts - 1), rel=0.01)
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_a_row_has_the_equivariance_that_the_paper_prints(row):
+    assert {name: fields(load(row))[name] for name in PRINTED} == PRINTED
+    assert PRINTED.items().isdisjoint(fields(load(ROWS[row])).items())
 
 
 def test_aflw_starts_from_the_run_on_celeba_with_its_parts():

@@ -13,7 +13,9 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 import tensorflow as tf
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, datasets
+from scops_tf.evaluation import training_scores
+from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints, pretrained
 from scops_tf.serving import trained_model
 from scops_tf.training import loop, trainer as trainer_lib
@@ -186,6 +188,77 @@ def test_a_signal_before_the_steps_ends_the_process_and_later_only_asks():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
+def _points(workdir: pathlib.Path, *starts: str) -> Dict[str, list]:
+    events = event_accumulator.EventAccumulator(
+        str(workdir / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
+    events.Reload()
+    return {tag: [(event.step, float(tf.make_ndarray(event.tensor_proto)))
+                  for event in events.Tensors(tag)]
+            for tag in events.Tags()['tensors'] if tag.startswith(starts)}
+
+
+@pytest.mark.parametrize('bindings', [[], ['Optimizer.average=0.9']], ids=['plain', 'averaged'])
+def test_scores_at_each_checkpoint_are_of_the_model_saved_and_change_nothing(
+        load, tmp_path, bindings):
+    bindings = [*bindings, 'Run.steps=3', 'Checkpoint.every=2', 'Evaluation.batch_size=2']
+    scored, plain = tmp_path / 'scored', tmp_path / 'plain'
+    config = load(*bindings, 'Logging.eval_photos=4')
+    loop.train(config, str(scored), training_scores.scorer)
+    loop.train(load(*bindings, 'Logging.eval_photos=0'), str(plain), training_scores.scorer)
+
+    readers = [tf.train.load_checkpoint(checkpoints.find(str(each))) for each in (scored, plain)]
+    names = [name for name in readers[0].get_variable_to_shape_map()
+             if name.endswith('VARIABLE_VALUE')]
+    assert len(names) > 20
+    for name in names:
+        np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers), name)
+
+    found = _points(scored, 'eval/')
+    assert {'eval/landmark error', 'eval/NMI', 'eval/leakage', 'eval/foreground IoU'} <= set(found)
+    assert not _points(plain, 'eval/')
+    trained = trained_model.load_part_model(config, str(scored))
+    store = photo_features.open_store(
+        config, datasets.load_for(config, None).train, str(scored), with_saliency=False)
+    score = training_scores.scorer(config, datasets.load_for(config, None), store)
+    expected = score(lambda indices: trained.part_model.predict(
+        tf.constant(np.stack([store.image(index) for index in indices]))))
+    for name, value in expected.items():
+        points = found[f'eval/{name}']
+        assert [step for step, _ in points] == [0, 2, 3]
+        np.testing.assert_allclose(points[-1][1], value, atol=0.1, err_msg=name)
+
+
+def test_a_continued_run_is_scored_from_where_it_goes_on(load, tmp_path):
+    bindings = ['Run.steps=4', 'Checkpoint.every=2', 'Logging.eval_photos=2']
+
+    def interrupted(config, dataset, store):
+        score = training_scores.scorer(config, dataset, store)
+        calls = []
+
+        def score_twice(predict):
+            calls.append(1)
+            if len(calls) == 3:  # After the checkpoint of step 4 was saved.
+                raise KeyboardInterrupt
+            return score(predict)
+
+        return score_twice
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(load(*bindings), str(tmp_path), interrupted)
+    for path in (tmp_path / 'checkpoints').glob('ckpt-4*'):
+        path.unlink()
+    loop.train(load(*bindings), str(tmp_path), training_scores.scorer)
+    assert [step for step, _ in _points(tmp_path, 'eval/')['eval/NMI']] == [0, 2, 4]
+
+
+def test_histograms_are_of_the_kernels_of_the_last_stage_alone():
+    layers = [('conv4_block6_3_conv', 'kernel'), ('conv5_block1_0_conv', 'kernel'),
+              ('conv5_block1_0_conv', 'bias'), ('conv5_block3_3_conv', 'kernel')]
+    variables = [tf.Variable([0.0], name=f'{layer}/{name}') for layer, name in layers]
+    assert list(loop._last_kernels(variables)) == ['conv5_block1_0_conv', 'conv5_block3_3_conv']
+    assert loop._last_kernels([]) == {}
+
+
 def test_tensorboard_shows_losses_rates_parts_speed_pictures_and_the_configuration(trained_run):
     events = event_accumulator.EventAccumulator(
         str(trained_run / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
@@ -198,10 +271,13 @@ def test_tensorboard_shows_losses_rates_parts_speed_pictures_and_the_configurati
     assert {
         'config', 'parts', 'loss/total', 'loss/warmup', 'examples_per_second',
         'part/foreground_share', 'loss/semantic_consistency_relative', 'head/kernel', 'head/bias',
+        '_hparams_/session_start_info', 'eval/NMI', 'eval/landmark error',
         *(f'{kind}/{term}' for kind in ('loss', 'weighted_loss') for term in terms),
         *(f'{kind}/{group}' for kind in ('learning_rate', 'gradient_norm') for group in groups),
         *(f'{kind}/{part}' for kind in ('part_area', 'part_presence', 'part_basis')
           for part in parts)} <= tags
+    # One for each kernel of the small network, which is a single stage.
+    assert sum(tag.startswith('backbone/') for tag in tags) == 5
     # In the steps of the warm-up there are no other terms; the last step is always there.
     assert [event.step for event in events.Tensors('loss/total')] == [*range(3, 40, 3), 40]
     assert [event.step for event in events.Tensors('loss/orthonormal')] == [*range(9, 40, 3), 40]

@@ -199,6 +199,48 @@ def test_no_gradient_reaches_the_target_or_comes_from_invalid_pixels(direction):
 
 
 @pytest.mark.parametrize('direction', losses.DIRECTIONS)
+def test_with_both_gradients_they_are_those_of_the_divergence(direction):
+    view, target, valid = _logits(0), _logits(1), _rng(2).uniform(size=(BATCH, *SIZE)) > 0.5
+    value, gradients = _value_and_gradients(
+        lambda view, target: losses.equivariance_loss(
+            view, target, valid, direction=direction, gradient='both'), view, target)
+    # D(p || q) with the logits a of p and b of q: dD/da = p (log p / q - D), dD/db = q - p.
+    p, q = (tf.nn.softmax(logits).numpy() for logits in (target, view))
+    if direction == 'view_to_target':
+        p, q = q, p
+    ratio = np.log(p / q)
+    expected = [q - p, p * (ratio - (p * ratio).sum(-1, keepdims=True))]
+    if direction == 'view_to_target':
+        expected.reverse()
+    for gradient, plain in zip(gradients, expected):
+        plain = plain * valid[..., None] / valid.sum() / (PARTS + 1)
+        np.testing.assert_allclose(gradient, plain, rtol=1e-9, atol=1e-14)
+        assert np.abs(plain).max() > 0
+    alone, (view_gradient, target_gradient) = _value_and_gradients(
+        lambda view, target: losses.equivariance_loss(view, target, valid, direction=direction),
+        view, target)
+    np.testing.assert_array_equal(alone, value)
+    np.testing.assert_array_equal(view_gradient, gradients[0])
+    assert target_gradient is None
+
+
+@pytest.mark.parametrize('direction', losses.DIRECTIONS)
+def test_both_gradients_are_zero_for_equal_maps(direction):
+    _, gradients = _value_and_gradients(
+        lambda view, target: losses.equivariance_loss(
+            view, target, np.ones((BATCH, *SIZE)), direction=direction, gradient='both'),
+        _logits(), _logits() + 3)
+    for gradient in gradients:
+        np.testing.assert_allclose(gradient, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize('option', ['direction', 'gradient'])
+def test_an_unknown_form_of_equivariance_is_named(option):
+    with pytest.raises(ValueError, match=f'`{option}` must be one of .* got .back'):
+        losses.equivariance_loss(_logits(), _logits(), np.ones((BATCH, *SIZE)), **{option: 'back'})
+
+
+@pytest.mark.parametrize('direction', losses.DIRECTIONS)
 def test_equivariance_without_valid_pixels_is_zero_with_zero_gradient(direction):
     value, (gradient, _) = _value_and_gradients(
         lambda view, target: losses.equivariance_loss(view, target, np.zeros((BATCH, *SIZE)),

@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 import pytest
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
+from tensorboard.plugins.hparams import metadata as hparams_metadata
 import tensorflow as tf
 
 from scops_tf.pictures import gallery, page, tensorboard
@@ -41,6 +42,31 @@ def test_a_point_is_read_back_as_it_was_logged(tmp_path):
     assert tf.make_ndarray(reader.Tensors('part_basis/1')[0].tensor_proto)[:, 2].sum() == 6
     text = tf.make_ndarray(reader.Tensors('config')[0].tensor_proto).item()
     assert text == b'```\nRun.steps = 5\n```'
+
+
+def test_settings_of_every_kind_and_the_names_of_scores_are_in_the_tab_hparams(tmp_path):
+    values = {'Run.steps': 5, 'Losses.concentration': 0.5, 'Data.saliency': None,
+              'Run.image_size': (64, 96), 'Run.precision': 'float32', 'Segmenter.recompute': True}
+    with tensorboard.SummaryWriter(str(tmp_path)) as writer:
+        writer.settings(values, ['eval/NMI'])
+        writer.scalars({'eval/NMI': 12.5}, 0)
+        writer.scalars({'eval/NMI': 25.0}, 100)
+    with tensorboard.SummaryWriter(str(tmp_path), start_step=100):
+        pass  # A continued run keeps them.
+    contents = {
+        tag: hparams_metadata.parse_session_start_info_plugin_data
+        if tag == hparams_metadata.SESSION_START_INFO_TAG
+        else hparams_metadata.parse_experiment_plugin_data
+        for tag in (hparams_metadata.SESSION_START_INFO_TAG, hparams_metadata.EXPERIMENT_TAG)}
+    reader = _read(tmp_path)
+    session, experiment = (
+        parse(reader.SummaryMetadata(tag).plugin_data.content) for tag, parse in contents.items())
+    logged = {name: getattr(value, value.WhichOneof('kind'))
+              for name, value in session.hparams.items()}
+    assert logged == {**values, 'Data.saliency': 'None', 'Run.image_size': '(64, 96)'}
+    assert {each.name for each in experiment.hparam_infos} == set(values)
+    assert [each.name.tag for each in experiment.metric_infos] == ['eval/NMI']
+    assert _points(tmp_path, 'eval/NMI')[-1] == (100, 25.0)
 
 
 def test_a_run_killed_after_its_checkpoint_logs_every_step_once(tmp_path):

@@ -1,6 +1,8 @@
 """Laws of a run that is taught by another one: same parts, seen on new views at every step."""
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,6 +150,16 @@ def test_a_stop_of_the_teacher_is_a_stop_of_the_run(in_one, tmp_path, monkeypatc
     monkeypatch.undo()
     loop.train(in_one, workdir)
     assert checkpoints.latest_step(workdir) == 4
+
+
+def test_after_the_warm_up_no_teacher_is_needed(in_one, workdir, tmp_path):
+    copy = tmp_path / 'run'
+    shutil.copytree(workdir, copy)
+    ended = config_lib.load([], [config_lib.load_run(str(copy)).operative,
+                                 f'Run.teacher={in_one.run.teacher!r}', 'Run.steps=62'])
+    (copy / 'config.gin').unlink()
+    loop.train(ended, str(copy))
+    assert checkpoints.latest_step(str(copy)) == 62 and not (copy / 'teacher').exists()
 
 
 def test_a_run_that_starts_from_another_needs_no_teacher(in_one, trained_run, tmp_path):

@@ -187,6 +187,36 @@ def test_every_step_draws_views_of_its_own(trainer):
     assert trainer.seed(1).numpy().tolist() != seeds[0]
 
 
+def _equivariance(trainer, transform, logits, view_logits) -> tf.Tensor:
+    """The unweighted term of given maps, in the trainer's form."""
+    trainer._both_logits = lambda batch: (logits, view_logits, transform)
+    return trainer._terms(_batch())[0]['equivariance']
+
+
+@pytest.mark.parametrize('kind', ['similarity', 'tps'])
+def test_equivariance_changes_the_photo_s_maps_only_where_both_gradients_are_wanted(
+        build, eager, kind):
+    logits, view_logits, direction = (
+        tf.random.stateless_normal([2, 16, 24, 4], [seed, 0]) for seed in range(3))
+    values, gradients = [], []
+    for gradient in ('view', 'both'):
+        trainer = build(f'Losses.equivariance_gradient={gradient!r}', f'Warp.kind={kind!r}')
+        transform = trainer.views.transform(2, tf.constant([3, 4]))
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            values.append(_equivariance(trainer, transform, logits, view_logits))
+        gradients.append(tape.gradient(values[-1], logits))
+    np.testing.assert_array_equal(*values)
+    assert gradients[0] is None
+    step = 1e-2
+    above, below = (_equivariance(trainer, transform, logits + sign * step * direction, view_logits)
+                    for sign in (1, -1))
+    slope = (above - below) / (2 * step)
+    assert abs(slope) > 1e-3
+    np.testing.assert_allclose(
+        tf.reduce_sum(gradients[1] * direction), slope, rtol=0.02, atol=1e-4)
+
+
 @pytest.mark.parametrize('kind', ['projective', 'tps'])
 def test_all_kinds_of_transforms_train(build, eager, kind):
     trainer = build(f'Warp.kind={kind!r}')
@@ -314,6 +344,32 @@ def test_pictures_show_photo_and_view_with_centres_in_pixels(trainer):
         centers = found[f'{name}part_centers'].numpy()
         assert centers.shape == (2, 3, 2)
         assert (centers >= 0).all() and (centers <= [SIZE[1] - 1, SIZE[0] - 1]).all()
+
+
+def _assert_predicted_as_in_pictures(trainer, batch) -> None:
+    found, expected = trainer.predict(batch), trainer.pictures(batch.image)
+    assert found['presence'].shape == (2, 3)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_prediction_is_of_the_photos_alone_and_draws_nothing(trainer):
+    _assert_predicted_as_in_pictures(trainer, _batch())
+    first = trainer.predict(_batch())
+    trainer.step.assign_add(1)
+    for name, value in trainer.predict(_batch()).items():
+        np.testing.assert_array_equal(value, first[name], err_msg=name)
+
+
+def test_a_prediction_from_features_that_are_kept_is_that_of_the_photos(
+        build, small_resnet, linear, eager):
+    trainer = build(*linear)
+    batch = _batch()
+    raw = trainer.model.reference_features.raw(tf.cast(batch.image, tf.float32) / 255)
+    _assert_predicted_as_in_pictures(trainer, batch._replace(reference_features=raw))
+    trainer = build(*HEAD_ONLY)
+    features = trainer.model.segmenter.backbone(tf.cast(batch.image, tf.float32) / 255)
+    _assert_predicted_as_in_pictures(trainer, batch._replace(backbone_features=features))
 
 
 def test_random_weights_are_warned_of_where_they_are_trained_on(build, small_resnet, caplog):

@@ -170,7 +170,7 @@ def test_center_of_a_warped_blob_is_the_warped_center(kind, size):
     transform, points = _draw_in_view(_random_warp(kind), size)
     centers = geometry.part_centers(transform.warp(_blobs(points, size, sigma=0.015)))
     # A warp that is not affine stretches one side of a blob more than the other.
-    tolerance = 3e-4 if kind == 'similarity' else 2e-3
+    tolerance = 3e-4 if kind == 'similarity' else 4e-3
     np.testing.assert_allclose(centers, transform.warp_points(points), atol=tolerance)
 
 
@@ -249,7 +249,7 @@ def test_draws_keep_to_their_ranges_and_fill_them(kind):
     matrix = transform.matrix.numpy().astype(np.float64)
     if kind == 'projective':
         tilt = matrix[:, 2, :2].copy()
-        np.testing.assert_allclose([tilt.min(), tilt.max()], [-0.1, 0.1], atol=1e-3)
+        np.testing.assert_allclose([tilt.min(), tilt.max()], [-0.2, 0.2], atol=1e-3)
         matrix[:, :2, :2] -= matrix[:, :2, 2:] @ tilt[:, None]  # Undoes the product with the tilt.
     aspect = (SIZE[0] - 1) / (SIZE[1] - 1)
     cosine, sine = matrix[:, 0, 0], matrix[:, 1, 0] * aspect
@@ -265,20 +265,64 @@ def test_draws_keep_to_their_ranges_and_fill_them(kind):
         displacements = transform.displacements.numpy()
         assert displacements.shape == (2000, 5, 5, 2)
         np.testing.assert_allclose(
-            [displacements.min(), displacements.max()], [-0.01, 0.01], atol=1e-4
+            [displacements.min(), displacements.max()], [-0.04, 0.04], atol=1e-4
         )
     else:
         assert transform.displacements.shape == (2000, 0, 0, 2)
 
 
-def test_largest_allowed_spline_does_not_fold():
-    # Where the sampling map folds, two pixels of the view share a source and points have no image.
-    transform = _random_warp('tps', **STILL, tps_jitter=0.05).draw(SEED, 16, SIZE)
-    grid = tf.repeat(geometry.coordinate_grid((25, 25))[None], 16, axis=0)
-    sources = tf.reshape(transform.source_points(tf.reshape(grid, [16, -1, 2])), grid.shape).numpy()
-    along_x, along_y = np.diff(sources, axis=2)[:, :-1], np.diff(sources, axis=1)[:, :, :-1]
-    area = along_x[..., 0] * along_y[..., 1] - along_x[..., 1] * along_y[..., 0]
-    assert area.min() > 0
+def _sources_of_grid(transform, side):
+    """Sources f32[B,side,side,2] of a grid over the view."""
+    grid = tf.reshape(geometry.coordinate_grid((side, side)), [1, -1, 2])
+    count = len(transform.matrix)
+    return tf.reshape(transform.source_points(tf.repeat(grid, count, axis=0)),
+                      [count, side, side, 2]).numpy()
+
+
+def _slopes(values, axis):
+    """Derivatives along x (axis 2) or y (axis 1) of values f[B,side,side,...] on such a grid."""
+    slopes = np.diff(values, axis=axis) * (values.shape[1] - 1) / 2
+    return slopes[:, :-1] if axis == 2 else slopes[:, :, :-1]
+
+
+@pytest.mark.parametrize('ranges', [
+    {}, {'tps_jitter': 0.05, 'projective_jitter': 0.4}], ids=['default', 'largest'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_determinant_of_the_sampling_map_is_positive_everywhere(kind, ranges):
+    # Where the map folds, two pixels of the view share a source and points have no image.
+    sources = _sources_of_grid(_random_warp(kind, **ranges).draw(SEED, 200, SIZE), 41)
+    along_x, along_y = _slopes(sources, 2), _slopes(sources, 1)
+    determinants = along_x[..., 0] * along_y[..., 1] - along_x[..., 1] * along_y[..., 0]
+    # A similarity has the square of its scale, at least 0.25.
+    assert determinants.min() > (0.2 if kind == 'similarity' else 0.01)
+
+
+@pytest.mark.parametrize('points', [2, 3, 5, 8])
+def test_no_spline_of_the_largest_jitter_can_fold(points):
+    # The displacement is linear in those of the control points. So the sum over the control points
+    # of the slopes of their own splines, times the jitter, bounds its Lipschitz constant in the
+    # maximum norm. Below 1, no two points of the view have one source.
+    count = points ** 2
+    units = np.eye(count, dtype=np.float32).reshape(count, points, points, 1)
+    alone = warp.Transform(np.tile(np.eye(3, dtype=np.float32), (count, 1, 1)),
+                           units * np.array([1, 0], np.float32))
+    side = 61
+    still = geometry.coordinate_grid((side, side)).numpy()
+    shifts = (_sources_of_grid(alone, side) - still)[..., 0]
+    slopes = sum(np.abs(_slopes(shifts, axis)).sum(0) for axis in (1, 2))
+    assert 0.1 < 0.2 / (points - 1) * slopes.max() < 0.9
+
+
+@pytest.mark.parametrize('kind', ['projective', 'tps'])
+def test_default_views_of_other_kinds_bend_by_what_an_eye_sees(kind):
+    sources = _sources_of_grid(_random_warp(kind, **STILL).draw(SEED, 50, SIZE), 21)
+    grid = geometry.coordinate_grid((21, 21)).numpy().reshape(-1, 2)
+    affine = np.concatenate([grid, np.ones((len(grid), 1))], axis=1)
+    points = sources.reshape(50, -1, 2)
+    nearest = affine @ (np.linalg.pinv(affine) @ points)
+    # In shares of the side, which is 2.
+    largest = np.linalg.norm(points - nearest, axis=-1).max(axis=1) / 2
+    assert largest.mean() > 0.02
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -309,12 +353,37 @@ def test_graph_is_traced_once_and_equals_eager(kind):
     assert graph.experimental_get_tracing_count() == 1
 
 
-def test_no_gradient_flows_through_a_warped_map():
-    maps = tf.random.stateless_uniform([1, *SIZE, 2], SEED)
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_gradient_of_a_warped_map_is_the_transpose_of_the_sampling(kind, in_graph):
+    # Warping is linear in the maps: <warp(m), w> = <m, gradient> for any maps and weights.
+    transform = WIDE[kind].draw(SEED, 2, SIZE)
+    maps, others, weights = (tf.random.stateless_normal([2, *SIZE, 3], [seed, 0])
+                             for seed in range(3))
+
+    def gradient(maps, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            total = tf.reduce_sum(weights * transform.warp(maps))
+        return tape.gradient(total, maps)
+
+    found = (tf.function(gradient) if in_graph else gradient)(maps, weights)
+    np.testing.assert_allclose(tf.reduce_sum(found * others, axis=(1, 2)),
+                               tf.reduce_sum(weights * transform.warp(others), axis=(1, 2)),
+                               atol=2e-2)
+    # What no pixel of the view shows has no gradient: scaled up, a view shows less.
+    assert np.abs(found).max() > 0.1
+
+
+def test_no_gradient_comes_from_pixels_whose_source_lies_outside():
+    transform = WIDE['similarity'].draw(SEED, 2, SIZE)
+    maps = tf.ones([2, *SIZE, 1])
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        total = tf.reduce_sum(WIDE['similarity'].draw(SEED, 1, SIZE).warp(maps))
-    assert tape.gradient(total, maps) is None
+        total = tf.reduce_sum(transform.warp(maps, fill=3.0)
+                              * (1 - transform.valid_mask(SIZE)[..., None]))
+    assert total > 0
+    np.testing.assert_array_equal(tape.gradient(total, maps), 0)
 
 
 # Errors and the import.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 from scops_tf.config import laws, sections
 
@@ -101,6 +101,12 @@ class Config:
         kept = {**dataclasses.asdict(self.features), 'image_size': self.reference_size}
         return tuple((name, value) for name, value in kept.items()
                      if not name.startswith('cache'))
+
+    @property
+    def settings(self) -> Dict[str, Any]:
+        """All settings by their names in gin files, such as {'Run.steps': 600}."""
+        return {f'{kind.__name__}.{name}': value for section, kind in SECTIONS
+                for name, value in dataclasses.asdict(getattr(self, section)).items()}
 
     @property
     def warmup_steps(self) -> int:

@@ -80,11 +80,20 @@ class Checkpoint(laws.Checked):
 
 @_bound
 class Logging(laws.Checked):
-    """Intervals of TensorBoard logs in steps: of scalars, and of pictures with histograms."""
+    """TensorBoard logs; they change nothing that is learned.
+
+    Attributes:
+      scalars_every: Interval of scalars in steps.
+      pictures_every: Interval of pictures and histograms in steps.
+      num_pictures: Number of photos in a picture.
+      eval_photos: Largest number of annotated training photos that are scored at each checkpoint;
+        0 for none. See `scops_tf.evaluation.training_scores`.
+    """
 
     scalars_every: int = laws.at_least(10, 1)
     pictures_every: int = laws.at_least(100, 1)
     num_pictures: int = laws.within(4, 1, 64)
+    eval_photos: int = laws.at_least(64, 0)
 
 
 @_bound
@@ -235,8 +244,12 @@ class Losses(laws.Checked):
 
     Attributes:
       response_size: (height, width) of the responses in the losses; None for the photos' size.
-      equivariance_direction: Order of the arguments of the divergence in Eq. 3; see
+      equivariance_direction: Order of the arguments of the divergence in Eq. 3: 'view_to_target' as
+        printed in the paper, 'target_to_view' as in the authors' code; see
         `scops_tf.training.losses.equivariance_loss`.
+      equivariance_gradient: Maps that this divergence changes: those of 'both' the view and the
+        photo, as printed in the paper, or of the 'view' alone, as in the authors' code. The
+        equivariance of centres always has both gradients.
     """
 
     concentration: float = laws.at_least(2.0, 0)
@@ -246,6 +259,7 @@ class Losses(laws.Checked):
     orthonormal: float = laws.at_least(1.2e-3, 0)
     concentration_epsilon: float = laws.at_least(1e-3, 0)
     equivariance_direction: str = laws.one_of('target_to_view', 'target_to_view', 'view_to_target')
+    equivariance_gradient: str = laws.one_of('view', 'view', 'both')
     response_size: Optional[Tuple[int, int]] = laws.field(
         (64, 64), 'must be (height, width) in pixels, each from 8 to 4096',
         lambda value: all(8 <= side <= 4096 for side in value))
@@ -268,8 +282,8 @@ class Warp(laws.Checked):
         +-projective_jitter, with v in the frame. The scale at an edge differs by this share from
         the scale in the centre. Up to 0.4 the horizon stays out of view. The paper gives no range.
       tps_jitter: Largest shift of each coordinate of each control point, uniform in +-tps_jitter,
-        in units of the frame. Up to a tenth of the distance between control points the spline does
-        not fold.
+        in units of the frame. Up to a tenth of the distance between control points no spline can
+        fold. The authors' code has 0.01 with 5 points, where the eye sees no bend.
       tps_points: Number of control points along each axis.
       mirror: Probability that left and right are exchanged. It suits objects that may face either
         way; left and right parts then become one. The paper's views are never mirrored.
@@ -279,8 +293,8 @@ class Warp(laws.Checked):
     max_rotation: float = laws.within(60.0, 0, 180)
     inverse_scale: Tuple[float, float] = laws.interval((0.5, 1 / 0.7), 0)
     max_shift: float = laws.within(0.05, 0, 1)
-    projective_jitter: float = laws.within(0.1, 0, 0.4)
-    tps_jitter: float = laws.at_least(0.01, 0)
+    projective_jitter: float = laws.within(0.2, 0, 0.4)
+    tps_jitter: float = laws.at_least(0.04, 0)
     tps_points: int = laws.within(5, 2, 16)
     mirror: float = laws.within(0.0, 0, 1)
 

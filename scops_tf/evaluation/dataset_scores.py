@@ -66,6 +66,12 @@ class Scorer:
             self._landmarks = landmark_scores.LandmarkScorer(dataset, fit, test, map_size)
 
     @property
+    def has_annotations(self) -> bool:
+        """Whether there is any score besides the share of the foreground."""
+        return self._has_boxes or any(
+            found is not None for found in (self._landmarks, self._masks, self._part_masks))
+
+    @property
     def protocol(self) -> Optional[str]:
         """The protocol of `landmark_regression` that scores the landmarks; None without scores."""
         return self._landmarks and self._landmarks.protocol

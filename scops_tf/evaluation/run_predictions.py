@@ -4,7 +4,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -94,18 +94,27 @@ def part_maps(predict: Predict, store: Optional[photo_store.PhotoStore],
     """
     if store is None:
         return None
-    found: Dict[str, List[np.ndarray]] = collections.defaultdict(list)
     size = config.evaluation.batch_size
-    for start in tqdm.tqdm(range(0, len(store), size), desc=description, unit='batch'):
-        images = np.stack([store.image(index)
-                           for index in range(start, min(start + size, len(store)))])
-        outputs = {name: np.asarray(value) for name, value in predict(images).items()}
+    starts = tqdm.tqdm(range(0, len(store), size), desc=description, unit='batch')
+    return collected(
+        (predict(np.stack([store.image(index)
+                           for index in range(start, min(start + size, len(store)))]))
+         for start in starts),
+        with_whole_centers=(
+            config.decode.center_window is not None or config.decode.center_power != 1))
+
+
+def collected(batches: Iterable[Dict[str, Any]], *, with_whole_centers: bool = False) -> PartMaps:
+    """Part maps from the outputs of `PartModel.predict` for batches of photos, in their order."""
+    found: Dict[str, List[np.ndarray]] = collections.defaultdict(list)
+    for batch in batches:
+        outputs = {name: np.asarray(value) for name, value in batch.items()}
         parts = outputs['part_responses'][..., 1:]
         found['labels'].append(outputs['labels'])
         found['best_parts'].append(parts.argmax(-1).astype(np.uint8) + 1)
         found['centers'].append(outputs['part_centers'])
         found['presence'].append(outputs['presence'])
-        if config.decode.center_window is not None or config.decode.center_power != 1:
+        if with_whole_centers:
             found['whole_centers'].append(decoding.part_centers(
-                tf.constant(outputs['part_responses']), images.shape[1:3]).numpy())
+                tf.constant(outputs['part_responses']), outputs['labels'].shape[1:]).numpy())
     return PartMaps(**{name: np.concatenate(values) for name, values in found.items()})

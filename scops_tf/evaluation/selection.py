@@ -145,9 +145,9 @@ def _common_records(configs: Dict[str, config_lib.Config]) -> Sequence[datasets.
 def _photos(config: config_lib.Config, records: Sequence[datasets.Record], workdir: str,
             max_photos: int) -> _Photos:
     """Photos spread evenly over the records, with a view of each that no training has seen."""
-    places = np.linspace(0, len(records) - 1, min(max_photos, len(records)))
     store = photo_features.open_store(
-        config, [records[place] for place in np.unique(places.astype(int))], workdir)
+        config, [records[place] for place in photo_features.spread(len(records), max_photos)],
+        workdir)
     images = np.stack([store.image(index) for index in range(len(store))])
     saliency = None
     if config.data.saliency is not None:

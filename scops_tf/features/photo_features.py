@@ -56,9 +56,9 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
         on_bad_file=data.on_bad_file, memory_limit_gib=data.memory_limit_gib)
 
 
-def spread(num_photos: int) -> np.ndarray:
-    """At most 2000 indices i64[n], spread evenly over the photos."""
-    return np.unique(np.linspace(0, num_photos - 1, min(num_photos, _NUM_SPREAD)).astype(np.int64))
+def spread(num_photos: int, most: int = _NUM_SPREAD) -> np.ndarray:
+    """At most `most` indices i64[n], spread evenly over the photos."""
+    return np.unique(np.linspace(0, num_photos - 1, min(num_photos, most)).astype(np.int64))
 
 
 def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indices: np.ndarray,

@@ -38,6 +38,13 @@ class Averages(tf.Module):
         for value, variable in zip(self.values, self._variables):
             value.assign(decay * value + (1.0 - decay) * tf.cast(variable, tf.float32))
 
+    def exchange(self) -> None:
+        """Exchanges the averages and the variables of single precision; twice changes no bit."""
+        for value, variable in zip(self.values, self._variables):
+            average = tf.identity(value)
+            value.assign(variable)
+            variable.assign(average)
+
     def apply(self) -> None:
         """Sets the variables to their averages."""
         for value, variable in zip(self.values, self._variables):

@@ -1,7 +1,8 @@
 """The networks of a run: this module alone builds them and defines their layout in checkpoints."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+import contextlib
+from typing import Any, Dict, Iterator, Optional
 
 from absl import logging
 import tensorflow as tf
@@ -104,6 +105,18 @@ class Model:
         return averages.Averages(
             [*self.trained_variables.get('backbone', []), *self.trained_variables['head']],
             decay=decay)
+
+    @contextlib.contextmanager
+    def as_served(self) -> Iterator[None]:
+        """Context in which the segmenter has the averages that `restore` would give it."""
+        if self.averages is None:
+            yield
+            return
+        self.averages.exchange()
+        try:
+            yield
+        finally:
+            self.averages.exchange()
 
     def checkpoint(self, step: tf.Variable, **others: Any) -> tf.train.Checkpoint:
         """A checkpoint of the model, the step, and the `others` that a training keeps."""

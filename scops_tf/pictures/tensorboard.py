@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
+from tensorboard.plugins.hparams import api as hparams
 import tensorflow as tf
 
 
@@ -89,6 +90,21 @@ class SummaryWriter:
         """Logs a text in Markdown."""
         with self._writer.as_default(step=step):
             tf.summary.text(name, markdown)
+
+    def settings(self, values: Mapping[str, Any], scores: Sequence[str]) -> None:
+        """Logs the settings of the run for the tab HPARAMS, at step 0.
+
+        Args:
+          values: Settings by name. What is neither a number, a truth value nor a text is logged as
+            Python writes it.
+          scores: Names of scalars. The tab shows their last values beside the settings.
+        """
+        logged = {name: value if isinstance(value, (bool, int, float, str)) else repr(value)
+                  for name, value in values.items()}
+        with self._writer.as_default(step=0):
+            hparams.hparams_config([hparams.HParam(name) for name in logged],
+                                   [hparams.Metric(name) for name in scores])
+            hparams.hparams(logged)
 
     def flush(self) -> None:
         """Writes points that are still in memory, so that they survive a kill."""

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from typing import Any, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from absl import logging
 import numpy as np
@@ -29,6 +29,16 @@ from scops_tf.training import (
 
 # Least share of the photos' area that must be foreground; with less, the parts have vanished.
 _LEAST_FOREGROUND = 1e-3
+
+# Function from indices i64[n] of training photos to the outputs of `Trainer.predict`.
+Predict = Callable[[np.ndarray], Dict[str, Any]]
+# Function from a prediction of the model as it is to scores by name.
+Score = Callable[[Predict], Dict[str, float]]
+# Function from the configuration, the dataset and its training photos to what scores these photos,
+# or None if they cannot be scored.
+Scorer = Callable[
+    [config_lib.Config, datasets.PartDataset, photo_store.PhotoStore], Optional[Score]]
+
 _WAY_ON = ('start in another folder, with `Run.init_from` naming this one if what its last '
            'checkpoint has learned is to be kept')
 
@@ -75,12 +85,14 @@ class StopRequest:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def train(config: config_lib.Config, workdir: str) -> None:
+def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = None) -> None:
     """Trains a run, or continues it; the weights are the same as without a stop.
 
     Args:
       config: Configuration of the run.
       workdir: Folder of the run, for configuration, checkpoints, logs and caches.
+      scorer: Maker of the scores that are logged at each checkpoint, or None. No training depends
+        on them.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
@@ -91,30 +103,32 @@ def train(config: config_lib.Config, workdir: str) -> None:
     """
     config_lib.require_same(config, workdir)
     # A worker that is started again after the end would wait forever for the others.
-    if checkpoints.latest_step(workdir) >= config.run.steps:
+    done = checkpoints.latest_step(workdir)
+    if done >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return
-    if config.run.trains_teacher and not _train_teacher(config, workdir):
+    needs_teacher = config.run.trains_teacher and done < config.warmup_steps
+    if needs_teacher and not _train_teacher(config, workdir, scorer):
         return
     with replicas.watched(config.run.strategy):
         # Python handles no signal while the process waits for other workers here, so signals must
         # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
         with StopRequest() as stop:
-            _train(config, workdir, strategy, stop)
+            _train(config, workdir, strategy, stop, scorer)
 
 
-def _train_teacher(config: config_lib.Config, workdir: str) -> bool:
+def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Scorer]) -> bool:
     """Trains a run's teacher, or continues it; returns whether it has done all of its steps."""
     recipe = config_lib.load_recipe(config.run.teacher, config)
     folder = teacher_lib.folder_of(config, workdir)
     logging.info('Training the teacher of %s, by %s.', workdir, config.run.teacher)
-    train(recipe, folder)
+    train(recipe, folder, scorer)
     return checkpoints.latest_step(folder) >= recipe.run.steps
 
 
 def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
-           stop: StopRequest) -> None:
+           stop: StopRequest, scorer: Optional[Scorer]) -> None:
     with replicas.chief_first(strategy):
         dataset = datasets.load_for(config, workdir)
     # Only after the photos are found, so that a misspelt name makes no folder.
@@ -147,16 +161,31 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
         return
     with tensorboard.SummaryWriter(os.path.join(workdir, 'tensorboard'),
                                    start_step=start) as writer:
+        score = scorer(config, dataset, store) if scorer else None
         if not restored:
             writer.text('config', f'```\n{config.operative}\n```', 0)
-        _run_steps(trainer, prepared, stop, _Records(manager, writer))
+            scores = _scores(trainer, prepared, score)
+            writer.settings(config.settings, list(scores))
+            writer.scalars(scores, 0)
+        _run_steps(trainer, prepared, stop, _Records(manager, writer, score))
 
 
 class _Records(NamedTuple):
-    """The writers of the chief, for checkpoints and TensorBoard logs."""
+    """The writers of the chief, for checkpoints and TensorBoard logs, and what is scored."""
 
     manager: tf.train.CheckpointManager
     writer: tensorboard.SummaryWriter
+    score: Optional[Score]
+
+
+def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
+            score: Optional[Score]) -> Dict[str, float]:
+    """Scores of the model that a checkpoint holds, by their TensorBoard names."""
+    if score is None:
+        return {}
+    with trainer.model.as_served():
+        found = score(lambda indices: trainer.predict(prepared.photos(indices)))
+    return {f'eval/{name}': value for name, value in found.items()}
 
 
 def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, stop: StopRequest,
@@ -198,6 +227,8 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                 write_pictures(trainer, prepared.store, records.writer, step)
             if records and (step % config.checkpoint.every == 0 or done or stopping):
                 trainer.save(records.manager)
+                if not stopping:  # A process that was asked to end should not take its time.
+                    records.writer.scalars(_scores(trainer, prepared, records.score), step)
                 records.writer.flush()
             if stopping and not done:
                 logging.info('Stopped by a signal; step %d is saved, the same command continues.',
@@ -246,14 +277,17 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
 
 def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
                    writer: tensorboard.SummaryWriter, step: int) -> None:
-    """Logs pictures of the first photos with parts and views; histograms of basis and head."""
+    """Logs pictures of the first photos with parts and views, and histograms of what is trained.
+
+    Histograms are of the part basis, the head, and the kernels of the backbone's last stage.
+    """
     chosen = range(min(trainer.config.logging.num_pictures, len(store)))
     images = np.stack([store.image(index) for index in chosen])
     found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
     parts = found['part_responses'][..., 1:]
     picture = part_pictures.training_picture(
         images, parts, found['labels'], centers=found['part_centers'],
-        presence=parts.max(axis=(1, 2)),
+        presence=found['presence'],
         saliency_maps=np.stack([store.saliency(index) for index in chosen]),
         views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
         view_centers=found['view_part_centers'])
@@ -263,3 +297,17 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
     for variable in trainer.model.segmenter.head_variables:
         writer.histogram(f'head/{variable.name.split(":")[0].split("/")[-1]}', variable.numpy(),
                          step)
+    for name, kernel in _last_kernels(trainer.model.trained_variables.get('backbone', [])).items():
+        writer.histogram(f'backbone/{name}', kernel.numpy(), step)
+
+
+def _last_kernels(variables: Sequence[tf.Variable]) -> Dict[str, tf.Variable]:
+    """The kernels of a backbone's last stage by the names of their layers.
+
+    The layers of one stage have names that agree up to the first underscore, such as
+    'conv5_block1_1_conv'.
+    """
+    kernels = {variable.name.split('/')[-2]: variable for variable in variables
+               if variable.name.endswith('/kernel:0')}
+    stage = list(kernels)[-1].split('_')[0] if kernels else ''
+    return {name: kernel for name, kernel in kernels.items() if name.split('_')[0] == stage}

@@ -18,6 +18,7 @@ from scops_tf import geometry
 from scops_tf.training import replicas
 
 DIRECTIONS = ('target_to_view', 'view_to_target')
+GRADIENTS = ('view', 'both')
 
 
 def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tensor:
@@ -39,17 +40,20 @@ def concentration_loss(part_responses: Any, *, epsilon: float = 1e-3) -> tf.Tens
 
 
 def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
-                      direction: str = 'target_to_view') -> tf.Tensor:
+                      direction: str = 'target_to_view', gradient: str = 'view') -> tf.Tensor:
     """Equivariance of the part maps (first term of Eq. 3): a KL divergence of soft-max maps.
+
+    Eq. 3 as printed in the paper is `direction='view_to_target', gradient='both'`. The authors'
+    released code computes `direction='target_to_view', gradient='view'`.
 
     Args:
       view_logits: float[B,H,W,K+1]. Part logits of the transformed image with background; their
         soft-max is R'.
       warped_logits: float[B,H,W,K+1]. Part logits of the image, warped by the same transform; their
-        soft-max is the target T(R). No gradient flows into them.
+        soft-max is the target T(R).
       valid_mask: float or bool[B,H,W]. 1 where the source of the pixel lies inside the image.
-      direction: 'target_to_view' is D_KL(T(R) || R'), as in the authors' released code.
-        'view_to_target' is D_KL(R' || T(R)), as printed in the paper.
+      direction: 'target_to_view' is D_KL(T(R) || R'), 'view_to_target' is D_KL(R' || T(R)).
+      gradient: 'view' is a gradient into `view_logits` alone, 'both' one into `warped_logits` too.
 
     Returns:
       float[]. In nats, mean over the K+1 channels and the valid pixels of the whole batch; 0 if no
@@ -57,12 +61,16 @@ def equivariance_loss(view_logits: Any, warped_logits: Any, valid_mask: Any, *,
       authors' code averages over them too.
 
     Raises:
-      ValueError: If the shapes differ or `direction` is unknown.
+      ValueError: If the shapes differ, or `direction` or `gradient` is unknown.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f'`direction` must be one of {DIRECTIONS}; got {direction!r}.')
+    for name, value, known in (
+            ('direction', direction, DIRECTIONS), ('gradient', gradient, GRADIENTS)):
+        if value not in known:
+            raise ValueError(f'`{name}` must be one of {known}; got {value!r}.')
     log_view = tf.nn.log_softmax(geometry.as_float(view_logits))
-    log_target = tf.stop_gradient(tf.nn.log_softmax(geometry.as_float(warped_logits)))
+    log_target = tf.nn.log_softmax(geometry.as_float(warped_logits))
+    if gradient == 'view':
+        log_target = tf.stop_gradient(log_target)
     valid = tf.cast(valid_mask, log_view.dtype)
     geometry.require_shape('view_logits', log_view, '[B, H, W, K+1]', [None] * 4)
     geometry.require_shape('warped_logits', log_target, '[B, H, W, K+1]', log_view.shape)
@@ -81,7 +89,8 @@ def center_equivariance_loss(view_centers: Any, warped_centers: Any, visible: An
     Args:
       view_centers: float[B,K,2]. Part centres c' of the transformed image, (x, y) in the frame.
       warped_centers: float[B,K,2]. Part centres of the image moved by the transform, T(c).
-        Gradients flow into both arguments, as in the paper.
+        Gradients flow into both arguments, since neither the paper nor the authors' code stops
+        one here. That of T(c) goes through T to the centres c of the image.
       visible: float or bool[B,K]. Whether the moved centre lies in the transformed image. Other
         centres count as 0, since the view has no pixel there.
 

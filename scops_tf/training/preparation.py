@@ -55,6 +55,14 @@ class Prepared:
             self.store, batch_size=run.batch_size, seed=run.seed, num_steps=run.steps,
             start_step=start_step, arrays=self.arrays, context=context)
 
+    def photos(self, indices: np.ndarray) -> batches.Batch:
+        """Photos of indices i64[n] for `Trainer.predict`, with the features that are kept."""
+        image, saliency = self.store.batch(indices.tolist())
+        kept = {name: tf.constant(self.arrays[name][indices])
+                for name in ('reference_features', 'backbone_features') if name in self.arrays}
+        return batches.Batch(
+            tf.constant(indices), tf.constant(image), tf.constant(saliency), **kept)
+
 
 def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.Views,
             store: photo_store.PhotoStore, workdir: str, *, fresh: bool, start_step: int = 0

@@ -193,12 +193,18 @@ class Trainer:
             view, transform = self.views.draw(images, self.seed(0))
             both = self._logits(self._features(tf.concat([images, view], axis=0)))
             return (*both, transform)
-        own = (self.model.segmenter.of_features(self._reference_features(batch))
-               if batch.backbone_features is None
-               else tf.cast(batch.backbone_features, tf.float32))
-        features = tf.concat([own, tf.cast(batch.view_features, tf.float32)], axis=0)
+        features = tf.concat(
+            [self._own_features(batch), tf.cast(batch.view_features, tf.float32)], axis=0)
         return (*self._logits(features),
                 warp.Transform(batch.view_matrix, batch.view_displacements))
+
+    def _own_features(self, batch: Batch) -> tf.Tensor:
+        """What the head reads of the photos themselves; it is computed unless the batch has it."""
+        if batch.backbone_features is not None:
+            return tf.cast(batch.backbone_features, tf.float32)
+        if self.model.segmenter.reads_reference_features:
+            return self.model.segmenter.of_features(self._reference_features(batch))
+        return self._features(tf.cast(batch.image, tf.float32) / 255.0)
 
     def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
         """Dropout of whole channels (Tompson et al., CVPR 2015), drawn for each photo and view."""
@@ -233,8 +239,9 @@ class Trainer:
             'concentration': losses.concentration_loss(
                 parts, epsilon=settings.concentration_epsilon),
             'equivariance': losses.equivariance_loss(
-                view_logits, transform.warp(tf.stop_gradient(logits)), transform.valid_mask(size),
-                direction=settings.equivariance_direction),
+                view_logits, transform.warp(logits), transform.valid_mask(size),
+                direction=settings.equivariance_direction,
+                gradient=settings.equivariance_gradient),
             'center_equivariance': losses.center_equivariance_loss(
                 view_centers, warped_centers, geometry.is_inside(warped_centers)),
             'semantic_consistency': consistency.loss,
@@ -262,31 +269,49 @@ class Trainer:
         maps = tf.cast(batch.saliency, tf.float32)[..., tf.newaxis]
         return geometry.upsample(maps, self.config.response_size)[..., 0]
 
-    # Pictures for the log.
+    # For the log.
+
+    @tf.function(autograph=False)
+    def predict(self, batch: Batch) -> Dict[str, tf.Tensor]:
+        """Parts of photos, from their features where the batch has them.
+
+        Args:
+          batch: Photos without views, any number of them; see `Prepared.photos`.
+
+        Returns:
+          The outputs of `PartModel.predict`, at the photos' size.
+        """
+        logits = self.model.segmenter.head(self._own_features(batch))
+        return self._decoded(
+            decoding.part_responses_from_logits(logits, self.config.run.image_size))
 
     @tf.function(autograph=False)
     def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of photos u8[B,H,W,3] and of a view of each, for pictures.
 
         Returns:
-          'view' f32[B,H,W,3] in [0, 1]; and, for the photos and with the prefix 'view_' for the
-          views, 'part_responses' f32[B,H,W,K+1], 'part_centers' f32[B,K,2] in pixels, and 'labels'
-          u8[B,H,W].
+          'view' f32[B,H,W,3] in [0, 1]; and the outputs of `PartModel.predict`, for the photos and,
+          with the prefix 'view_', for the views.
         """
         pixels = tf.cast(images, tf.float32) / 255.0
         view, _ = self.views.draw(pixels, self.seed(1))
-        size = self.config.run.image_size
         network = part_model_lib.SegmenterResponses(self.model.segmenter)
         found = {'view': view}
-        for name, inputs in (('', pixels), ('view_', view)):
-            responses = network.part_responses(inputs)
-            found[f'{name}part_responses'] = responses
-            found[f'{name}part_centers'] = decoding.part_centers(
-                responses, size, window=self.config.decode.center_window,
-                power=self.config.decode.center_power)
-            found[f'{name}labels'] = decoding.decode(
-                responses, size, background=self.config.decode.background)
+        for prefix, inputs in (('', pixels), ('view_', view)):
+            decoded = self._decoded(network.part_responses(inputs))
+            found.update((f'{prefix}{name}', value) for name, value in decoded.items())
         return found
+
+    def _decoded(self, responses: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """The outputs of `PartModel.predict` from responses f32[B,H,W,K+1] at the photos' size."""
+        settings, size = self.config.decode, self.config.run.image_size
+        return {
+            'labels': decoding.decode(responses, size, background=settings.background),
+            'part_responses': responses,
+            'part_centers': decoding.part_centers(
+                responses, size, window=settings.center_window, power=settings.center_power),
+            'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
+        }
 
 
 def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:
