@@ -18,8 +18,11 @@ from scops_tf.datasets import pascal
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
 DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
-# Recipes of their own, and what goes on top of the default one.
-RECIPES, DELTAS = ('end_to_end', 'paper', 'resnet50'), ('plus',)
+# Recipes of their own, and what goes on top of the quick one.
+RECIPES, DELTAS = ('end_to_end', 'paper', 'quick', 'resnet50'), ('plus',)
+# Files of data that are trained end to end; the others have the quick recipe.
+END_TO_END = ('cub',)
+QUICK = tuple(name for name in DATASETS if name not in END_TO_END)
 ROWS = {'cub_k4': 'cub', 'celeba_k4': 'celeba', 'celeba_k8': 'celeba', 'aflw_k8': 'celeba',
         'pascal_k4': 'pascal'}
 # Eq. 3 as it is printed.
@@ -134,11 +137,13 @@ def test_includes_are_found_from_the_repository_and_from_elsewhere(cwd, tmp_path
 # The defaults.
 
 
-def test_the_defaults_are_the_recipe_for_four_parts_on_features_at_512():
+def test_the_defaults_are_the_quick_recipe_for_four_parts_on_features_at_512():
     loaded = config.load([])
     assert loaded.run.num_parts == 4 and loaded.run.image_size == (512, 512)
     assert (loaded.segmenter.backbone, loaded.features.network) == ('features', 'vgg19')
-    assert set(differences(load('cub'), loaded)) == {'Data.dataset', 'Data.classes'}
+    assert not differences(load('quick'), loaded)
+    assert set(differences(load('cub', 'quick'), loaded)) == {'Data.dataset', 'Data.classes'}
+    assert set(differences(load('cub'), load('end_to_end'))) == {'Data.dataset', 'Data.classes'}
     for name, dataset in (('folder', 'folder'), ('pascal', 'pascal')):
         assert load(name).data.dataset == dataset
         assert set(differences(load(name), loaded)) <= {'Data.dataset'}
@@ -146,7 +151,8 @@ def test_the_defaults_are_the_recipe_for_four_parts_on_features_at_512():
 
 @pytest.mark.parametrize('names', [
     *((name,) for name in (*DATASETS, *ROWS, 'quickstart')),
-    *((name, preset) for name in DATASETS for preset in (*RECIPES, *DELTAS))], ids='_'.join)
+    *((name, preset) for name in DATASETS for preset in RECIPES),
+    *((name, preset) for name in QUICK for preset in DELTAS)], ids='_'.join)
 @pytest.mark.parametrize('num_parts', [1, 3, 16])
 def test_the_number_of_parts_can_be_changed_and_nothing_else_is_needed(names, num_parts):
     loaded = load(*names, params=[f'Run.num_parts = {num_parts}'])
@@ -166,10 +172,12 @@ def test_what_goes_after_a_file_names_no_photos_and_no_number_of_parts(name):
     assert 'include' not in FILES[name].read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('preset', (*RECIPES, *DELTAS))
-@pytest.mark.parametrize('name', DATASETS)
-def test_a_preset_after_a_file_changes_exactly_what_it_binds(name, preset):
-    loaded, base = load(name, preset), load(name)
+@pytest.mark.parametrize('names', [
+    *((name, preset) for name in DATASETS for preset in RECIPES),
+    *((name, preset) for name in QUICK for preset in DELTAS),
+    *((name, 'quick', preset) for name in END_TO_END for preset in DELTAS)], ids='_'.join)
+def test_a_preset_after_a_file_changes_exactly_what_it_binds(names):
+    loaded, base, preset = load(*names), load(*names[:-1]), names[-1]
     ours = fields(loaded)
     assert {binding: ours[binding] for binding in bound(preset)} == bound(preset)
     assert set(differences(loaded, base)) <= set(bound(preset))
@@ -193,26 +201,32 @@ def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name
     assert {key for key in differences(loaded, recipe) if not key.startswith('Data.')} <= {
         'Run.num_parts'}
     assert loaded.run.num_parts == load(name).run.num_parts
-    assert loaded.run.image_size == (256, 256)
-    # What is taught sees the saliency maps that its teacher saw.
-    assert loaded.run.saliency_agreement == (3 if preset == 'end_to_end' else 0)
 
 
 def test_recipes_of_their_own_say_the_same_things():
-    # The paper has its own cadence and prints its own form of equivariance.
-    printed = {'Checkpoint.every', *PRINTED}
-    assert bound('paper').keys() - printed == bound('resnet50').keys()
-    # What is taught has the features of its teacher, and is averaged.
-    taught = {'Features.image_size', 'Optimizer.average'}
-    assert bound('end_to_end').keys() - taught == bound('resnet50').keys()
+    # The paper's has a cadence of its own, and Eq. 3 as printed.
+    own = {'Checkpoint.every', 'Losses.equivariance_direction', 'Losses.equivariance_gradient'}
+    for name in RECIPES:
+        assert bound(name).keys() - (own if name == 'paper' else set()) == bound('quick').keys()
     # The drawings have features and networks of their own besides.
     own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
            'Features.network', 'Features.weights', 'Features.layer_weights', 'Decode.background'}
-    assert bound('quickstart').keys() - own == bound('resnet50').keys()
+    assert bound('quickstart').keys() - own == bound('quick').keys()
     # And a file of photos sets nothing else.
     for name in DATASETS:
         assert {key for key in bound(name) if not key.startswith('Data.')} <= {
-            'Run.num_parts', *bound('resnet50')}
+            'Run.num_parts', *bound('quick')}
+
+
+def test_a_run_and_its_teacher_have_the_same_parts_and_features():
+    for name in DATASETS:
+        loaded = load(name, 'end_to_end', params=['Run.num_parts = 5', 'Run.seed = 2'])
+        teacher = config.load_recipe(str(FOLDER.parent / loaded.run.teacher), loaded)
+        assert loaded.feature_space == teacher.feature_space
+        assert loaded.run.saliency_agreement == teacher.run.saliency_agreement
+        assert set(differences(teacher, load('plus'))) <= {'Run.num_parts', 'Run.seed'} | {
+            key for key in fields(loaded) if key.startswith('Data.')}
+        assert (teacher.data, teacher.run.num_parts, teacher.run.seed) == (loaded.data, 5, 2)
 
 
 # The paper's tables.

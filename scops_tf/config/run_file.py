@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any, Dict, Iterator, Sequence, Tuple
 
+import scops_tf
 from scops_tf import files
 from scops_tf.config import configuration, gin_files, laws, sections as sections_lib
 
@@ -105,15 +106,21 @@ def load_recipe(path: str, config: configuration.Config) -> configuration.Config
     """Another recipe for a run's data, parts and seed.
 
     Args:
-      path: Gin file of the recipe. It changes the defaults.
+      path: Gin file of the recipe, from the working folder or from the folder that holds `gin`. It
+        changes the defaults.
       config: Configuration of the run.
 
     Raises:
-      ConfigError: See `load`.
+      ConfigError: If there is no such file; see also `load`.
     """
+    shipped = os.path.join(os.path.dirname(os.path.abspath(scops_tf.__file__)), os.pardir, path)
+    found = [each for each in (path, shipped) if os.path.isfile(each)]
+    if not found:
+        raise laws.ConfigError('`Run.teacher` must be the folder of a trained run or a gin file; '
+                               f'there is no file {path!r}.')
     kept = [f'{name} = {value}' for name, value in _written(config.operative)
             if name.startswith(_NOT_OF_A_RECIPE)]
-    return gin_files.load([path], kept)
+    return gin_files.load(found[:1], kept)
 
 
 def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:
