@@ -89,6 +89,31 @@ def test_a_warm_up_step_sees_two_views_of_its_own(taught, store, tmp_path):
     assert len(np.unique(matrices.reshape(4, -1), axis=0)) == 4
 
 
+def test_the_first_views_of_a_taught_warm_up_may_be_small(taught, tmp_path, monkeypatch):
+    config = config_lib.load([], [
+        taught.operative, 'Run.small_views=(32, 40)', 'Run.small_view_steps=2',
+        'Run.warmup_steps=4', 'Run.steps=5'])
+    sizes = []
+    draw = trainer_lib.views.Views.draw
+
+    def drawn(views, images, seed, size=None):
+        sizes.append(draw(views, images, seed, size).images.shape[1:3])
+        return draw(views, images, seed, size)
+
+    monkeypatch.setattr(trainer_lib.views.Views, 'draw', drawn)
+    warmup_step, small = trainer_lib.Trainer.warmup_step, []
+
+    def step(trainer, batch, **settings):
+        small.append(settings['small'])
+        return warmup_step.__get__(trainer)(batch, **settings)
+
+    monkeypatch.setattr(trainer_lib.Trainer, 'warmup_step', step)
+    loop.train(config, str(tmp_path / 'run'))
+    assert small == [True, True, False, False]
+    # Views of a step are drawn while it is traced; the last ones are of the losses and the picture.
+    assert sizes[:4] == [(32, 40)] * 2 + [(48, 64)] * 2 and set(sizes[4:]) == {(48, 64)}
+
+
 @pytest.mark.parametrize('binding, law', [
     ('Run.num_parts=5', '`Run.num_parts`'), ('Features.normalization=0.0', '`Features`'),
     ("Run.teacher='/nowhere'", '/nowhere')])

@@ -76,6 +76,18 @@ def test_ranges_of_nothing_draw_the_identity(kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('size', [(23, 31), (61, 90)])
+def test_a_view_of_another_size_shows_the_same_sources(kind, size):
+    transform = WIDE[kind].draw(SEED, 3, SIZE)
+    ramps = tf.repeat(geometry.coordinate_grid(SIZE)[None], 3, axis=0)
+    view, valid = transform.warp(ramps, size=size), transform.valid_mask(size).numpy() > 0
+    sources = transform.source_points(tf.reshape(geometry.coordinate_grid(size), [1, -1, 2]))
+    assert view.shape == (3, *size, 2) and 0.1 < valid.mean() < 1
+    np.testing.assert_allclose(
+        view[valid], tf.reshape(sources, view.shape)[valid], atol=2e-5)
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_mirrored_view_reads_the_photo_from_right_to_left(kind):
     maps = np.random.default_rng(0).normal(size=(3, *SIZE, 2)).astype(np.float32)
     ranges = {**STILL, 'projective_jitter': 0.0, 'tps_jitter': 0.0, 'mirror': 1.0}

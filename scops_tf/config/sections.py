@@ -42,6 +42,9 @@ class Run(laws.Checked):
         is trained first, on the same data, in the folder `teacher` below the run's own. The warm-up
         fits the responses of the teacher, on new views of each photo in every step, and the part
         basis starts from the teacher's.
+      small_views: (height, width) of the views in the first `small_view_steps` steps of a warm-up
+        by a teacher, which then take less time; None for `image_size`.
+      small_view_steps: Number of those steps.
       strategy: Devices: 'none' for one, 'mirrored' for all GPUs of the machine, 'multi_worker' for
         the devices of all workers that TF_CONFIG lists; see `scops_tf.training.replicas`.
       collapse_after: Number of consecutive steps with a foreground share below 0.1 % after which
@@ -60,6 +63,8 @@ class Run(laws.Checked):
     warmup_steps: int = laws.at_least(200, 0)
     init_from: Optional[str] = None
     teacher: Optional[str] = None
+    small_views: Optional[Tuple[int, int]] = laws.image_size(None)
+    small_view_steps: int = laws.at_least(0, 0)
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
     method: str = laws.one_of('segmenter', 'segmenter', 'dff', 'kmeans')

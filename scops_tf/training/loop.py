@@ -199,8 +199,12 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
     with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
                    unit='step') as progress:
         for batch in progress:
-            warming_up = int(trainer.step.numpy()) < config.warmup_steps
-            scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
+            done_steps = int(trainer.step.numpy())
+            if done_steps < config.warmup_steps:
+                scalars = trainer.warmup_step(
+                    batch, small=done_steps < config.run.small_view_steps)
+            else:
+                scalars = trainer.train_step(batch)
             step = int(trainer.step.numpy())
             require_finite(scalars, step)
             foreground = float(scalars['part/foreground_share'])

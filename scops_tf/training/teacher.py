@@ -91,4 +91,5 @@ def load(config: config_lib.Config, workdir: str) -> Teacher:
             raise config_lib.ConfigError(
                 f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
                 f'taken over; {folder!r} has {theirs} and this run {ours}.')
-    return Teacher(other, trained_model.load_part_model(other, folder))
+    precision = 'bfloat16' if config.run.precision == 'bfloat16' else 'float32'
+    return Teacher(other, trained_model.load_part_model(other, folder, precision=precision))

@@ -1,6 +1,7 @@
 """The training step (§3) as a `tf.function`: losses, gradients, updates, and scalars to log."""
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
@@ -97,7 +98,7 @@ class Trainer:
         return self._update(self._weighted_terms, batch, tuple(self._optimization.groups))
 
     @tf.function(autograph=False)
-    def warmup_step(self, batch: Batch) -> Dict[str, tf.Tensor]:
+    def warmup_step(self, batch: Batch, *, small: bool = False) -> Dict[str, tf.Tensor]:
         """Fits the part responses once to `warmup_target`, from the starting basis or a teacher.
 
         Diffuse responses minimize the losses best by vanishing. So the responses learn the parts'
@@ -107,12 +108,14 @@ class Trainer:
 
         Args:
           batch: Batch as in `train_step`, with `warmup_target`.
+          small: Whether the views of a warm-up by a teacher have the size `Run.small_views`.
 
         Returns:
           f32[] scalars of the whole batch by their TensorBoard names.
         """
         groups = tuple(group for group in self._optimization.groups if group != 'basis')
-        return self._update(self._warmup_loss, batch, groups)
+        size = self.config.run.small_views if small else None
+        return self._update(functools.partial(self._warmup_loss, size=size), batch, groups)
 
     def _update(self, objective: Objective, batch: Batch, groups: Sequence[str]
                 ) -> Dict[str, tf.Tensor]:
@@ -150,21 +153,22 @@ class Trainer:
             **figures,
         }
 
-    def _warmup_loss(self, batch: Batch) -> Dict[str, tf.Tensor]:
+    def _warmup_loss(self, batch: Batch, size: Optional[geometry.Size]) -> Dict[str, tf.Tensor]:
         """The loss of `warmup_step` and figures, for a replica's part of the batch."""
-        logits, pairs = self._warmup_logits(batch)
-        size = logits.shape[1:3]
-        target = geometry.upsample(tf.cast(batch.warmup_target, tf.float32), size)
+        logits, pairs = self._warmup_logits(batch, size)
+        cells = logits.shape[1:3]
+        target = geometry.upsample(tf.cast(batch.warmup_target, tf.float32), cells)
         loss = tf.constant(0.0)
         for own, transform in pairs:
             expected = target if transform is None else transform.warp(target)
-            valid = tf.ones(own.shape[:3]) if transform is None else transform.valid_mask(size)
+            valid = tf.ones(own.shape[:3]) if transform is None else transform.valid_mask(cells)
             entropy = tf.nn.softmax_cross_entropy_with_logits(expected, own)
             loss += tf.math.divide_no_nan(tf.reduce_sum(valid * entropy),
                                           replicas.mean(tf.reduce_sum(valid)))
         return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
 
-    def _warmup_logits(self, batch: Batch) -> Tuple[tf.Tensor, List[Any]]:
+    def _warmup_logits(self, batch: Batch, size: Optional[geometry.Size]
+                       ) -> Tuple[tf.Tensor, List[Any]]:
         """Logits that a warm-up step fits: pairs of f32[B,h,w,K+1] and a transform or None.
 
         The first logits come before them, to be looked at.
@@ -173,7 +177,7 @@ class Trainer:
             logits, view_logits, transform = self._both_logits(batch)
             return logits, [(logits, None), (view_logits, transform)]
         images = tf.cast(batch.image, tf.float32) / 255.0
-        drawn = [self.views.draw(images, self.seed(purpose)) for purpose in (0, 4)]
+        drawn = [self.views.draw(images, self.seed(purpose), size) for purpose in (0, 4)]
         both = self._logits(self._features(tf.concat([view.images for view in drawn], axis=0)))
         return both[0], [(logits, view.transform) for logits, view in zip(both, drawn)]
 

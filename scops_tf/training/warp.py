@@ -13,7 +13,7 @@ part logits. Rotations are rotations in pixels of the image, so M depends on the
 """
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 import warnings
 
 import numpy as np
@@ -47,7 +47,8 @@ class Transform(NamedTuple):
     matrix: tf.Tensor
     displacements: tf.Tensor
 
-    def warp(self, maps: Any, *, fill: Any = 0.0) -> tf.Tensor:
+    def warp(self, maps: Any, *, fill: Any = 0.0, size: Optional[geometry.Size] = None
+             ) -> tf.Tensor:
         """The transformed maps, sampled bilinearly at the source of each pixel.
 
         Gradients flow into the maps, not into the transform.
@@ -55,31 +56,34 @@ class Transform(NamedTuple):
         Args:
           maps: float[B,H,W,C]. Maps of any resolution; height and width are at least 2.
           fill: Scalar or [C]. Value of the pixels whose source lies outside the maps.
+          size: (h, w) of the result; None for that of the maps.
 
         Returns:
-          f32[B,H,W,C].
+          f32[B,h,w,C].
 
         Raises:
           ValueError: If the size of the maps is unknown or a side is 1.
         """
         maps = tf.cast(maps, tf.float32)
-        size = geometry.static_size('maps', maps)
-        if min(size) < 2:
-            raise ValueError(f'`maps` must be at least 2 pixels high and wide; got {size}.')
-        warped = self._sampled(maps) if self.displacements.shape[1] else self._projected(maps)
-        return tf.where(self.valid_mask(size)[..., None] > 0, warped, tf.cast(fill, tf.float32))
+        own_size = geometry.static_size('maps', maps)
+        if min(own_size) < 2:
+            raise ValueError(f'`maps` must be at least 2 pixels high and wide; got {own_size}.')
+        size = size or own_size
+        sample = self._sampled if self.displacements.shape[1] else self._projected
+        return tf.where(self.valid_mask(size)[..., None] > 0, sample(maps, size),
+                        tf.cast(fill, tf.float32))
 
-    def _sampled(self, maps: tf.Tensor) -> tf.Tensor:
-        """The bilinear samples of maps f32[B,H,W,C] at the source of each pixel."""
-        size = geometry.static_size('maps', maps)
+    def _sampled(self, maps: tf.Tensor, size: geometry.Size) -> tf.Tensor:
+        """The bilinear samples f32[B,h,w,C] of maps at the source of each pixel of `size`."""
         sources = tf.stop_gradient(self.source_points(_pixel_centers(size)))
         samples = tfa.image.interpolate_bilinear(
-            maps, geometry.frame_to_pixels(sources, size), indexing='xy')
-        return tf.reshape(samples, tf.shape(maps))
+            maps, geometry.frame_to_pixels(sources, geometry.static_size('maps', maps)),
+            indexing='xy')
+        return tf.reshape(samples, [tf.shape(maps)[0], *size, maps.shape[-1]])
 
-    def _projected(self, maps: tf.Tensor) -> tf.Tensor:
+    def _projected(self, maps: tf.Tensor, size: geometry.Size) -> tf.Tensor:
         """The same samples for a transform without a spline, by a faster operation."""
-        transforms = self._pixel_transforms(geometry.static_size('maps', maps))
+        transforms = self._pixel_transforms(size, geometry.static_size('maps', maps))
 
         # The gradient that TensorFlow registers for it is not that of bilinear sampling.
         @tf.custom_gradient
@@ -88,11 +92,11 @@ class Transform(NamedTuple):
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
                 with tf.GradientTape() as tape:
                     tape.watch(maps)
-                    samples = self._sampled(maps)
+                    samples = self._sampled(maps, size)
                 return tape.gradient(samples, maps, output_gradients=upstream)
 
             return tfa.image.transform(maps, transforms, interpolation='bilinear',
-                                       fill_mode='nearest'), gradient
+                                       fill_mode='nearest', output_shape=size), gradient
 
         return projected(maps)
 
@@ -140,11 +144,13 @@ class Transform(NamedTuple):
             tf.repeat(_pixel_centers((count, count)), batch, axis=0),
             tf.reshape(self.displacements, [batch, count * count, 2]), points, order=2)
 
-    def _pixel_transforms(self, size: geometry.Size) -> tf.Tensor:
-        """Matrix from view to source in pixels of maps of `size`, f32[B,8] as tfa expects it."""
-        half_x, half_y = (size[1] - 1) / 2, (size[0] - 1) / 2
-        to_pixels = np.array([[half_x, 0, half_x], [0, half_y, half_y], [0, 0, 1]])
-        in_pixels = to_pixels @ tf.cast(self.matrix, tf.float64) @ np.linalg.inv(to_pixels)
+    def _pixel_transforms(self, size: geometry.Size, source_size: geometry.Size) -> tf.Tensor:
+        """Matrix from pixels of views to pixels of sources, f32[B,8] as tfa expects it."""
+        to_pixels, to_source_pixels = (np.array([
+            [(width - 1) / 2, 0, (width - 1) / 2], [0, (height - 1) / 2, (height - 1) / 2],
+            [0, 0, 1]]) for height, width in (size, source_size))
+        in_pixels = (to_source_pixels @ tf.cast(self.matrix, tf.float64)
+                     @ np.linalg.inv(to_pixels))
         flat = tf.reshape(in_pixels / in_pixels[:, 2:, 2:], [-1, 9])
         return tf.cast(flat[:, :8], tf.float32)
 
