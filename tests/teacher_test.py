@@ -105,7 +105,7 @@ def test_the_first_views_of_a_taught_warm_up_may_be_small(taught, tmp_path, monk
 
     def step(trainer, batch, **settings):
         small.append(settings['small'])
-        return warmup_step.__get__(trainer)(batch, **settings)
+        return warmup_step.__get__(trainer, type(trainer))(batch, **settings)
 
     monkeypatch.setattr(trainer_lib.Trainer, 'warmup_step', step)
     loop.train(config, str(tmp_path / 'run'))
