@@ -57,7 +57,7 @@ def test_the_true_parts_have_full_scores_on_photos_asked_for_once(load, dataset,
 
 def test_a_score_is_the_mean_of_two_halves_each_regressed_on_the_other(
         load, dataset, store, num_parts):
-    config = load(f'Run.num_parts={num_parts}')
+    config = load(f'Run.num_parts={num_parts}', 'Logging.eval_photos=64')
     predict = Perfect(store)
     outputs = predict(np.arange(len(store)))
     halves = [np.arange(first, len(store), 2) for first in (0, 1)]
@@ -86,10 +86,11 @@ def test_no_more_photos_are_scored_than_asked_for_and_they_are_spread(
 def test_a_photo_to_test_on_is_never_scored(load, dataset, store, num_parts):
     predict = Perfect(store)
     both = dataclasses.replace(dataset, test=store.records[1:3])
-    training_scores.scorer(load(f'Run.num_parts={num_parts}'), both, store)(predict)
+    config = load(f'Run.num_parts={num_parts}', 'Logging.eval_photos=64')
+    training_scores.scorer(config, both, store)(predict)
     assert sorted(predict.asked) == [0, 3, 4, 5]
     everything = dataclasses.replace(dataset, test=store.records)
-    assert training_scores.scorer(load(), everything, store) is None
+    assert training_scores.scorer(config, everything, store) is None
 
 
 def test_nothing_is_scored_where_it_is_off_or_nothing_is_annotated(load, dataset, store):

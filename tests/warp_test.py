@@ -179,10 +179,11 @@ def test_points_go_back_to_where_they_came_from(kind):
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('size', [(200, 300), (240, 160)])
 def test_center_of_a_warped_blob_is_the_warped_center(kind, size):
-    transform, points = _draw_in_view(_random_warp(kind), size)
+    # A bend stretches one side of a blob more than the other, so it is small here.
+    random_warp = _random_warp(kind, projective_jitter=0.1, tps_jitter=0.01)
+    transform, points = _draw_in_view(random_warp, size)
     centers = geometry.part_centers(transform.warp(_blobs(points, size, sigma=0.015)))
-    # A warp that is not affine stretches one side of a blob more than the other.
-    tolerance = 3e-4 if kind == 'similarity' else 4e-3
+    tolerance = 3e-4 if kind == 'similarity' else 2e-3
     np.testing.assert_allclose(centers, transform.warp_points(points), atol=tolerance)
 
 
