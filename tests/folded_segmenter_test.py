@@ -63,6 +63,13 @@ def test_logits_are_those_of_the_segmenter(plain, folded, size):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_reference_features_through_the_folded_network_are_those_of_the_network(vgg):
+    features = vgg.reference_features
+    expected = features.raw(_photos(64, 96)).numpy()
+    found = features.raw_through(folded_segmenter.fold(vgg.network, 'float32'), _photos(64, 96))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+
+
 def test_nothing_is_held_but_folded_convolutions_and_what_follows_the_network(plain, folded):
     convolutions = [layer for layer in plain.network.layers
                     if isinstance(layer, tf.keras.layers.Conv2D)]

@@ -54,6 +54,7 @@ def test_maps_are_found_by_relative_stem_with_any_suffix(tmp_path, kind):
     assert paths == [str(tmp_path / 'maps' / 'a.png'), str(tmp_path / 'maps' / 'deep' / 'a.BMP')]
     other = 'mask' if kind == 'saliency' else 'saliency'
     assert getattr(dataset.train[0], f'{other}_path') is None
+    assert dataset.fit == dataset.train == dataset.test
 
 
 def test_maps_of_splits_lie_in_their_folders(tmp_path):

@@ -1,6 +1,7 @@
 """Laws of the segmenter that is linear in the reference features, by itself and as a run."""
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
@@ -11,10 +12,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, datasets
 from scops_tf.datasets.batches import Batch
-from scops_tf.evaluation import run_scores
-from scops_tf.networks import checkpoints, linear_segmenter, reference_features as features_lib
+from scops_tf.evaluation import photo_batches, run_predictions, run_scores
+from scops_tf.features import photo_features
+from scops_tf.networks import (
+    checkpoints,
+    fixed_filters,
+    linear_segmenter,
+    model as model_lib,
+    reference_features as features_lib,
+)
 from scops_tf.serving import (
     decoding,
     predictor as predictor_lib,
@@ -199,12 +207,91 @@ def test_an_export_predicts_as_the_trained_model(config, workdir, tmp_path):
     assert any(np.array_equal(variable, kernel) for variable in trained.part_model.variables)
 
 
-def test_its_scores_are_those_of_its_checkpoint(config, workdir, tmp_path):
-    folder = tmp_path / 'run'
-    shutil.copytree(workdir, folder)
+# Its evaluation.
+
+
+def _scores(config: config_lib.Config, folder: pathlib.Path) -> dict:
     run_scores.evaluate(config, str(folder))
-    scores = json.loads((folder / 'eval' / 'scores.json').read_text(encoding='utf-8'))
+    return json.loads((folder / 'eval' / 'scores.json').read_text(encoding='utf-8'))
+
+
+def test_its_scores_are_those_of_its_checkpoint(config, workdir, tmp_path):
+    folder = shutil.copytree(workdir, tmp_path / 'run')
+    scores = _scores(config, folder)
     assert scores['step'] == 8
     assert {'this run', 'k-means on the same features'} <= scores['scores'].keys()
     assert all(np.isfinite(value) for value in scores['scores']['this run'].values())
     assert os.path.exists(folder / 'eval' / 'index.html')
+
+
+def test_a_head_on_shared_features_predicts_as_what_is_exported(config, workdir):
+    run = run_predictions.load(config, str(workdir))
+    network, raw = run_predictions.reference_networks(config, run)
+    features = network.scale(raw(tf.constant(_photos(64, 96), tf.float32) / 255))
+    batch = photo_batches.PhotoBatch((), _photos(64, 96), lambda: features)
+    found = batch.outputs(run_predictions.of_features(run, config))
+    for name, expected in batch.outputs(run.predict).items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-3, err_msg=name)
+
+
+@pytest.fixture
+def passes(monkeypatch) -> collections.Counter:
+    """How often each photo has passed the network of the reference features."""
+    counter, taps = collections.Counter(), fixed_filters.taps
+
+    def count(images: tf.Tensor) -> None:
+        counter.update(np.rint(255 * image).astype(np.uint8).tobytes() for image in images.numpy())
+
+    def counted(images: tf.Tensor) -> list:
+        tf.py_function(count, [images], [])
+        return taps(images)
+
+    monkeypatch.setattr(fixed_filters, 'taps', counted)
+    return counter
+
+
+def _images(config: config_lib.Config, split: str) -> list:
+    """The photos of a split as the counter knows them."""
+    opened = photo_features.open_store(
+        config, getattr(datasets.load_for(config, None), split), 'unused', with_saliency=False)
+    return [opened.image(index).tobytes() for index in range(len(opened))]
+
+
+def test_a_photo_passes_the_reference_network_once_for_all_methods(
+        config, workdir, tmp_path, passes, small, trained_run):
+    tiny = config_lib.load([], small)
+    for number, (settings, folder) in enumerate(((config, workdir), (tiny, trained_run))):
+        passes.clear()
+        _scores(settings, shutil.copytree(folder, tmp_path / str(number)))
+        # The training photos are those to fit on too.
+        expected = [*_images(settings, 'train'), *_images(settings, 'test')]
+        assert passes == dict.fromkeys(expected, 1)
+
+
+def test_photos_whose_features_the_run_has_cached_pass_no_network_and_have_the_same_scores(
+        config, workdir, tmp_path, passes):
+    folder = shutil.copytree(workdir, tmp_path / 'run')
+    uncached = _scores(config, folder)
+    on_disk = dataclasses.replace(
+        config, features=dataclasses.replace(config.features, cache='disk'))
+    network = model_lib.reference_features(on_disk)
+    store = photo_features.open_store(
+        on_disk, datasets.load_for(on_disk, None).train, str(folder), with_saliency=False)
+    photo_features.reference_features(on_disk, network, store, str(folder / 'cache'))
+    passes.clear()
+    # One row per score, each of values that are equal to the last bit.
+    assert _scores(on_disk, folder)['scores'] == uncached['scores']
+    assert passes == dict.fromkeys(_images(config, 'test'), 1)
+
+
+def test_a_cache_of_other_photos_is_not_read(config, workdir, tmp_path, passes):
+    folder = shutil.copytree(workdir, tmp_path / 'run')
+    on_disk = dataclasses.replace(
+        config, features=dataclasses.replace(config.features, cache='disk'))
+    network = model_lib.reference_features(on_disk)
+    store = photo_features.open_store(
+        on_disk, datasets.load_for(on_disk, None).train[1:], str(folder), with_saliency=False)
+    photo_features.reference_features(on_disk, network, store, str(folder / 'cache'))
+    passes.clear()
+    _scores(on_disk, folder)
+    assert passes == dict.fromkeys([*_images(config, 'train'), *_images(config, 'test')], 1)

@@ -103,7 +103,11 @@ class KMeans(tf.Module):
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
         """Part responses f32[B,h,w,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
-        features = tf.cast(self.reference_features(images), tf.float32)
+        return self.responses_of(self.reference_features(images))
+
+    def responses_of(self, features: tf.Tensor) -> tf.Tensor:
+        """Part responses f32[B,h,w,K+1] of reference features float[B,h,w,C]."""
+        features = tf.cast(features, tf.float32)
         # The nearness is largest where |v - c|² = |v|² - 2 v·c + |c|² is least.
         nearness = tf.tensordot(features, self.centers, [[-1], [1]])
         nearness -= tf.reduce_sum(tf.square(self.centers), axis=-1) / 2

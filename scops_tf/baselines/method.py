@@ -35,16 +35,15 @@ class Observations(NamedTuple):
     saliency_maps: Optional[np.ndarray]
 
 
-def observe(name: str, config: config_lib.Config, records: Sequence[Record], workdir: str, *,
-            tap_scales: Optional[Sequence[float]] = None) -> Observations:
-    """The data that a baseline is fitted to, from caches or computed.
+def observe(name: str, config: config_lib.Config, records: Sequence[Record], workdir: str
+            ) -> Observations:
+    """The data that a baseline is fitted to, from caches or computed; measures the tap scales.
 
     Args:
       name: 'dff' or 'kmeans'.
       config: Configuration of the run.
       records: Records of the photos.
       workdir: Folder of the run.
-      tap_scales: Tap scales of a trained run; None to measure them on the photos.
 
     Raises:
       ValueError: If photos or weights cannot be used, or the features are larger than
@@ -54,14 +53,13 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
     network = model_lib.reference_features(config)
     with_saliency = name != 'dff' and config.data.saliency is not None
     store = photo_features.open_store(config, records, workdir, with_saliency=with_saliency)
-    raw = photo_features.reference_features(config, network, store, os.path.join(workdir, 'cache'))
-    if tap_scales is None:
-        chosen = photo_features.spread(len(store))
-        parts = np.array_split(chosen, -(-len(chosen) // _CHUNK))
-        network.measure_scales(raw[part] for part in tqdm.tqdm(
-            parts, desc='Measuring features', unit='batch'))
-    else:
-        network.tap_scales.assign(tap_scales)
+    raw = photo_features.reference_features(
+        config, network, photo_features.at_reference_size(config, store, workdir),
+        os.path.join(workdir, 'cache'))
+    chosen = photo_features.spread(len(store))
+    parts = np.array_split(chosen, -(-len(chosen) // _CHUNK))
+    network.measure_scales(raw[part] for part in tqdm.tqdm(
+        parts, desc='Measuring features', unit='batch'))
     scaled = photo_features.ScaledFeatures(network.scale, raw)
     maps = (photo_features.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
             if with_saliency else None)

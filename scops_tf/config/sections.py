@@ -378,7 +378,8 @@ class Evaluation(laws.Checked):
       step: Step of a kept checkpoint; None for the latest one.
       batch_size: Number of photos that are predicted at a time.
       baselines: Whether baselines are scored beside the run.
-      precision: Precision of the trained network, like `--precision` of the export.
+      precision: Precision of the networks that see the photos, like `--precision` of the export.
+        Reference features of training photos have `Run.precision`, as in the training.
     """
 
     step: Optional[int] = laws.at_least(None, 0)

@@ -70,9 +70,11 @@ def with_maps(dataset: PartDataset, *, saliency_folder: Optional[str] = None,
         if folder is not None:
             records = dataset.train + dataset.fit + dataset.test
             paths = _map_paths(os.path.abspath(os.path.expanduser(folder)), field, records)
+            # Splits that share records share them afterwards too.
+            mapped = {record: dataclasses.replace(record, **{field: paths[record.name]})
+                      for record in records}
             dataset = dataclasses.replace(dataset, **{
-                split: tuple(dataclasses.replace(record, **{field: paths[record.name]})
-                             for record in getattr(dataset, split))
+                split: tuple(mapped[record] for record in getattr(dataset, split))
                 for split in ('train', 'fit', 'test')})
     return dataset
 

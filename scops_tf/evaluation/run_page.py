@@ -9,9 +9,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from scops_tf import config as config_lib
-from scops_tf.datasets import photo_store
-from scops_tf.evaluation.part_maps import PartMaps
-from scops_tf.evaluation.run_predictions import Predict
+from scops_tf.evaluation.photo_batches import PhotoBatch, Predict
 from scops_tf.evaluation.text_report import OURS
 from scops_tf.pictures import gallery, page, parts as part_pictures
 
@@ -21,9 +19,34 @@ _SHOWN_PHOTOS = 24
 _SHOWN_SIZE = (256, 256)
 
 
+class Pictures:
+    """The pictures of the page, which are drawn while the test photos are predicted.
+
+    Args:
+      num_parts: K.
+      predict: Prediction by the run.
+    """
+
+    def __init__(self, num_parts: int, predict: Predict) -> None:
+        self.gallery = gallery.PartGallery(num_parts)
+        self.overlays: List[Tuple[np.ndarray, str]] = []
+        self._predict, self._count = predict, 0
+
+    def add(self, batch: PhotoBatch) -> None:
+        """Draws the photos of a batch, up to the largest number of the page."""
+        outputs = batch.outputs(self._predict)
+        for record, image, labels, responses, centers, presence in zip(
+                batch.records[:_GALLERY_PHOTOS - self._count], batch.images, outputs['labels'],
+                outputs['part_responses'], outputs['part_centers'], outputs['presence']):
+            self.gallery.add(image, labels, responses[..., 1:])
+            if self._count < _SHOWN_PHOTOS:
+                self.overlays.append((part_pictures.parts_picture(
+                    image, labels, centers, presence, cell_size=_SHOWN_SIZE), record.name))
+            self._count += 1
+
+
 def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
-          directions: Dict[str, str], store: photo_store.PhotoStore, found: PartMaps,
-          predict: Predict) -> None:
+          directions: Dict[str, str], pictures: Pictures) -> None:
     """Writes the page.
 
     Args:
@@ -31,28 +54,16 @@ def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
       config: Configuration of the run.
       result: Result of `run_scores.evaluate`.
       directions: Better directions of the scores; see `dataset_scores.Scores`.
-      store: Test photos.
-      found: Part maps of the run on the test photos.
-      predict: Prediction by the run.
+      pictures: Pictures of the test photos.
 
     Raises:
       OSError: If a file cannot be written.
     """
-    part_gallery = gallery.PartGallery(config.run.num_parts)
-    overlays = []
-    for index in range(min(len(store), _GALLERY_PHOTOS)):
-        image = store.image(index)
-        responses = np.asarray(predict(image[np.newaxis])['part_responses'])[0, ..., 1:]
-        part_gallery.add(image, found.labels[index], responses)
-        if index < _SHOWN_PHOTOS:
-            overlays.append((part_pictures.parts_picture(
-                image, found.labels[index], found.centers[index], found.presence[index],
-                cell_size=_SHOWN_SIZE), store.records[index].name))
     facts = {name: result[name] for name in ('method', 'step', 'seed')}
     facts['parts'] = result['num_parts']
     page.write_page(folder, title=f'Parts of {result["dataset"]}', facts=facts,
-                    tables=[_table(result, directions)], parts=part_gallery.parts(),
-                    overlays=overlays, curves=_curves(folder), config=config.operative)
+                    tables=[_table(result, directions)], parts=pictures.gallery.parts(),
+                    overlays=pictures.overlays, curves=_curves(folder), config=config.operative)
 
 
 def _table(result: Dict[str, Any], directions: Dict[str, str]) -> page.ScoreTable:

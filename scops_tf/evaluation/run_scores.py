@@ -1,21 +1,23 @@
 """Scores of a run beside baselines: computes them and writes them as JSON, CSV and a page."""
 from __future__ import annotations
 
+import functools
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from absl import logging
 import numpy as np
-import tensorflow as tf
 
 from scops_tf import config as config_lib, datasets, files
 from scops_tf.baselines import method as baseline
 from scops_tf.datasets import photo_store
+from scops_tf.datasets.records import Record
 from scops_tf.evaluation import dataset_scores, label_scores, run_page, run_predictions, text_report
 from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit, position_maps
+from scops_tf.evaluation.photo_batches import Predict
 from scops_tf.evaluation.text_report import OURS
-from scops_tf.features import photo_features
+from scops_tf.features import photo_features, run_features
 
 _REFINED = f'{OURS}, dense CRF'
 _CLUSTERED = 'k-means on the same features'
@@ -26,10 +28,17 @@ _Maps = Tuple[Optional[PartMaps], PartMaps]
 
 
 class _Photos(NamedTuple):
-    """Photos to fit on, None if the dataset has no landmarks, and photos to test on."""
+    """Stores of photos, each opened once; the same photos are in the same store.
+
+    Attributes:
+      fit: Photos to fit on; None if the dataset has no landmarks.
+      test: Photos to test on.
+      train: Training photos; None if the methods look at none.
+    """
 
     fit: Optional[photo_store.PhotoStore]
     test: photo_store.PhotoStore
+    train: Optional[photo_store.PhotoStore]
 
 
 def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
@@ -54,22 +63,14 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
     scorer = dataset_scores.Scorer(
         dataset, _split(photos.fit), _split(photos.test), config.run.image_size)
 
-    maps = {OURS: _part_maps(OURS, run.predict, photos, config)}
-    if config.evaluation.baselines:
-        clustered = _fit_clusters(config, dataset, workdir, run.tap_scales)
-        maps[_CLUSTERED] = _part_maps(_CLUSTERED, clustered, photos, config)
-    refined = None
-    if with_crf:
-        refined = run_predictions.part_maps(
-            run_predictions.refined(run.predict, config), photos.test, config, _REFINED)
-
+    maps, pictures = _predict(config, run, photos, workdir, with_crf=with_crf)
     ours = scorer.scores(config.run.num_parts, *maps[OURS])
     result = {
         'protocol': scorer.protocol, 'dataset': dataset.name, 'method': config.run.method,
         'step': run.step, 'seed': config.run.seed, 'num_parts': config.run.num_parts,
         'counts': scorer.counts, 'skipped_photos': len(photos.test.skipped),
         'image_list_sha256': scorer.image_list_hash, 'unit': 'per cent',
-        'scores': {OURS: ours.values, **_other_rows(scorer, config, maps, refined)},
+        'scores': {OURS: ours.values, **_other_rows(scorer, config, maps)},
         'intervals_95': ours.intervals, 'notes': [*dataset.notes, *ours.notes]}
     if other:
         result['consistency'] = _consistency(
@@ -77,9 +78,8 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
 
     folder = os.path.join(workdir, 'eval')
     _write(folder, result, photos.test, is_latest=config.evaluation.step is None)
-    if config.evaluation.step is None:
-        run_page.write(folder, config, result, ours.directions, photos.test, maps[OURS][1],
-                       run.predict)
+    if pictures:
+        run_page.write(folder, config, result, ours.directions, pictures)
     print(text_report.of_run(result))
     logging.info('Scores and the page index.html are in %s.', folder)
 
@@ -96,10 +96,19 @@ def _open_photos(config: config_lib.Config, dataset: datasets.PartDataset, workd
                  ) -> _Photos:
     # Only landmarks need photos to fit on.
     fit = dataset.fit if dataset.landmark_names else ()
-    fit_store = (photo_features.open_store(config, fit, workdir, with_saliency=False)
-                 if fit else None)
-    return _Photos(fit_store, photo_features.open_store(
-        config, dataset.test, workdir, with_saliency=False))
+    train = dataset.train
+    if train not in (fit, dataset.test):
+        # The baseline alone looks at them.
+        chosen = photo_features.spread(len(train)) if config.evaluation.baselines else ()
+        train = tuple(train[index] for index in chosen)
+
+    @functools.lru_cache(maxsize=None)
+    def open_store(records: Tuple[Record, ...]) -> Optional[photo_store.PhotoStore]:
+        return photo_features.open_store(
+            config, records, workdir,
+            with_saliency=config.evaluation.baselines and records == train) if records else None
+
+    return _Photos(*map(open_store, (fit, dataset.test, train)))
 
 
 def _split(store: Optional[photo_store.PhotoStore]) -> PhotoSplit:
@@ -108,32 +117,55 @@ def _split(store: Optional[photo_store.PhotoStore]) -> PhotoSplit:
     return PhotoSplit(store.records, store.photo_sizes)
 
 
-def _fit_clusters(config: config_lib.Config, dataset: datasets.PartDataset, workdir: str,
-                  tap_scales: List[float]) -> run_predictions.Predict:
+def _predict(config: config_lib.Config, run: run_predictions.Run, photos: _Photos, workdir: str, *,
+             with_crf: bool) -> Tuple[Dict[str, _Maps], Optional[run_page.Pictures]]:
+    """Part maps of the run and of the methods beside it, by name, and the pictures of a page.
+
+    There are pictures, and is a page, of the latest step alone.
+    """
+    features = None
+    if run.reads_features or config.evaluation.baselines:
+        features = run_features.RunFeatures(
+            config, *run_predictions.reference_networks(config, run), photos.train,
+            workdir)
+    predict = run_predictions.of_features(run, config) if run.reads_features else run.predict
+    methods = {OURS: predict}
+    if config.evaluation.baselines:
+        methods[_CLUSTERED] = _fit_clusters(config, photos.train, features)
+    fit = {} if photos.fit is None else run_predictions.part_maps(
+        methods, photos.fit, config, 'Photos to fit', features=features)
+    if with_crf:
+        methods[_REFINED] = run_predictions.refined(predict, config)
+    pictures = (run_page.Pictures(config.run.num_parts, predict)
+                if config.evaluation.step is None else None)
+    test = run_predictions.part_maps(
+        methods, photos.test, config, 'Photos to test', features=features,
+        visit=pictures and pictures.add)
+    # The CRF changes labels alone, and only part centres are fitted.
+    maps = {name: (fit.get(OURS if name == _REFINED else name), test[name]) for name in methods}
+    return maps, pictures
+
+
+def _fit_clusters(config: config_lib.Config, train: photo_store.PhotoStore,
+                  features: run_features.RunFeatures) -> Predict:
     """The baseline of k-means clusters of the run's reference features."""
-    chosen = [dataset.train[index] for index in photo_features.spread(len(dataset.train))]
-    observed = baseline.observe('kmeans', config, chosen, workdir, tap_scales=tap_scales)
-    clustered = baseline.part_model(config, baseline.fit('kmeans', config, observed))
-    return lambda images: clustered.predict(tf.constant(images))
+    sample, chosen = features.training_sample()
+    maps = photo_features.saliency_at(config, train, chosen, sample.shape[1:3])
+    clustered = baseline.fit(
+        'kmeans', config, baseline.Observations(features.network, sample, maps))
+    return run_predictions.decoded_from(
+        baseline.part_model(config, clustered), clustered.responses_of, config.run.image_size)
 
 
-def _part_maps(name: str, predict: run_predictions.Predict, photos: _Photos,
-               config: config_lib.Config) -> _Maps:
-    fit, test = (run_predictions.part_maps(predict, store, config, f'{name}: {split}')
-                 for split, store in zip(_Photos._fields, photos))
-    return fit, test
-
-
-def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: Dict[str, _Maps],
-                refined: Optional[PartMaps]) -> Dict[str, Dict[str, float]]:
+def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: Dict[str, _Maps]
+                ) -> Dict[str, Dict[str, float]]:
     """Scores of all methods besides the run, by name, in the order in which they are printed."""
     num_parts, seed = config.run.num_parts, config.run.seed
     rows = {name: scorer.scores(num_parts, *found).values
             for name, found in maps.items() if name != OURS}
-    if refined is not None:
-        rows[_REFINED] = scorer.scores(num_parts, maps[OURS][0], refined).values
     for name, found in maps.items():
-        errors = scorer.whole_photo(*found)
+        # The CRF leaves the centres as they are.
+        errors = {} if name == _REFINED else scorer.whole_photo(*found)
         if errors:
             rows[f'{name}, centres over the whole photo'] = errors
     if config.evaluation.baselines:
@@ -148,11 +180,13 @@ def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
                  other: config_lib.Config, other_workdir: str) -> Dict[str, Any]:
     """Agreement of the part maps with another run's part maps of the same photos."""
     run = run_predictions.load(other, other_workdir)
-    maps = run_predictions.part_maps(run.predict, store, other, f'{other_workdir}: test')
+    maps = run_predictions.part_maps(
+        {other_workdir: run.predict}, store, other, 'Photos to test, by the other run')
     most = max(num_parts, other.run.num_parts)
     return {'workdir': other_workdir, 'step': run.step, 'seed': other.run.seed,
             'num_parts': other.run.num_parts,
-            **label_scores.consistency(found.labels, maps.labels, num_parts=most)}
+            **label_scores.consistency(
+                found.labels, maps[other_workdir].labels, num_parts=most)}
 
 
 def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *,

@@ -100,7 +100,7 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
             done += len(batch)
         rows.setflags(write=False)
         return rows
-    path = os.path.join(os.path.abspath(folder), f'{key}.npy')
+    path = _path(folder, key)
     if not os.path.exists(path):
         with contextlib.ExitStack() as stack:
             with _explained(path):
@@ -112,6 +112,20 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
             if not os.path.exists(path):
                 _fill(file, path, shape, compute, batch_size, description)
     return _opened(path, shape)
+
+
+def found(shape: Sequence[int], *, key: str, folder: str) -> Optional[np.ndarray]:
+    """The features of a complete cache file; None if there is none. See `filled`.
+
+    Raises:
+      CacheError: If the file is damaged.
+    """
+    path = _path(folder, key)
+    return _opened(path, tuple(map(int, shape))) if os.path.exists(path) else None
+
+
+def _path(folder: str, key: str) -> str:
+    return os.path.join(os.path.abspath(folder), f'{key}.npy')
 
 
 def _fill(file: io.FileIO, path: str, shape: Tuple[int, ...], compute: Compute, batch_size: int,

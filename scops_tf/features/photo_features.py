@@ -56,9 +56,25 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
         on_bad_file=data.on_bad_file, memory_limit_gib=data.memory_limit_gib)
 
 
-def spread(num_photos: int, most: int = _NUM_SPREAD) -> np.ndarray:
-    """At most `most` indices i64[n], spread evenly over the photos."""
-    return np.unique(np.linspace(0, num_photos - 1, min(num_photos, most)).astype(np.int64))
+def at_reference_size(config: config_lib.Config, store: photo_store.PhotoStore, workdir: str
+                      ) -> photo_store.PhotoStore:
+    """The photos of a store at the size that the reference features see, without saliency maps.
+
+    Args:
+      config: Configuration of the run.
+      store: Photos at `Run.image_size`; returned as it is if both sizes are the same.
+      workdir: Folder of the run.
+    """
+    if config.reference_size == config.run.image_size:
+        return store
+    return open_store(config, store.records, workdir, with_saliency=False,
+                      image_size=config.reference_size)
+
+
+def spread(num_photos: int, most: Optional[int] = None) -> np.ndarray:
+    """At most `most` indices i64[n], by default 2000, spread evenly over the photos."""
+    count = min(num_photos, _NUM_SPREAD if most is None else most)
+    return np.unique(np.linspace(0, num_photos - 1, count).astype(np.int64))
 
 
 def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indices: np.ndarray,
@@ -82,28 +98,50 @@ def reader(network: features_lib.ReferenceFeatures, store: photo_store.PhotoStor
 
 
 def reference_features(config: config_lib.Config, network: features_lib.ReferenceFeatures,
-                       store: photo_store.PhotoStore, caches: str) -> np.ndarray:
-    """Raw reference features f16[N,h,w,C] of all photos, in memory or mapped from a file.
+                       store: photo_store.PhotoStore, caches: str,
+                       indices: Optional[np.ndarray] = None) -> np.ndarray:
+    """Raw reference features f16[n,h,w,C] of photos, in memory or mapped from a file.
 
     Args:
       config: Configuration of the run.
       network: Reference features of the run.
       store: Photos of the run.
       caches: Folder of the caches on disk.
+      indices: i64[n]. Indices of the photos; None for all.
 
     Raises:
       ValueError: If the features are larger than `Features.cache_limit_gib` allows.
       OSError: If the cache cannot be written.
     """
-    settings = config.features
-    shape = (len(store), *network.shape(store.image_size))
-    key = feature_cache.fingerprint(
-        map(store.image, range(len(store))), features=dataclasses.asdict(settings), shape=shape,
-        precision=config.run.precision)
-    folder = feature_cache.place(
-        shape, caches, cache=settings.cache, limit_gib=settings.cache_limit_gib)
-    return feature_cache.filled(shape, reader(network, store), key=key, folder=folder,
+    chosen = np.arange(len(store)) if indices is None else indices
+    shape, key = _identity(config, network, store, chosen)
+    folder = feature_cache.place(shape, caches, cache=config.features.cache,
+                                 limit_gib=config.features.cache_limit_gib)
+    read = reader(network, store)
+    return feature_cache.filled(shape, lambda rows: read(chosen[rows]), key=key, folder=folder,
                                 description='Reference features')
+
+
+def cached_features(config: config_lib.Config, network: features_lib.ReferenceFeatures,
+                    store: photo_store.PhotoStore, caches: str) -> Optional[np.ndarray]:
+    """What `reference_features` gives for all photos, if it is complete on disk; else None.
+
+    Raises:
+      OSError: If the cache is damaged.
+    """
+    if not os.path.isdir(caches):
+        return None
+    shape, key = _identity(config, network, store, np.arange(len(store)))
+    return feature_cache.found(shape, key=key, folder=caches)
+
+
+def _identity(config: config_lib.Config, network: features_lib.ReferenceFeatures,
+              store: photo_store.PhotoStore, indices: np.ndarray) -> Tuple[Tuple[int, ...], str]:
+    """Shape of the features of photos, and the key of their cache."""
+    shape = (len(indices), *network.shape(store.image_size))
+    return shape, feature_cache.fingerprint(
+        map(store.image, indices.tolist()), features=dataclasses.asdict(config.features),
+        shape=shape, precision=config.run.precision)
 
 
 class ScaledFeatures:
@@ -112,19 +150,22 @@ class ScaledFeatures:
     Args:
       scale: Function from raw features to V, such as `ReferenceFeatures.scale` with measured tap
         scales, or to features made from V.
-      raw: f[N,h,w,C]. Raw features in memory or mapped from a file. Pages of a file are freed after
+      raw: f[M,h,w,C]. Raw features in memory or mapped from a file. Pages of a file are freed after
         each read.
+      rows: i64[N]. Rows of `raw` that belong to the photos; None for all.
 
     Attributes:
       shape: (N, h, w, C).
     """
 
-    def __init__(self, scale: Callable[[Any], tf.Tensor], raw: np.ndarray) -> None:
+    def __init__(self, scale: Callable[[Any], tf.Tensor], raw: np.ndarray,
+                 rows: Optional[np.ndarray] = None) -> None:
         self._scale, self._raw = scale, raw
-        self.shape = raw.shape
+        self._rows = np.arange(len(raw)) if rows is None else rows
+        self.shape = (len(self._rows), *raw.shape[1:])
 
     def __getitem__(self, index: int) -> np.ndarray:
         """V of a photo, f16[h,w,C]."""
-        scaled = self._scale(self._raw[index]).numpy().astype(np.float16)
+        scaled = self._scale(self._raw[self._rows[index]]).numpy().astype(np.float16)
         feature_cache.release(self._raw)
         return scaled

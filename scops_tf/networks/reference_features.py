@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterable, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import tensorflow as tf
@@ -53,12 +53,10 @@ class ReferenceFeatures(tf.Module):
             raise ValueError('`layer_weights` must hold one positive weight per tap '
                              f'({", ".join(names)}); got {tuple(layer_weights)}.')
         if network == 'filters':
-            self._model, self._taps = None, fixed_filters.taps
+            self._model = None
             self._channels = fixed_filters.NUM_CHANNELS
         else:
             self._model = _tapped(weights, names)
-            self._taps = lambda images: self._model(
-                preprocessing.preprocess(images, self._model.name), training=False)
             self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
         self._layer_weights = tuple(float(weight) for weight in layer_weights)
         self._normalization = float(normalization)
@@ -91,9 +89,15 @@ class ReferenceFeatures(tf.Module):
           f32[B,h,w,C]. At least 0; the taps side by side, each up-sampled to the finest one with
           the corners aligned. No gradient flows.
         """
+        return self.raw_through(self._model, images)
+
+    def raw_through(self, network: Optional[Callable[[tf.Tensor], Any]], images: Any) -> tf.Tensor:
+        """`raw` with a copy of `network` in its place, such as a folded one."""
         if self._image_size not in (None, tuple(images.shape[1:3])):
             images = tf.image.resize(images, self._image_size, antialias=True)
-        return tf.stop_gradient(_side_by_side(self._taps(images)))
+        taps = (fixed_filters.taps(images) if network is None
+                else network(preprocessing.preprocess(images, self._model.name)))
+        return tf.stop_gradient(_side_by_side(taps))
 
     def scale(self, raw: Any) -> tf.Tensor:
         """V of raw features [...,C]: each tap over its RMS and times its weight, then normalized.

@@ -20,6 +20,12 @@ def is_foldable(segmenter: part_segmenter.PartSegmenter) -> bool:
     return segmenter.network is not None and segmenter.network.name in _ROUNDED
 
 
+def fold(network: tf.keras.Model, precision: str) -> folded_network.FoldedNetwork:
+    """A ResNet or VGG19 folded; `precision` is that of `FoldedSegmenter`."""
+    return folded_network.FoldedNetwork(
+        network, precision=precision, rounded=_ROUNDED[network.name])
+
+
 class FoldedSegmenter(tf.Module):
     """A segmenter on a ResNet or VGG19 with a folded network.
 
@@ -41,8 +47,7 @@ class FoldedSegmenter(tf.Module):
             raise ValueError(
                 f'`segmenter` must be on one of {", ".join(_ROUNDED)}; got one on {name!r}.')
         self._preprocessing = name
-        self.network = folded_network.FoldedNetwork(
-            network, precision=precision, rounded=_ROUNDED[name])
+        self.network = fold(network, precision)
         folded = {variable.ref() for variable in network.variables}
         self._others = [variable for variable in segmenter.variables
                         if variable.ref() not in folded]

@@ -79,7 +79,16 @@ class PartModel(tf.Module):
         pixels = tf.cast(images, tf.float32) / 255.0
         pixels = tf.image.resize(pixels, self.input_size, antialias=True)
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
-        responses = tf.cast(self.network.part_responses(pixels), tf.float32)
+        return self.decoded(self.network.part_responses(pixels), size)
+
+    def decoded(self, part_responses: tf.Tensor, size: Tuple[Any, Any]) -> Dict[str, tf.Tensor]:
+        """The outputs of `predict` from the network's part responses.
+
+        Args:
+          part_responses: float[B,h,w,K+1] at any size (h, w).
+          size: (height, width) of the photos.
+        """
+        responses = tf.cast(part_responses, tf.float32)
         responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
         return {

@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Union
 
 from scops_tf import config as config_lib
-from scops_tf.networks import checkpoints, model as model_lib
+from scops_tf.networks import checkpoints, model as model_lib, part_segmenter
 from scops_tf.serving import folded_segmenter, part_model as part_model_lib
 
 
@@ -14,11 +14,13 @@ class TrainedModel(NamedTuple):
 
     Attributes:
       part_model: The segmenter with resizing and decoding.
+      segmenter: The segmenter in it: a folded copy of the restored one, where it can be folded.
       model: The restored networks.
       step: Step at which the checkpoint was saved.
     """
 
     part_model: part_model_lib.PartModel
+    segmenter: Union[folded_segmenter.FoldedSegmenter, part_segmenter.PartSegmenter]
     model: model_lib.Model
     step: int
 
@@ -53,4 +55,4 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
     part_model = part_model_lib.PartModel(
         part_model_lib.SegmenterResponses(served), num_parts=config.run.num_parts,
         input_size=config.run.image_size, **dataclasses.asdict(config.decode))
-    return TrainedModel(part_model, model, step)
+    return TrainedModel(part_model, served, model, step)

@@ -89,9 +89,7 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     warms_up = start_step < config.warmup_steps
     is_taught = config.run.teacher and not config.run.init_from and (fresh or warms_up)
     taught = teacher_lib.load(config, workdir) if is_taught else None
-    # Features of a larger size than the photos' see the photos themselves at that size.
-    seen = store if config.reference_size == config.run.image_size else photo_features.open_store(
-        config, store.records, workdir, with_saliency=False, image_size=config.reference_size)
+    seen = photo_features.at_reference_size(config, store, workdir)
     read = photo_features.reader(network, seen)
     if config.features.cache != 'none':
         features = photo_features.reference_features(config, network, seen, caches)
