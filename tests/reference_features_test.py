@@ -39,7 +39,8 @@ def test_the_taps_are_those_of_keras_fed_as_keras_feeds_them(shared, monkeypatch
     photo = next((shared / 'data' / 'cub').rglob('*.jpg'))
     pixels = images.resize(images.read(str(photo)), (64, 96))[np.newaxis]
     inputs = tf.keras.applications.vgg19.preprocess_input(pixels.astype(np.float32))
-    found = features_lib.ReferenceFeatures().raw(pixels / np.float32(255))
+    features = features_lib.ReferenceFeatures()
+    found = features.raw(pixels / np.float32(255))
     for i, layer in enumerate(('block5_conv2', 'block5_conv4')):
         expected = tf.keras.Model(network.input, network.get_layer(layer).output)(inputs).numpy()
         assert expected.max() > 10
