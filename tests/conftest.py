@@ -54,7 +54,7 @@ def small(creatures) -> List[str]:
 
 @pytest.fixture(scope='session')
 def linear() -> List[str]:
-    """Bindings on top of `small` as of the default recipe: a head on the features."""
+    """Bindings on top of `small` as of the quick recipe: a head on the features."""
     return ["Segmenter.backbone='features'", "Segmenter.trained='head'", 'Segmenter.num_views=2',
             'Segmenter.dropout=0.5', 'Features.normalization=0.75', "PartBasis.init='kmeans'",
             'Run.saliency_agreement=2', 'Run.warmup_steps=3', 'Run.steps=8']

@@ -30,7 +30,7 @@ def eager():
 
 
 def _weighted_terms(creatures, workdir, num_parts: int) -> Dict[str, float]:
-    """Means over the last steps of the default recipe on drawings and fixed filters."""
+    """Means over the last steps of the quick recipe on drawings and fixed filters."""
     loop.train(config_lib.load([], [
         f'Data.root={str(creatures)!r}', "Data.dataset='synthetic'", "Data.saliency='masks'",
         'Run.image_size=(64, 96)', f'Run.num_parts={num_parts}', f'Run.steps={STEPS}',

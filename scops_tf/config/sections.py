@@ -1,6 +1,6 @@
 """The sections of a configuration: frozen dataclasses whose fields gin files bind.
 
-The defaults are the default recipe: a linear head on the features of VGG19 for photos of 512x512,
+The defaults are the quick recipe: a linear head on the features of VGG19 for photos of 512x512,
 with K = 4. So the gin file of a dataset sets only the place of its photos and other values that
 these photos need, and a preset sets only its differences from the recipe.
 """
