@@ -210,7 +210,7 @@ def test_recipes_of_their_own_say_the_same_things():
         assert bound(name).keys() - (own if name == 'paper' else set()) == bound('quick').keys()
     # The drawings have features and networks of their own besides.
     own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
-           'Features.network', 'Features.weights', 'Features.layer_weights', 'Decode.background'}
+           'Features.network', 'Features.weights', 'Features.layer_weights'}
     assert bound('quickstart').keys() - own == bound('quick').keys()
     # And a file of photos sets nothing else.
     for name in DATASETS:
