@@ -111,7 +111,7 @@ def _factors(config, tmp_path) -> np.ndarray:
 
 
 def test_factors_repeat_to_the_bit_and_are_as_many_as_asked_for(load, tmp_path):
-    for bindings, count in ((), 4), (('Data.saliency=None',), 4), (('Dff.num_background=3',), 6):
+    for bindings, count in ((), 5), (('Data.saliency=None',), 5), (('Dff.num_background=3',), 6):
         first, again = (_factors(load(*bindings), tmp_path) for _ in range(2))
         np.testing.assert_array_equal(first, again)
         assert len(first) == count

@@ -66,7 +66,7 @@ def test_a_factor_is_scaled_by_its_own_activations(planted):
 def test_factorization_refuses_negative_features_and_too_many_parts():
     features = np.random.default_rng(0).random((2, 3, 4, 5))
     with pytest.raises(ValueError, match=r'`num_factors` must lie in \[1, 5\].*; got 6'):
-        factors.fit(features, None, 5)
+        factors.fit(features, None, 5, num_background=1)
     with pytest.raises(ValueError, match='`rows` must be at least 0'):
         factors.fit(features - 0.5, None, 2)
     with pytest.raises(ValueError, match='`num_background` at least 0; got 2 and -1'):

@@ -32,7 +32,7 @@ class LabelledFactors(NamedTuple):
 
 
 def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
-        num_background: int = 1, max_rows: int = sampling.MAX_ROWS, seed: int = 0
+        num_background: int = 2, max_rows: int = sampling.MAX_ROWS, seed: int = 0
         ) -> LabelledFactors:
     """Factors of the reference features of a collection.
 

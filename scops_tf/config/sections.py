@@ -231,11 +231,11 @@ class Dff(laws.Checked):
 
     Attributes:
       num_background: Number of factors beside the K parts that are set aside as background: those
-        of the least salient cells or, without `Data.saliency`, of the photos' borders. With 0 all
-        factors are parts.
+        of the least salient cells or, without `Data.saliency`, of the photos' borders. One rarely
+        covers all kinds of surroundings. With 0 all factors are parts.
     """
 
-    num_background: int = laws.within(1, 0, 64)
+    num_background: int = laws.within(2, 0, 64)
 
 
 @_bound
