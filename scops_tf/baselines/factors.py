@@ -4,10 +4,9 @@ The rows of V are the non-negative feature vectors of all photos. They are facto
 A, W >= 0. The rows of W are part-like directions, and A holds the activation of each direction in
 each cell. For a new photo W is fixed and A is found.
 
-The paper's factors cover the whole photo, and the user tells which of them show the object. Here
-the background is found without labels: K + M factors are found, and the M factors whose activations
-lie in the least salient cells are background. So K parts remain. M = 0 sets no factor aside; then
-nearly every cell belongs to a part.
+A factorization does not tell which factors show the object. Here this is found without labels:
+there are K + M factors, and the M factors whose activations lie in the least salient cells are
+background. So K parts remain. M = 0 sets no factor aside; then nearly every cell belongs to a part.
 """
 from __future__ import annotations
 
