@@ -102,11 +102,26 @@ def test_a_fit_repeats_to_the_bit_and_places_are_those_asked_for(load, tmp_path,
     assert np.sum(first.labels.numpy() == 0) == (1 if bindings else 3)
 
 
-def test_factors_repeat_to_the_bit_and_see_no_saliency(load, tmp_path):
-    records = datasets.load_for(load(), None).train
-    first, again = (method.fit('dff', config, method.observe('dff', config, records, str(tmp_path)))
-                    for config in (load(), load('Data.saliency=None')))
-    np.testing.assert_array_equal(first.factors, again.factors)
+def _factors(config, tmp_path) -> np.ndarray:
+    records = datasets.load_for(config, None).train
+    observed = method.observe('dff', config, records, str(tmp_path))
+    assert (observed.saliency_maps is None) == (
+        config.data.saliency is None or not config.dff.num_background)
+    return method.fit('dff', config, observed).factors.numpy()
+
+
+def test_factors_repeat_to_the_bit_and_are_as_many_as_asked_for(load, tmp_path):
+    for bindings, count in ((), 5), (('Data.saliency=None',), 5), (('Dff.num_background=3',), 6):
+        first, again = (_factors(load(*bindings), tmp_path) for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        assert len(first) == count
+
+
+def test_factors_without_a_background_see_no_saliency(load, tmp_path):
+    first, again = (_factors(load('Dff.num_background=0', *bindings), tmp_path)
+                    for bindings in ((), ('Data.saliency=None',)))
+    np.testing.assert_array_equal(first, again)
+    assert len(first) == 3
 
 
 @pytest.mark.parametrize('name, bindings, exponent', [
@@ -143,7 +158,8 @@ def test_a_training_does_not_go_on_in_the_folder_of_a_baseline(runs, small, run_
 
 
 @pytest.mark.parametrize('name, bindings, words', [
-    ('dff', ['Run.num_parts=64'], '`num_parts` must lie in [1, '),
+    ('dff', ['Run.num_parts=64'], '`num_factors` must lie in [1, '),
+    ('dff', ['Dff.num_background=-1'], '`Dff.num_background` must lie in [0, 64]; got -1'),
     ('kmeans', ["Features.network='vgg19'", "Features.weights='/nowhere.h5'"],
      "there is no file '/nowhere.h5'"),
     ('dff', ["Data.dataset='folder'"], 'no photos below'),
@@ -203,9 +219,9 @@ def test_memory_does_not_grow_with_the_collection(tmp_path):
         shape, lambda indices: np.repeat(photo[np.newaxis], len(indices), axis=0), key='k',
         folder=str(tmp_path), batch_size=100)
     features = photo_features.ScaledFeatures(tf.constant, raw)
-    factors.fit(features, 3, max_rows=100)  # Imports what takes memory once.
+    factors.fit(features, None, 3, max_rows=100)  # Imports what takes memory once.
     clusters.fit(features, None, 3, max_rows=100)
-    for fit in (lambda rows: factors.fit(rows, 3, max_rows=4000),
+    for fit in (lambda rows: factors.fit(rows, None, 3, max_rows=4000),
                 lambda rows: clusters.fit(rows, None, 3, max_rows=4000)):
         # Rows take 8 MiB; the least of mapping the file would be 35 times that.
         assert _peak(fit, features) < 100 * 1024

@@ -32,7 +32,7 @@ def test_planted_factors_are_found_in_the_order_of_what_they_explain():
         rows = _planted(shares=shares)
         which = (rows @ FACTORS.T / np.linalg.norm(FACTORS, axis=1)).argmax(axis=1)
         explained = [rows[which == index].sum() for index in range(3)]
-        factors = factorization.factorize(rows, 3)
+        factors = factorization.factorize(rows, 3).factors
         assert factors.dtype == np.float32 and factors.min() >= 0
         assert _matched(factors) == np.argsort(explained)[::-1].tolist()
 
@@ -40,30 +40,39 @@ def test_planted_factors_are_found_in_the_order_of_what_they_explain():
 @pytest.mark.parametrize('quantile', [0.9, 0.99])
 def test_a_factor_is_scaled_by_the_quantile_of_its_activations(quantile):
     rows = _planted()
-    activations = factorization.project(
-        rows, factorization.factorize(rows, 3, quantile=quantile)).numpy()
-    np.testing.assert_allclose(np.quantile(activations, quantile, axis=0), 1, rtol=0.02)
+    found = factorization.factorize(rows, 3, quantile=quantile)
+    np.testing.assert_allclose(np.quantile(found.activations, quantile, axis=0), 1, rtol=1e-5)
+
+
+def test_factors_and_their_activations_belong_together():
+    rows = _planted()
+    found = factorization.factorize(rows, 3)
+    assert found.activations.dtype == np.float32 and found.activations.min() >= 0
+    np.testing.assert_allclose(found.activations @ found.factors, rows, atol=0.05)
+    np.testing.assert_allclose(
+        factorization.project(rows, found.factors).numpy(), found.activations, atol=0.02)
 
 
 def test_a_factor_that_is_rarer_than_the_quantile_is_scaled_by_its_largest_activation():
     rows = np.zeros((50, 7), np.float32)
     rows[:3] = FACTORS[0]
     rows[1] *= 0.5
-    factors = factorization.factorize(rows, 1, quantile=0.5)
+    factors = factorization.factorize(rows, 1, quantile=0.5).factors
     np.testing.assert_allclose(factors[0], FACTORS[0], atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_factors_to_the_bit():
     rows = np.random.default_rng(1).random((60, 9)).astype(np.float32)
-    np.testing.assert_array_equal(*(factorization.factorize(rows, 4, seed=2) for _ in range(2)))
+    np.testing.assert_array_equal(
+        *(factorization.factorize(rows, 4, seed=2).factors for _ in range(2)))
 
 
-@pytest.mark.parametrize('shape, num_parts, law', [
-    ((5, 7), 6, r'`num_parts` must lie in \[1, 5\], .* vectors, 5, .* got 6'),
-    ((9, 7), 8, r'`num_parts` must lie in \[1, 7\], .* channels, 7; got 8')])
-def test_more_parts_than_vectors_or_channels_are_refused(shape, num_parts, law):
+@pytest.mark.parametrize('shape, num_factors, law', [
+    ((5, 7), 6, r'`num_factors` must lie in \[1, 5\], .* vectors, 5, .* got 6'),
+    ((9, 7), 8, r'`num_factors` must lie in \[1, 7\], .* channels, 7; got 8')])
+def test_more_factors_than_vectors_or_channels_are_refused(shape, num_factors, law):
     with pytest.raises(ValueError, match=law):
-        factorization.factorize(np.ones(shape, np.float32), num_parts)
+        factorization.factorize(np.ones(shape, np.float32), num_factors)
 
 
 def test_what_is_negative_is_refused():

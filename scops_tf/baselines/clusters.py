@@ -61,8 +61,7 @@ def fit(features: Any, saliency_maps: Optional[np.ndarray], num_parts: int, *,
     rows = sampling.sample(features, np.random.default_rng([seed, 0]), max_rows=max_rows)
     saliency = None
     if saliency_maps is not None:
-        flat = saliency_maps.reshape(len(saliency_maps), -1)
-        saliency = flat[rows.photo, rows.cell].astype(np.float32)
+        saliency = sampling.values_at(rows, saliency_maps)
     if inside_saliency:
         if saliency is None:
             raise ValueError('`saliency_maps` must be given for clusters inside them; got None.')

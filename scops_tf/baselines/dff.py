@@ -3,8 +3,9 @@
     python -m scops_tf.baselines.dff --gin_file=gin/cub.gin
 
 The command fits the method to the training photos of the gin file and exports the result. Evaluate
-and predict accept its folder like that of a trained run. Features keep their own lengths unless
-`--gin_param` says otherwise.
+and predict accept its folder like that of a trained run. Two factors beside the K parts are the
+background; `--gin_param=Dff.num_background=0` sets none aside. Features keep their own lengths
+unless `--gin_param` says otherwise.
 """
 from __future__ import annotations
 

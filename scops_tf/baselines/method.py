@@ -27,7 +27,7 @@ class Observations(NamedTuple):
     Attributes:
       network: Reference features with measured tap scales.
       features: V of the photos.
-      saliency_maps: f32[N,h,w] in [0, 1]; None without saliency, and for DFF, which needs none.
+      saliency_maps: f32[N,h,w] in [0, 1]; None without saliency, and for DFF without background.
     """
 
     network: features_lib.ReferenceFeatures
@@ -51,7 +51,8 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
       OSError: If weights cannot be found or a cache cannot be written.
     """
     network = model_lib.reference_features(config)
-    with_saliency = name != 'dff' and config.data.saliency is not None
+    with_saliency = config.data.saliency is not None and (
+        name != 'dff' or config.dff.num_background > 0)
     store = photo_features.open_store(config, records, workdir, with_saliency=with_saliency)
     raw = photo_features.reference_features(
         config, network, photo_features.at_reference_size(config, store, workdir),
@@ -70,12 +71,13 @@ def fit(name: str, config: config_lib.Config, observed: Observations) -> tf.Modu
     """The fitted baseline 'dff' or 'kmeans', which has `part_responses`.
 
     Raises:
-      ValueError: If there are fewer feature vectors or channels than parts.
+      ValueError: If there are fewer feature vectors or channels than factors or clusters.
     """
     num_parts, seed = config.run.num_parts, config.run.seed
     if name == 'dff':
-        return factors.DeepFeatureFactorization(
-            observed.network, factors.fit(observed.features, num_parts, seed=seed))
+        return factors.DeepFeatureFactorization(observed.network, factors.fit(
+            observed.features, observed.saliency_maps, num_parts,
+            num_background=config.dff.num_background, seed=seed))
     inside = config.kmeans.inside_saliency and observed.saliency_maps is not None
     return clusters.KMeans(observed.network, clusters.fit(
         observed.features, observed.saliency_maps, num_parts, inside_saliency=inside, seed=seed))

@@ -13,6 +13,7 @@ from scops_tf.config.sections import (
     Crf,
     Data,
     Decode,
+    Dff,
     Evaluation,
     Features,
     Kmeans,
@@ -27,8 +28,8 @@ from scops_tf.config.sections import (
 )
 
 __all__ = [
-    'Checkpoint', 'ColorJitter', 'Config', 'ConfigError', 'Crf', 'Data', 'Decode', 'Evaluation',
-    'Features', 'Kmeans', 'Logging', 'Losses', 'Optimizer', 'PartBasis', 'RUN_FILE', 'Run',
-    'Segmenter', 'Synthetic', 'Warp', 'load', 'load_crf', 'load_recipe', 'load_run',
+    'Checkpoint', 'ColorJitter', 'Config', 'ConfigError', 'Crf', 'Data', 'Decode', 'Dff',
+    'Evaluation', 'Features', 'Kmeans', 'Logging', 'Losses', 'Optimizer', 'PartBasis', 'RUN_FILE',
+    'Run', 'Segmenter', 'Synthetic', 'Warp', 'load', 'load_crf', 'load_recipe', 'load_run',
     'require_same', 'save', 'workdir_for'
 ]

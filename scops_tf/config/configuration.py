@@ -20,6 +20,7 @@ class Config:
     segmenter: sections.Segmenter
     features: sections.Features
     part_basis: sections.PartBasis
+    dff: sections.Dff
     kmeans: sections.Kmeans
     losses: sections.Losses
     warp: sections.Warp

@@ -226,6 +226,19 @@ class PartBasis(laws.Checked):
 
 
 @_bound
+class Dff(laws.Checked):
+    """The baseline of deep feature factorization; see `scops_tf.baselines.factors`.
+
+    Attributes:
+      num_background: Number of factors beside the K parts that are set aside as background: those
+        of the least salient cells or, without `Data.saliency`, of the photos' borders. One rarely
+        covers all kinds of surroundings. With 0 all factors are parts.
+    """
+
+    num_background: int = laws.within(2, 0, 64)
+
+
+@_bound
 class Kmeans(laws.Checked):
     """The baseline of k-means clusters; see `scops_tf.baselines.clusters`.
 

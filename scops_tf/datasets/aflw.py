@@ -116,7 +116,9 @@ def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
                            f'{min_object_area}; lower it')
     return PartDataset(name='aflw', train=train, fit=train, test=test,
                        landmark_names=LANDMARK_NAMES, annotation_kind='faces', eyes=EYES,
-                       notes=tuple(_notes(len(chosen), num_faces, min_object_area)))
+                       notes=tuple(_notes(len(chosen), num_faces, min_object_area)),
+                       expected_counts=(
+                           {'all': FULL_COUNT} if min_object_area == MIN_FACE_AREA else {}))
 
 
 def _notes(count: int, num_faces: int, min_object_area: float) -> Iterator[str]:

@@ -85,8 +85,9 @@ def read(root: str, *, min_object_area: float = MIN_FACE_AREA) -> PartDataset:
                                f'{len(listed)} has a face of {min_object_area}; lower it')
     counts = tuple(map(len, splits.values()))
     notes = tuple(_notes(counts, min_object_area, len(boxes) == FULL_SET))
+    expected = dict(zip(splits, FULL_COUNTS)) if min_object_area == MIN_FACE_AREA else {}
     return PartDataset(name='celeba', landmark_names=LANDMARK_NAMES, annotation_kind='faces',
-                       eyes=EYES, notes=notes, **splits)
+                       eyes=EYES, notes=notes, expected_counts=expected, **splits)
 
 
 def _notes(counts: Tuple[int, ...], min_object_area: float, is_full: bool) -> Iterator[str]:

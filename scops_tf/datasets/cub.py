@@ -17,6 +17,9 @@ from scops_tf.datasets.photos import check_present
 from scops_tf.datasets.records import PartDataset, Record
 
 FOLDER = 'CUB_200_2011'
+# Photos to train and to test of the paper's categories in the official split. The paper names the
+# categories (§4.2) and no counts.
+FULL_COUNTS = {1: (30, 30), 2: (30, 30), 3: (30, 28)}
 
 _T = TypeVar('_T')
 
@@ -77,7 +80,20 @@ def read(root: str, *, classes: Optional[Sequence[int]] = (1, 2, 3)) -> PartData
             landmarks=points, visible=visible, mask_path=masks.get(i)))
     test, train = map(tuple, records)
     return PartDataset(name='cub', train=train, fit=train, test=test,
-                       landmark_names=landmark_names, annotation_kind='boxed_landmarks')
+                       landmark_names=landmark_names, annotation_kind='boxed_landmarks',
+                       expected_counts=_expected_counts(classes))
+
+
+def _expected_counts(classes: Optional[Sequence[int]]) -> Dict[str, int]:
+    """The counts of the paper's categories; none of other ones."""
+    if set(classes or ()) != set(FULL_COUNTS):
+        return {}
+    train, test = (sum(counts) for counts in zip(*FULL_COUNTS.values()))
+    expected = {'train': train, 'fit': train, 'test': test}
+    for number, (of_train, of_test) in FULL_COUNTS.items():
+        expected[f'train, category {number}'] = of_train
+        expected[f'test, category {number}'] = of_test
+    return expected
 
 
 def _by_image(lines: Iterator[Line], value_of: Callable[[Line], _T], *,

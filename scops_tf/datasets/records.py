@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -67,6 +67,8 @@ class PartDataset:
         inter-ocular distance; else None.
       notes: Sentences to print beside every score, such as counts that differ from the paper's or
         photos that are left out.
+      expected_counts: Numbers of photos that the paper, or the archive, has for the same choice of
+        photos, by the names of `counts.of`; empty if none are known.
 
     Raises:
       DatasetError: If the kind is unknown, or the names or the eyes do not fit it.
@@ -81,6 +83,7 @@ class PartDataset:
     annotation_kind: str = 'none'
     eyes: Optional[Tuple[int, int]] = None
     notes: Tuple[str, ...] = ()
+    expected_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind = self.annotation_kind

@@ -1,7 +1,7 @@
 """Non-negative matrix factorization V = A W of feature vectors: factors W and activations A."""
 from __future__ import annotations
 
-from typing import Tuple
+from typing import NamedTuple, Tuple
 import warnings
 
 from absl import logging
@@ -9,33 +9,42 @@ import numpy as np
 import tensorflow as tf
 
 
-def factorize(rows: np.ndarray, num_parts: int, *, quantile: float = 0.99, seed: int = 0,
-              max_iterations: int = 400) -> np.ndarray:
+class Factorization(NamedTuple):
+    """Factors and their activations, in the order of the share of V that they explain.
+
+    Attributes:
+      factors: f32[K,C], at least 0. W; the factor that explains most is the first.
+      activations: f32[n,K], at least 0. A.
+    """
+
+    factors: np.ndarray
+    activations: np.ndarray
+
+
+def factorize(rows: np.ndarray, num_factors: int, *, quantile: float = 0.99, seed: int = 0,
+              max_iterations: int = 400) -> Factorization:
     """Factors W that minimize ||V - A W||² with A, W >= 0, by scikit-learn's coordinate descent.
 
     Args:
       rows: f32[n,C], at least 0. Feature vectors V.
-      num_parts: K, at most n and C.
+      num_factors: K, at most n and C.
       quantile: Quantile of each factor's activations that is scaled to 1. If it is 0, the largest
         activation is scaled to 1.
       seed: Seed of the start (NNDSVD, zeros replaced by the mean).
       max_iterations: Largest number of iterations. Stopping there without convergence is logged.
 
-    Returns:
-      f32[K,C], at least 0. Factors, ordered by the share of V that they explain, largest first.
-
     Raises:
-      ValueError: If a value is negative, or there are fewer channels or vectors than parts.
+      ValueError: If a value is negative, or there are fewer channels or vectors than factors.
     """
     from sklearn import decomposition, exceptions  # Its import takes seconds.
 
-    if not 1 <= num_parts <= min(rows.shape):
-        raise ValueError(f'`num_parts` must lie in [1, {min(rows.shape)}], the least of the '
+    if not 1 <= num_factors <= min(rows.shape):
+        raise ValueError(f'`num_factors` must lie in [1, {min(rows.shape)}], the least of the '
                          f'numbers of feature vectors, {len(rows)}, and channels, {rows.shape[1]}; '
-                         f'got {num_parts}: give more photos, or take fewer parts.')
+                         f'got {num_factors}: give more photos, or take fewer parts.')
     if rows.min() < 0:
         raise ValueError(f'`rows` must be at least 0; the least is {rows.min():.3g}.')
-    model = decomposition.NMF(num_parts, init='nndsvda', max_iter=max_iterations,
+    model = decomposition.NMF(num_factors, init='nndsvda', max_iter=max_iterations,
                               random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', exceptions.ConvergenceWarning)
@@ -47,8 +56,12 @@ def factorize(rows: np.ndarray, num_parts: int, *, quantile: float = 0.99, seed:
     scale = np.quantile(activations, quantile, axis=0)
     # The quantile is 0 if too few vectors have the factor.
     scale = np.where(scale > 0, scale, activations.max(axis=0))
+    order = np.argsort(-explained, kind='stable')
     factors = model.components_ * scale[:, np.newaxis]
-    return factors[np.argsort(-explained, kind='stable')].astype(np.float32)
+    # A factor of zeros is never active.
+    activations = np.divide(activations, scale, out=np.zeros_like(activations), where=scale > 0)
+    return Factorization(factors[order].astype(np.float32),
+                         activations[:, order].astype(np.float32))
 
 
 def project(features: tf.Tensor, factors: tf.Tensor, *, num_sweeps: int = 100) -> tf.Tensor:

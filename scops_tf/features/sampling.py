@@ -64,3 +64,8 @@ def sample(features: Any, generator: np.random.Generator, *, max_rows: int = MAX
     if not np.isfinite(rows).all():
         raise ValueError('`features` must be finite; got infinite or undefined values.')
     return Rows(rows, photo, cell)
+
+
+def values_at(rows: Rows, maps: np.ndarray) -> np.ndarray:
+    """Values f32[n] of maps f[N,h,w], on the features' grid, at the places of the vectors."""
+    return maps.reshape(len(maps), -1)[rows.photo, rows.cell].astype(np.float32)

@@ -74,13 +74,13 @@ def initial_basis(features: Any, saliency: Optional[np.ndarray], num_parts: int,
             rows.features, num_parts, num_starts=4, seed=seed).centers
         basis = np.maximum(basis, 0)
     else:
-        saliency_of_rows = weights.reshape(len(weights), -1)[rows.photo, rows.cell]
+        saliency_of_rows = sampling.values_at(rows, weights)
         masked = rows.features * saliency_of_rows[:, np.newaxis]
         # Pixels outside the saliency map have activation 0 and count as pixels in the quantile. A
         # start need not be the optimum, so the number of iterations is limited.
         basis = factorization.factorize(
             masked, num_parts, quantile=max(1.0 - _SATURATED / (salient / weights.size), 0.5),
-            seed=seed, max_iterations=200)
+            seed=seed, max_iterations=200).factors
     if not np.all(basis.any(axis=1)):
         raise ValueError(f'`features` must hold {num_parts} different patterns, one per part; they '
                          'hold fewer: take fewer parts or more photos.')
