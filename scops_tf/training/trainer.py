@@ -16,6 +16,7 @@ from scops_tf.training import (
     optimization,
     replicas,
     scops,
+    uld,
     views,
     warp,
 )
@@ -24,7 +25,7 @@ from scops_tf.training import (
 Loss = Callable[[Batch], Dict[str, tf.Tensor]]
 
 # The objectives of the methods that are trained, by `Run.method`.
-_OBJECTIVES = {'segmenter': scops.Scops}
+_OBJECTIVES = {'segmenter': scops.Scops, 'uld': uld.Uld}
 
 
 class Trainer:
@@ -44,6 +45,7 @@ class Trainer:
       step: i64[] variable. Number of steps done.
 
     Raises:
+      ConfigError: If the run's method is not one that is trained.
       ReplicasError: If the replicas cannot share a batch evenly.
       WeightsError: See `pretrained.build`.
     """
@@ -52,6 +54,10 @@ class Trainer:
         self.config = config
         self.strategy = tf.distribute.get_strategy()
         run = config.run
+        if run.method not in _OBJECTIVES:
+            raise config_lib.ConfigError(
+                f"`Run.method` of a training must be one of {', '.join(_OBJECTIVES)}; got "
+                f'{run.method!r}, which python -m scops_tf.baselines.{run.method} makes.')
         if run.batch_size % self.strategy.num_replicas_in_sync:
             raise replicas.ReplicasError(
                 '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
