@@ -1,5 +1,7 @@
 """Trains a part segmenter: `python -m scops_tf.train --gin_file=gin/cub.gin`.
 
+The losses are those of SCOPS, or of its baseline ULD with `gin/presets/uld.gin` after the gin file.
+
 The same command continues a run that stopped. The weights become those of a run without the stop,
 on a CPU bit by bit. SIGTERM, or Ctrl-C once, saves a checkpoint and ends the run. A worker that has
 lost another worker ends with exit code 75 and should be started again; see docs/distributed.md.
@@ -19,8 +21,7 @@ FLAGS = flags.FLAGS
 def main(argv: List[str]) -> Optional[int]:
     """Reads the configuration and trains; returns the exit code if it is not 0."""
     command.require_no_arguments(argv)
-    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed,
-                             method='segmenter')
+    config = config_lib.load(FLAGS.gin_file, FLAGS.gin_param, seed=FLAGS.seed)
     workdir = FLAGS.workdir or config_lib.workdir_for(FLAGS.gin_file, config)
     import tensorflow as tf  # Takes seconds, so a wrong flag is reported before.
 

@@ -197,6 +197,7 @@ def test_the_constants_of_the_crf_are_read_from_a_configuration_of_any_version()
     (['gin/cub.gin', 'gin/presets/plus.gin'], [], None, 'cub_plus'),
     (['a/b.gin', 'c.gin', 'd/e.gin'], [], None, 'b_c_e'),
     (['gin/cub.gin'], [], 'dff', 'cub_dff'),
+    (['gin/cub.gin', 'gin/presets/uld.gin'], ['Run.warmup_steps=0'], 'uld', 'cub_uld'),
     (['gin/pascal.gin', 'plus.gin'], ["Data.category='cow'"], None, 'pascal_plus_cow'),
     (['gin/pascal.gin'], ["Data.category='cow'"], 'kmeans', 'pascal_cow_kmeans'),
 ])

@@ -19,7 +19,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
 DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
 # Recipes of their own, and what goes on top of the quick one.
-RECIPES, DELTAS = ('end_to_end', 'paper', 'quick', 'resnet50'), ('plus',)
+RECIPES, DELTAS = ('end_to_end', 'paper', 'quick', 'resnet50', 'uld'), ('plus',)
 # Files of data that are trained end to end; the others have the quick recipe.
 END_TO_END = ('cub',)
 QUICK = tuple(name for name in DATASETS if name not in END_TO_END)
@@ -204,10 +204,12 @@ def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name
 
 
 def test_recipes_of_their_own_say_the_same_things():
-    # The paper's has a cadence of its own, and Eq. 3 as printed.
-    own = {'Checkpoint.every', 'Losses.equivariance_direction', 'Losses.equivariance_gradient'}
+    # The paper's has a cadence of its own, and Eq. 3 as printed; the baseline is another method.
+    own = {'paper': {'Checkpoint.every', 'Losses.equivariance_direction',
+                     'Losses.equivariance_gradient'},
+           'uld': {'Run.method', 'Features.cache'}}
     for name in RECIPES:
-        assert bound(name).keys() - (own if name == 'paper' else set()) == bound('quick').keys()
+        assert bound(name).keys() - own.get(name, set()) == bound('quick').keys()
     # The drawings have features and networks of their own besides.
     own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
            'Features.network', 'Features.weights', 'Features.layer_weights'}
@@ -216,6 +218,14 @@ def test_recipes_of_their_own_say_the_same_things():
     for name in DATASETS:
         assert {key for key in bound(name) if not key.startswith('Data.')} <= {
             'Run.num_parts', *bound('quick')}
+
+
+def test_the_recipe_of_uld_has_no_weight_of_scops():
+    loaded = load('celeba', 'uld')
+    assert loaded.run.method == 'uld' and loaded.uld == config.Uld()
+    assert not any((loaded.losses.semantic_consistency, loaded.losses.equivariance,
+                    loaded.losses.concentration, loaded.losses.center_equivariance,
+                    loaded.losses.orthonormal))
 
 
 def test_a_run_and_its_teacher_have_the_same_parts_and_features():

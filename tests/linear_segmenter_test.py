@@ -180,15 +180,15 @@ def test_logits_of_cached_features_are_those_that_are_served(config, workdir):
     reference = trained.model.reference_features.raw(tf.constant(photos, tf.float32) / 255)
     transform = trained.views.transform(2, trained.seed(0))
     read = trained.model.segmenter.backbone(tf.constant(photos, tf.float32) / 255)
-    logits, view_logits, _ = trained._both_logits(Batch(
+    seen = trained._observe(Batch(
         tf.constant([0, 1], tf.int64), tf.constant(photos), tf.ones((2, 64, 96)), reference,
         view_features=read, view_matrix=transform.matrix,
         view_displacements=transform.displacements))
-    np.testing.assert_allclose(logits, view_logits, atol=1e-4)
+    np.testing.assert_allclose(seen.logits, seen.view_logits, atol=1e-4)
     served = trained_model.load_part_model(config, str(workdir)).part_model
     np.testing.assert_allclose(
         served.predict(tf.constant(photos))['part_responses'],
-        decoding.part_responses_from_logits(logits, (64, 96)), atol=1e-4)
+        decoding.part_responses_from_logits(seen.logits, (64, 96)), atol=1e-4)
 
 
 def test_an_export_predicts_as_the_trained_model(config, workdir, tmp_path):

@@ -56,6 +56,14 @@ def test_backbone_and_head_follow_the_poly_schedule_and_the_basis_does_not(step)
     np.testing.assert_allclose(groups['basis'][0], [4.5], rtol=1e-5)
 
 
+def test_a_decoder_has_the_rate_of_the_head():
+    groups = {'head': [tf.Variable([3.0])], 'decoder': [tf.Variable([4.0])]}
+    scalars = _update(groups, 25, names=('head', 'decoder'))
+    np.testing.assert_array_equal(
+        scalars['learning_rate/decoder'], scalars['learning_rate/head'])
+    np.testing.assert_array_equal(groups['decoder'][0] - 4, groups['head'][0] - 3)
+
+
 def test_each_group_is_clipped_by_the_norm_of_all_of_its_gradients():
     groups = _groups()
     scalars = _update(groups, factor=3.0, clip_norm=1.5)

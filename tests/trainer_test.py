@@ -10,7 +10,7 @@ import tensorflow as tf
 from scops_tf import config as config_lib
 from scops_tf.datasets.batches import Batch
 from scops_tf.networks import checkpoints, pretrained
-from scops_tf.training import trainer as trainer_lib
+from scops_tf.training import objective, trainer as trainer_lib
 
 SIZE = (64, 96)
 HEAD_ONLY = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
@@ -189,8 +189,8 @@ def test_every_step_draws_views_of_its_own(trainer):
 
 def _equivariance(trainer, transform, logits, view_logits) -> tf.Tensor:
     """The unweighted term of given maps, in the trainer's form."""
-    trainer._both_logits = lambda batch: (logits, view_logits, transform)
-    return trainer._terms(_batch())[0]['equivariance']
+    seen = objective.Observation(_batch(), tf.zeros(()), logits, view_logits, transform)
+    return trainer.objective.terms(seen)[0]['equivariance']
 
 
 @pytest.mark.parametrize('kind', ['similarity', 'tps'])

@@ -24,12 +24,13 @@ from scops_tf.config.sections import (
     Run,
     Segmenter,
     Synthetic,
+    Uld,
     Warp,
 )
 
 __all__ = [
     'Checkpoint', 'ColorJitter', 'Config', 'ConfigError', 'Crf', 'Data', 'Decode', 'Dff',
     'Evaluation', 'Features', 'Kmeans', 'Logging', 'Losses', 'Optimizer', 'PartBasis', 'RUN_FILE',
-    'Run', 'Segmenter', 'Synthetic', 'Warp', 'load', 'load_crf', 'load_recipe', 'load_run',
+    'Run', 'Segmenter', 'Synthetic', 'Uld', 'Warp', 'load', 'load_crf', 'load_recipe', 'load_run',
     'require_same', 'save', 'workdir_for'
 ]

@@ -23,6 +23,7 @@ class Config:
     dff: sections.Dff
     kmeans: sections.Kmeans
     losses: sections.Losses
+    uld: sections.Uld
     warp: sections.Warp
     color_jitter: sections.ColorJitter
     optimizer: sections.Optimizer
@@ -81,6 +82,11 @@ class Config:
         if self.run.warmup_steps >= self.run.steps:
             raise laws.ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
                                    f'{self.run.warmup_steps} of {self.run.steps}.')
+        if self.run.method == 'uld' and (self.run.warmup_steps or self.run.teacher):
+            raise laws.ConfigError(
+                "`Run.warmup_steps` must be 0 and `Run.teacher` None where `Run.method` is 'uld', "
+                "since a warm-up fits the parts of SCOPS' start; got "
+                f'{self.run.warmup_steps} and {self.run.teacher!r}.')
         if self.segmenter.backbone == 'tiny' and self.segmenter.trained == 'head':
             raise laws.ConfigError(
                 "`Segmenter.trained` must be 'all' for the backbone 'tiny', which "

@@ -120,7 +120,7 @@ def workdir_for(gin_files: Sequence[str], config: configuration.Config) -> str:
 
     Returns:
       A folder below `runs/`. Its name consists of the names of the files in their order, of
-      `Data.category` and of the baseline, if set: `runs/pascal_plus_horse_dff`.
+      `Data.category` and of the baseline, if set and not among them: `runs/pascal_plus_horse_dff`.
 
     Raises:
       ConfigError: If there is no file.
@@ -132,6 +132,6 @@ def workdir_for(gin_files: Sequence[str], config: configuration.Config) -> str:
     names = [os.path.splitext(os.path.basename(path))[0] for path in gin_files]
     if config.data.category is not None:
         names.append(config.data.category)
-    if config.run.method != 'segmenter':
+    if config.run.method not in ('segmenter', *names):
         names.append(config.run.method)
     return os.path.join('runs', '_'.join(names))

@@ -49,8 +49,9 @@ class Run(laws.Checked):
         the devices of all workers that TF_CONFIG lists; see `scops_tf.training.replicas`.
       collapse_after: Number of consecutive steps with a foreground share below 0.1 % after which
         the training stops.
-      method: Method that finds the parts: the trained segmenter, or a baseline. The command that
-        makes the run sets it.
+      method: Method that finds the parts: 'segmenter', trained by the losses of SCOPS, or a
+        baseline. 'uld' is the same segmenter, trained by the losses in `Uld`. The commands that
+        make 'dff' and 'kmeans' set it.
     """
 
     num_parts: int = laws.within(4, 1, 64)
@@ -67,7 +68,7 @@ class Run(laws.Checked):
     small_view_steps: int = laws.at_least(0, 0)
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
-    method: str = laws.one_of('segmenter', 'segmenter', 'dff', 'kmeans')
+    method: str = laws.one_of('segmenter', 'segmenter', 'uld', 'dff', 'kmeans')
 
     @property
     def trains_teacher(self) -> bool:
@@ -281,6 +282,37 @@ class Losses(laws.Checked):
     response_size: Optional[Tuple[int, int]] = laws.field(
         (64, 64), 'must be (height, width) in pixels, each from 8 to 4096',
         lambda value: all(8 <= side <= 4096 for side in value))
+
+
+@_bound
+class Uld(laws.Checked):
+    """Weights λ of the loss terms of ULD (`Run.method = 'uld'`), and their constants.
+
+    The terms are means; see `scops_tf.training.uld`. The weights of concentration, separation and
+    landmark equivariance are those of the released code of Zhang et al. for faces and K = 10 (100,
+    20 and 1e4, for sums), converted to these means and divided by 2135, the one of concentration.
+    Their weight of reconstruction grows a hundredfold while they train, so it has no value to
+    convert.
+
+    Attributes:
+      separation_width: Distance of separate landmarks, in units of the frame; theirs is 0.08 of a
+        side, which is 2.
+      gaussian_width: Standard deviation of the landmarks' Gaussian maps, likewise; theirs is 1/8 of
+        a side. Their code has four wider maps besides.
+      num_descriptors: Number of channels of a landmark's descriptor for the decoder; theirs is 8.
+      epsilon: Constant added to the landmarks' maps before normalizing, as
+        `Losses.concentration_epsilon`. It moves landmarks towards the middle of the photo, so it is
+        small.
+    """
+
+    concentration: float = laws.at_least(1.0, 0)
+    separation: float = laws.at_least(0.85, 0)
+    landmark_equivariance: float = laws.at_least(47.0, 0)
+    reconstruction: float = laws.at_least(5.0, 0)
+    separation_width: float = laws.positive(0.16)
+    gaussian_width: float = laws.positive(0.25)
+    num_descriptors: int = laws.at_least(8, 1)
+    epsilon: float = laws.at_least(1e-5, 0)
 
 
 @_bound

@@ -283,7 +283,7 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
                    writer: tensorboard.SummaryWriter, step: int) -> None:
     """Logs pictures of the first photos with parts and views, and histograms of what is trained.
 
-    Histograms are of the part basis, the head, and the kernels of the backbone's last stage.
+    Histograms are the objective's, of the head, and of the kernels of the backbone's last stage.
     """
     chosen = range(min(trainer.config.logging.num_pictures, len(store)))
     images = np.stack([store.image(index) for index in chosen])
@@ -296,8 +296,8 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
         views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
         view_centers=found['view_part_centers'])
     writer.image('parts', picture, step)
-    for part, row in enumerate(trainer.model.part_basis().numpy(), start=1):
-        writer.histogram(f'part_basis/{part}', row, step)
+    for name, values in trainer.objective.histograms().items():
+        writer.histogram(name, values.numpy(), step)
     for variable in trainer.model.segmenter.head_variables:
         writer.histogram(f'head/{variable.name.split(":")[0].split("/")[-1]}', variable.numpy(),
                          step)

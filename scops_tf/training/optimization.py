@@ -10,10 +10,11 @@ from scops_tf.training import loss_scale, replicas
 
 
 class Optimization:
-    """Optimizers of the groups of variables 'backbone', 'head' and 'basis'.
+    """Optimizers of the groups of variables 'backbone', 'head', 'basis' and 'decoder'.
 
-    Backbone and head follow the poly schedule of DeepLab, learning_rate * (1 - step / num_steps) **
-    power. The basis has a constant rate and no weight decay, since its scale has a meaning.
+    All but the basis follow the poly schedule of DeepLab, learning_rate * (1 - step / num_steps) **
+    power. The basis has a constant rate and no weight decay, since its scale has a meaning. The
+    decoder has the rate of the head, since both start from random weights.
 
     Args:
       groups: Variables by group.
@@ -35,6 +36,7 @@ class Optimization:
         self._num_steps = num_steps
         self._rates = {'backbone': settings.learning_rate,
                        'head': settings.head_multiplier * settings.learning_rate,
+                       'decoder': settings.head_multiplier * settings.learning_rate,
                        'basis': settings.basis_learning_rate}
         self._power = settings.power
         self._clip_norm = settings.clip_norm

@@ -10,14 +10,26 @@ from scops_tf import config as config_lib, geometry
 from scops_tf.datasets.batches import Batch
 from scops_tf.networks import checkpoints, model as model_lib
 from scops_tf.serving import decoding, part_model as part_model_lib
-from scops_tf.training import loss_scale, losses, optimization, replicas, views, warp
+from scops_tf.training import (
+    loss_scale,
+    objective as objective_lib,
+    optimization,
+    replicas,
+    scops,
+    uld,
+    views,
+    warp,
+)
 
 # Function from a replica's part of a batch to f32[] scalars, of which `loss/total` is the loss.
-Objective = Callable[[Batch], Dict[str, tf.Tensor]]
+Loss = Callable[[Batch], Dict[str, tf.Tensor]]
+
+# The objectives of the methods that are trained, by `Run.method`.
+_OBJECTIVES = {'segmenter': scops.Scops, 'uld': uld.Uld}
 
 
 class Trainer:
-    """Self-supervised training of a part segmenter (§3).
+    """Self-supervised training of a part segmenter (§3) by the objective of `Run.method`.
 
     It runs on the replicas of the strategy in whose scope it is made.
 
@@ -28,10 +40,12 @@ class Trainer:
       config: Configuration of the run.
       strategy: Strategy whose replicas share each batch.
       model: Networks of the run.
+      objective: The losses, and what is trained for them beside the segmenter.
       views: Generator of the photos' views.
       step: i64[] variable. Number of steps done.
 
     Raises:
+      ConfigError: If the run's method is not one that is trained.
       ReplicasError: If the replicas cannot share a batch evenly.
       WeightsError: See `pretrained.build`.
     """
@@ -40,19 +54,25 @@ class Trainer:
         self.config = config
         self.strategy = tf.distribute.get_strategy()
         run = config.run
+        if run.method not in _OBJECTIVES:
+            raise config_lib.ConfigError(
+                f"`Run.method` of a training must be one of {', '.join(_OBJECTIVES)}; got "
+                f'{run.method!r}, which python -m scops_tf.baselines.{run.method} makes.')
         if run.batch_size % self.strategy.num_replicas_in_sync:
             raise replicas.ReplicasError(
                 '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
                 f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
         self.model = model_lib.Model(config)
+        self.objective: objective_lib.Objective = _OBJECTIVES[run.method](config, self.model)
         self.views = views.Views(config)
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
 
-        groups = {**self.model.trained_variables, 'basis': [self.model.part_basis.raw]}
+        groups = {**self.model.trained_variables, **self.objective.trained_variables}
         self._optimization = optimization.Optimization(
             groups, run.steps, settings=config.optimizer,
             loss_scale=loss_scale.LossScale() if run.precision == 'float16' else None)
-        self._checkpoint = self.model.checkpoint(self.step, **self._optimization.state)
+        self._checkpoint = self.model.checkpoint(
+            self.step, **self._optimization.state, **self.objective.saved)
 
     # Checkpoints.
 
@@ -103,8 +123,8 @@ class Trainer:
 
         Diffuse responses minimize the losses best by vanishing. So the responses learn the parts'
         shapes before the losses are used. A transformed view is fitted to the warped target. With
-        a teacher, two views that are drawn in the step take the place of photo and view. The basis
-        is not updated.
+        a teacher, two views that are drawn in the step take the place of photo and view. Only the
+        segmenter is updated.
 
         Args:
           batch: Batch as in `train_step`, with `warmup_target`.
@@ -113,17 +133,17 @@ class Trainer:
         Returns:
           f32[] scalars of the whole batch by their TensorBoard names.
         """
-        groups = tuple(group for group in self._optimization.groups if group != 'basis')
+        groups = tuple(self.model.trained_variables)
         size = self.config.run.small_views if small else None
         return self._update(functools.partial(self._warmup_loss, size=size), batch, groups)
 
-    def _update(self, objective: Objective, batch: Batch, groups: Sequence[str]
+    def _update(self, loss: Loss, batch: Batch, groups: Sequence[str]
                 ) -> Dict[str, tf.Tensor]:
         """Updates groups of variables and the step; returns scalars of the whole batch."""
 
         def of_replica(part: Batch) -> Any:
             with tf.GradientTape() as tape:
-                scalars = objective(part)
+                scalars = loss(part)
             gradients, norms = self._optimization.gradients(
                 tape, scalars['loss/total'], groups=groups)
             return gradients, norms, replicas.mean(scalars)
@@ -144,8 +164,9 @@ class Trainer:
 
     def _weighted_terms(self, batch: Batch) -> Dict[str, tf.Tensor]:
         """The loss of `train_step`, its terms and figures, for a replica's part of the batch."""
-        terms, figures = self._terms(batch)
-        weighted = {name: getattr(self.config.losses, name) * term for name, term in terms.items()}
+        terms, figures = self.objective.terms(self._observe(batch))
+        weighted = {name: getattr(self.objective.weights, name) * term
+                    for name, term in terms.items()}
         return {
             'loss/total': tf.add_n(list(weighted.values())),
             **{f'loss/{name}': term for name, term in terms.items()},
@@ -165,7 +186,8 @@ class Trainer:
             entropy = tf.nn.softmax_cross_entropy_with_logits(expected, own)
             loss += tf.math.divide_no_nan(tf.reduce_sum(valid * entropy),
                                           replicas.mean(tf.reduce_sum(valid)))
-        return {'loss/total': loss, 'loss/warmup': loss, **_part_figures(tf.nn.softmax(logits))}
+        return {'loss/total': loss, 'loss/warmup': loss,
+                **objective_lib.part_figures(tf.nn.softmax(logits))}
 
     def _warmup_logits(self, batch: Batch, size: Optional[geometry.Size]
                        ) -> Tuple[tf.Tensor, List[Any]]:
@@ -174,8 +196,8 @@ class Trainer:
         The first logits come before them, to be looked at.
         """
         if not self.config.run.teacher:
-            logits, view_logits, transform = self._both_logits(batch)
-            return logits, [(logits, None), (view_logits, transform)]
+            seen = self._observe(batch)
+            return seen.logits, [(seen.logits, None), (seen.view_logits, seen.transform)]
         images = tf.cast(batch.image, tf.float32) / 255.0
         drawn = [self.views.draw(images, self.seed(purpose), size) for purpose in (0, 4)]
         both = self._logits(self._features(tf.concat([view.images for view in drawn], axis=0)))
@@ -190,24 +212,27 @@ class Trainer:
         both = self.model.segmenter.head(self._without_some_channels(features))
         return tf.split(tf.cast(both, tf.float32), 2)
 
-    def _both_logits(self, batch: Batch) -> Tuple[tf.Tensor, tf.Tensor, warp.Transform]:
-        """Part logits f32[B,h,w,K+1] of photos and of views, and the views' transforms."""
+    def _observe(self, batch: Batch) -> objective_lib.Observation:
+        """The networks' results for photos and for one view of each."""
         if batch.view_features is None:
             images = tf.cast(batch.image, tf.float32) / 255.0
             view, transform = self.views.draw(images, self.seed(0))
-            both = self._logits(self._features(tf.concat([images, view], axis=0)))
-            return (*both, transform)
-        features = tf.concat(
-            [self._own_features(batch), tf.cast(batch.view_features, tf.float32)], axis=0)
-        return (*self._logits(features),
-                warp.Transform(batch.view_matrix, batch.view_displacements))
+            features = self._features(tf.concat([images, view], axis=0))
+        else:
+            transform = warp.Transform(batch.view_matrix, batch.view_displacements)
+            features = tf.concat(
+                [self._own_features(batch), tf.cast(batch.view_features, tf.float32)], axis=0)
+        logits, view_logits = self._logits(features)
+        return objective_lib.Observation(
+            batch, features[:batch.image.shape[0]], logits, view_logits, transform)
 
     def _own_features(self, batch: Batch) -> tf.Tensor:
         """What the head reads of the photos themselves; it is computed unless the batch has it."""
         if batch.backbone_features is not None:
             return tf.cast(batch.backbone_features, tf.float32)
         if self.model.segmenter.reads_reference_features:
-            return self.model.segmenter.of_features(self._reference_features(batch))
+            return self.model.segmenter.of_features(
+                objective_lib.reference_features(self.model, batch))
         return self._features(tf.cast(batch.image, tf.float32) / 255.0)
 
     def _without_some_channels(self, features: tf.Tensor) -> tf.Tensor:
@@ -221,57 +246,6 @@ class Trainer:
             (count, 2, channels), self.seed(3)), size)
         kept = tf.concat([drawn[:, 0], drawn[:, 1]], axis=0) >= rate
         return features * (tf.cast(kept, features.dtype) / (1 - rate))[:, tf.newaxis, tf.newaxis]
-
-    def _terms(self, batch: Batch) -> Tuple[Dict[str, tf.Tensor], Dict[str, tf.Tensor]]:
-        """The unweighted loss terms, named like their weights, and figures to log."""
-        settings = self.config.losses
-        size = self.config.response_size
-        logits, view_logits, transform = self._both_logits(batch)
-        logits = geometry.upsample(logits, size)
-        view_logits = geometry.upsample(view_logits, size)
-        responses, view_responses = tf.nn.softmax(logits), tf.nn.softmax(view_logits)
-        parts, view_parts = responses[..., 1:], view_responses[..., 1:]
-
-        centers = geometry.part_centers(parts, epsilon=settings.concentration_epsilon)
-        view_centers = geometry.part_centers(view_parts, epsilon=settings.concentration_epsilon)
-        warped_centers = transform.warp_points(centers)
-
-        basis = self.model.part_basis()
-        consistency = losses.semantic_consistency_terms(
-            self._reference_features(batch), self._saliency(batch), parts, basis)
-        terms = {
-            'concentration': losses.concentration_loss(
-                parts, epsilon=settings.concentration_epsilon),
-            'equivariance': losses.equivariance_loss(
-                view_logits, transform.warp(logits), transform.valid_mask(size),
-                direction=settings.equivariance_direction,
-                gradient=settings.equivariance_gradient),
-            'center_equivariance': losses.center_equivariance_loss(
-                view_centers, warped_centers, geometry.is_inside(warped_centers)),
-            'semantic_consistency': consistency.loss,
-            'orthonormal': losses.orthonormal_loss(basis),
-        }
-        figures = {
-            # The value of the loss says little. Below 1 the parts explain more than background.
-            'loss/semantic_consistency_relative': tf.math.divide_no_nan(
-                consistency.loss, replicas.mean(consistency.all_background)),
-            **_part_figures(responses),
-        }
-        return terms, figures
-
-    def _reference_features(self, batch: Batch) -> tf.Tensor:
-        """Reference features V of the photos, f32[B,h,w,C]."""
-        network = self.model.reference_features
-        if batch.reference_features is None:
-            return network(tf.cast(batch.image, tf.float32) / 255.0)
-        return network.scale(batch.reference_features)
-
-    def _saliency(self, batch: Batch) -> Optional[tf.Tensor]:
-        """Saliency maps D of the photos, f32[B,H,W] at the responses' size; None without them."""
-        if self.config.data.saliency is None:
-            return None
-        maps = tf.cast(batch.saliency, tf.float32)[..., tf.newaxis]
-        return geometry.upsample(maps, self.config.response_size)[..., 0]
 
     # For the log.
 
@@ -316,14 +290,3 @@ class Trainer:
                 responses, size, window=settings.center_window, power=settings.center_power),
             'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
-
-
-def _part_figures(responses: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Batch means of each part's area (share of the photo) and presence (largest response)."""
-    area = tf.reduce_mean(responses, axis=(0, 1, 2))
-    presence = tf.reduce_mean(tf.reduce_max(responses, axis=(1, 2)), axis=0)
-    figures = {'part/foreground_share': tf.reduce_sum(area[1:])}
-    for part in range(1, responses.shape[-1]):
-        figures[f'part_area/{part}'] = area[part]
-        figures[f'part_presence/{part}'] = presence[part]
-    return figures
