@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import pathlib
 import re
 import shutil
@@ -42,16 +41,9 @@ def load(*names: str, params: Sequence[str] = ()) -> config.Config:
     return config.load([str(FILES[name]) for name in names], params)
 
 
-def fields(loaded: config.Config) -> Dict[str, Any]:
-    """{'Run.steps': 100, ...} of every field."""
-    return {f'{type(getattr(loaded, section.name)).__name__}.{name}': value
-            for section in dataclasses.fields(loaded) if section.name != 'operative'
-            for name, value in dataclasses.asdict(getattr(loaded, section.name)).items()}
-
-
 def differences(loaded: config.Config, base: config.Config) -> Dict[str, Any]:
     """What `loaded` has otherwise than `base`."""
-    ours, theirs = fields(loaded), fields(base)
+    ours, theirs = loaded.settings, base.settings
     return {name: value for name, value in ours.items() if value != theirs[name]}
 
 
@@ -80,7 +72,7 @@ def test_there_is_a_file_for_every_data_set_every_recipe_and_every_row_of_the_pa
 
 @pytest.mark.parametrize('name', [name for name in FILES if name not in (*DELTAS, *ABLATIONS)])
 def test_every_file_builds_and_has_what_it_binds(name):
-    ours = fields(load(name))
+    ours = load(name).settings
     assert bound(name) or 'include' in FILES[name].read_text(encoding='utf-8')
     assert {binding: ours[binding] for binding in bound(name)} == bound(name)
 
@@ -178,7 +170,7 @@ def test_what_goes_after_a_file_names_no_photos_and_no_number_of_parts(name):
     *((name, 'quick', preset) for name in END_TO_END for preset in DELTAS)], ids='_'.join)
 def test_a_preset_after_a_file_changes_exactly_what_it_binds(names):
     loaded, base, preset = load(*names), load(*names[:-1]), names[-1]
-    ours = fields(loaded)
+    ours = loaded.settings
     assert {binding: ours[binding] for binding in bound(preset)} == bound(preset)
     assert set(differences(loaded, base)) <= set(bound(preset))
 
@@ -235,7 +227,7 @@ def test_a_run_and_its_teacher_have_the_same_parts_and_features():
         assert loaded.feature_space == teacher.feature_space
         assert loaded.run.saliency_agreement == teacher.run.saliency_agreement
         assert set(differences(teacher, load('plus'))) <= {'Run.num_parts', 'Run.seed'} | {
-            key for key in fields(loaded) if key.startswith('Data.')}
+            key for key in loaded.settings if key.startswith('Data.')}
         assert (teacher.data, teacher.run.num_parts, teacher.run.seed) == (loaded.data, 5, 2)
 
 
@@ -261,8 +253,8 @@ def test_the_weights_of_a_row_are_the_authors_in_means_over_parts(row):
 
 @pytest.mark.parametrize('row', ROWS)
 def test_a_row_has_the_equivariance_that_the_paper_prints(row):
-    assert {name: fields(load(row))[name] for name in PRINTED} == PRINTED
-    assert PRINTED.items().isdisjoint(fields(load(ROWS[row])).items())
+    assert {name: load(row).settings[name] for name in PRINTED} == PRINTED
+    assert PRINTED.items().isdisjoint(load(ROWS[row]).settings.items())
 
 
 def test_aflw_starts_from_the_run_on_celeba_with_its_parts():
@@ -276,7 +268,7 @@ def test_aflw_starts_from_the_run_on_celeba_with_its_parts():
 @pytest.mark.parametrize('ablation', ABLATIONS)
 def test_an_ablation_changes_nothing_but_what_it_leaves_out(name, ablation):
     left_out = {key: value for key, value in ABLATIONS[ablation].items()
-                if fields(load(name))[key] != value}
+                if load(name).settings[key] != value}
     assert differences(load(name, ablation), load(name)) == left_out
     assert bound(ablation) == ABLATIONS[ablation]
 

@@ -46,8 +46,9 @@ def test_a_command_has_its_module_its_flags_and_a_configuration_that_builds(docu
         if match:
             assert f"'{match.group(1)}'" in source, f'{document}: {words[0]} has no {word}'
             values.setdefault(match.group(1), []).append(match.group(2))
-    for gin_file in values.get('gin_file', []):
-        config.load([str(_ROOT / gin_file)], values.get('gin_param', []))
+    if 'gin_file' in values:
+        config.load([str(_ROOT / name) for name in values['gin_file']],
+                    values.get('gin_param', []))
 
 
 @pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)

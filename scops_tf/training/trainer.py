@@ -1,6 +1,7 @@
 """The training step (§3) as a `tf.function`: losses, gradients, updates, and scalars to log."""
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -65,6 +66,10 @@ class Trainer:
         self.model = model_lib.Model(config)
         self.objective: objective_lib.Objective = _OBJECTIVES[run.method](config, self.model)
         self.views = views.Views(config)
+        self._part_model = part_model_lib.PartModel(
+            part_model_lib.SegmenterResponses(self.model.segmenter),
+            num_parts=run.num_parts, input_size=run.image_size,
+            **dataclasses.asdict(config.decode))
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
 
         groups = {**self.model.trained_variables, **self.objective.trained_variables}
@@ -259,9 +264,9 @@ class Trainer:
         Returns:
           The outputs of `PartModel.predict`, at the photos' size.
         """
+        size = self._part_model.input_size
         logits = self.model.segmenter.head(self._own_features(batch))
-        return self._decoded(
-            decoding.part_responses_from_logits(logits, self.config.run.image_size))
+        return self._part_model.decoded(decoding.part_responses_from_logits(logits, size), size)
 
     @tf.function(autograph=False)
     def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
@@ -273,20 +278,8 @@ class Trainer:
         """
         pixels = tf.cast(images, tf.float32) / 255.0
         view, _ = self.views.draw(pixels, self.seed(1))
-        network = part_model_lib.SegmenterResponses(self.model.segmenter)
-        found = {'view': view}
+        served, found = self._part_model, {'view': view}
         for prefix, inputs in (('', pixels), ('view_', view)):
-            decoded = self._decoded(network.part_responses(inputs))
+            decoded = served.decoded(served.network.part_responses(inputs), served.input_size)
             found.update((f'{prefix}{name}', value) for name, value in decoded.items())
         return found
-
-    def _decoded(self, responses: tf.Tensor) -> Dict[str, tf.Tensor]:
-        """The outputs of `PartModel.predict` from responses f32[B,H,W,K+1] at the photos' size."""
-        settings, size = self.config.decode, self.config.run.image_size
-        return {
-            'labels': decoding.decode(responses, size, background=settings.background),
-            'part_responses': responses,
-            'part_centers': decoding.part_centers(
-                responses, size, window=settings.center_window, power=settings.center_power),
-            'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
-        }
