@@ -52,11 +52,12 @@ def require_no_arguments(argv: List[str]) -> None:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Whether a message is meant for the user: an OSError, or a ValueError raised by this package.
+    """Whether a message is meant for the user.
 
-    A ValueError raised by a library is a defect of ours and keeps its traceback.
+    That of an OSError, of a CommandError and of a ValueError raised by this package is. A
+    ValueError raised by a library is a defect of ours and keeps its traceback.
     """
-    if isinstance(error, OSError):
+    if isinstance(error, (OSError, CommandError)):
         return True
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, ValueError) and bool(frames) and (

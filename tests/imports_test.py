@@ -45,6 +45,12 @@ class Import(NamedTuple):
     line: int
 
 
+def _module(path: pathlib.Path) -> str:
+    """Name of a module below scops_tf; a package's own is that of its folder."""
+    parts = path.relative_to(_PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
 def _read_table() -> Dict[str, Row]:
     """Rows of the table by name, in order; commands have none: they import anything."""
     rows: Dict[str, Row] = {}
@@ -58,19 +64,13 @@ def _read_table() -> Dict[str, Row]:
             modules = re.findall(r'`(\w+)`', cells[3])
             rows[name] = Row(may_import, {name} if cells[3] == 'all' and (
                 _PACKAGE / f'{name}.py').exists() else {
-                    f'{name}.{path.stem}' for path in (_PACKAGE / name).glob('*.py')
+                    _module(path) for path in (_PACKAGE / name).glob('*.py')
                     if cells[3] == 'all' or path.stem in modules})
             assert len(modules) in (0, len(rows[name].without_tensorflow)), line
     return rows
 
 
 _TABLE = _read_table()
-
-
-def _module(path: pathlib.Path) -> str:
-    """Name of a module below scops_tf; a package's own is that of its folder."""
-    parts = path.relative_to(_PACKAGE).with_suffix('').parts
-    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
 _MODULES = {_module(path): path for path in _SOURCES}

@@ -16,10 +16,9 @@ from scops_tf.datasets.records import Record
 from scops_tf.evaluation import dataset_scores, label_scores, run_page, run_predictions, text_report
 from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit, position_maps
 from scops_tf.evaluation.photo_batches import Predict
-from scops_tf.evaluation.text_report import OURS
+from scops_tf.evaluation.text_report import OURS, REFINED, WHOLE_PHOTO
 from scops_tf.features import photo_features, run_features
 
-_REFINED = f'{OURS}, dense CRF'
 _CLUSTERED = 'k-means on the same features'
 _POSITIONS = 'k-means on pixel positions'
 
@@ -135,14 +134,14 @@ def _predict(config: config_lib.Config, run: run_predictions.Run, photos: _Photo
     fit = {} if photos.fit is None else run_predictions.part_maps(
         methods, photos.fit, config, 'Photos to fit', features=features)
     if with_crf:
-        methods[_REFINED] = run_predictions.refined(predict, config)
+        methods[REFINED] = run_predictions.refined(predict, config)
     pictures = (run_page.Pictures(config.run.num_parts, predict)
                 if config.evaluation.step is None else None)
     test = run_predictions.part_maps(
         methods, photos.test, config, 'Photos to test', features=features,
         visit=pictures and pictures.add)
     # The CRF changes labels alone, and only part centres are fitted.
-    maps = {name: (fit.get(OURS if name == _REFINED else name), test[name]) for name in methods}
+    maps = {name: (fit.get(OURS if name == REFINED else name), test[name]) for name in methods}
     return maps, pictures
 
 
@@ -165,9 +164,9 @@ def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: 
             for name, found in maps.items() if name != OURS}
     for name, found in maps.items():
         # The CRF leaves the centres as they are.
-        errors = {} if name == _REFINED else scorer.whole_photo(*found)
+        errors = {} if name == REFINED else scorer.whole_photo(*found)
         if errors:
-            rows[f'{name}, centres over the whole photo'] = errors
+            rows[name + WHOLE_PHOTO] = errors
     if config.evaluation.baselines:
         counts = len(scorer.fit.records), len(scorer.test.records)
         constant = position_maps(num_parts, counts, config.run.image_size, seed=seed)

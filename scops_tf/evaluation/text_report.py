@@ -3,8 +3,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
-# Name of the run among the methods that are scored.
+# Name of the run among the methods that are scored, and of the run with labels refined by a CRF.
 OURS = 'this run'
+REFINED = f'{OURS}, dense CRF'
+# What follows a method's name where its part centres are those of the whole photo.
+WHOLE_PHOTO = ', centres over the whole photo'
 # More categories than this do not fit on a screen; the file of the result has all of them.
 _MOST_COLUMNS = 8
 

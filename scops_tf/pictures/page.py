@@ -8,7 +8,7 @@ import dataclasses
 import io
 import math
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import jinja2
 import numpy as np
@@ -30,15 +30,15 @@ class ScoreTable:
       counts: Numbers of scored items, such as {'photos to fit': 90, 'photos to test': 88}.
       columns: (name of the score, direction). The direction is 'lower' or 'higher' if that is
         better, else ''. The best value of a column with a direction is marked.
-      rows: (name of the method, values). There is one value per column, or None; the first row is
-        ours.
+      rows: (name of the method, values). There is one value per column: a number, a text that is
+        shown as it is, or None. The first row is ours.
       note: Sentence below the table.
     """
 
     title: str
     counts: Mapping[str, int]
     columns: Sequence[Tuple[str, str]]
-    rows: Sequence[Tuple[str, Sequence[Optional[float]]]]
+    rows: Sequence[Tuple[str, Sequence[Union[float, str, None]]]]
     note: str = ''
 
     def cells(self) -> List[Tuple[str, List[Tuple[str, bool]]]]:
@@ -51,16 +51,23 @@ class ScoreTable:
             if len(values) != len(self.columns):
                 raise ValueError(f'`rows` must hold {len(self.columns)} values, one per column; '
                                  f'got {len(values)} for {method!r}.')
-        known = [[None if value is None or not math.isfinite(value) else value for value in values]
-                 for _, values in self.rows]
+        known = [[None if value is None else value if isinstance(value, str) or math.isfinite(value)
+                  else None for value in values] for _, values in self.rows]
         best = []
         for column, (_, direction) in zip(zip(*known), self.columns):
             choose = {'lower': min, 'higher': max}.get(direction)
-            present = [value for value in column if value is not None]
+            present = [value for value in column
+                       if value is not None and not isinstance(value, str)]
             best.append(choose(present) if choose and len(present) > 1 else None)
-        return [(method, [('\u2013' if value is None else f'{value:.2f}',
-                           value is not None and value == top) for value, top in zip(values, best)])
+        return [(method, [(_text(value), value is not None and value == top)
+                          for value, top in zip(values, best)])
                 for (method, _), values in zip(self.rows, known)]
+
+
+def _text(value: Union[float, str, None]) -> str:
+    if value is None:
+        return '\u2013'
+    return value if isinstance(value, str) else f'{value:.2f}'
 
 
 def _curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Dict[str, Any]:

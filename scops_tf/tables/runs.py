@@ -1,0 +1,185 @@
+"""The runs behind a table: their gin files and bindings, their commands, and how far they are."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import scops_tf
+from scops_tf import config as config_lib
+from scops_tf.evaluation.text_report import REFINED
+from scops_tf.tables import paper
+
+RECIPES = ('default', 'quick', 'paper')
+DONE, STARTED, NEW = 'done', 'started', 'to do'
+
+# Folder that holds `gin`.
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(scops_tf.__file__)))
+# Files of the rows that the paper has, by reader and K.
+_PAPER_FILES = {('celeba', 8): 'celeba_k8', ('celeba', 4): 'celeba_k4', ('aflw', 8): 'aflw_k8',
+                ('cub', 4): 'cub_k4', ('pascal', 4): 'pascal_k4'}
+
+
+class Settings(NamedTuple):
+    """What a user chooses for a table.
+
+    Attributes:
+      recipe: One of `RECIPES`, for SCOPS.
+      roots: Folder of each data set, by its reader.
+      seeds: Seeds of the runs.
+      params: Bindings on top of each training's.
+      folder: Folder of the runs.
+      with_crf: Whether evaluations refine labels by the dense CRF too.
+    """
+
+    recipe: str
+    roots: Mapping[str, str]
+    seeds: Sequence[int]
+    params: Sequence[str]
+    folder: str
+    with_crf: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A job with one seed, in a folder of its own.
+
+    Attributes:
+      job: What is trained or fitted.
+      seed: Seed of every random draw.
+      workdir: Folder of the run.
+      gin_files: Gin files of the run.
+      gin_params: Bindings of the run, without the seed.
+      with_crf: Whether the evaluation refines labels by the dense CRF too.
+    """
+
+    job: paper.Job
+    seed: int
+    workdir: str
+    gin_files: Tuple[str, ...]
+    gin_params: Tuple[str, ...]
+    with_crf: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return os.path.basename(self.workdir)
+
+    def config(self) -> config_lib.Config:
+        """The configuration.
+
+        Raises:
+          ConfigError: If a binding cannot be used.
+        """
+        return config_lib.load(self.gin_files, self.gin_params, seed=self.seed,
+                               method=self.job.method)
+
+    def commands(self) -> List[List[str]]:
+        """The commands that make and score the run; they continue what was stopped."""
+        module = 'baselines.dff' if self.job.method == paper.DFF else 'train'
+        make = [sys.executable, '-m', f'scops_tf.{module}',
+                *(f'--gin_file={path}' for path in self.gin_files),
+                *(f'--gin_param={param}' for param in self.gin_params),
+                f'--seed={self.seed}', f'--workdir={self.workdir}']
+        score = [sys.executable, '-m', 'scops_tf.evaluate', f'--workdir={self.workdir}']
+        if not self._is_compared:
+            score.append('--gin_param=Evaluation.baselines=False')
+        if self.with_crf:
+            score.append('--crf')
+        return [make, score]
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether trivial baselines are scored beside it, which are the same beside every run."""
+        return self.job.method == paper.SCOPS and not self.job.ablation
+
+    def result(self) -> Optional[Dict[str, Any]]:
+        """What `evaluate` wrote on the finished run; None if it has not.
+
+        Raises:
+          ConfigError: If the folder holds a run of another configuration.
+        """
+        config = self.config()
+        config_lib.require_same(config, self.workdir)
+        path = os.path.join(self.workdir, 'eval', 'scores.json')
+        if not os.path.isfile(path):
+            return None
+        with open(path, encoding='utf-8') as file:
+            found = json.load(file)
+        steps = 0 if self.job.method == paper.DFF else config.run.steps
+        if found['step'] != steps or (self.with_crf and REFINED not in found['scores']):
+            return None
+        return found
+
+    def state(self) -> str:
+        """`DONE`, `STARTED` or `NEW`.
+
+        Raises:
+          ConfigError: See `result`.
+        """
+        if self.result() is not None:
+            return DONE
+        return STARTED if os.path.exists(
+            os.path.join(self.workdir, config_lib.RUN_FILE)) else NEW
+
+
+def plan(table: paper.Table, settings: Settings) -> List[Run]:
+    """The runs that a table needs, each once, in the order in which they can be made.
+
+    All seeds of a job follow each other, so that its row is complete early.
+
+    Raises:
+      ConfigError: If a binding cannot be used.
+    """
+    return [run_of(job, seed, settings) for job in table.jobs() for seed in settings.seeds]
+
+
+def run_of(job: paper.Job, seed: int, settings: Settings) -> Run:
+    """The run of a job with a seed.
+
+    Every job has the gin file of its data. SCOPS has the recipe on top, ULD its preset, and DFF the
+    features of the quick recipe, or those of the paper's. DFF keeps the features' lengths.
+    """
+    root = settings.roots[job.dataset]
+    params = list(settings.params)
+    photos = os.path.join(root, job.category, 'images') if job.category else root
+    # Photos and masks in a folder for each category stand in for PASCAL VOC.
+    plain = job.category is not None and os.path.isdir(photos)
+    if plain:
+        params += [f'Data.root={photos!r}',
+                   f'Data.mask_folder={os.path.join(root, job.category, "masks")!r}']
+    else:
+        params.append(f'Data.root={root!r}')
+        if job.category:
+            params.append(f'Data.category={job.category!r}')
+    files = _files(job, 'folder' if plain else job.dataset, settings.recipe)
+    params.append(f'Run.num_parts={job.num_parts}')
+    if job.method == paper.DFF:
+        params.append('Features.normalization=0.0')
+    if job.method == paper.ULD:
+        # No loss of ULD looks at saliency.
+        params.append('Data.saliency=None')
+    if job.start:
+        params.append(f'Run.init_from={run_of(job.start, seed, settings).workdir!r}')
+    elif settings.recipe == 'paper' and job.dataset == 'aflw':
+        params.append('Run.init_from=None')
+    paths = [os.path.relpath(os.path.join(_ROOT, 'gin', f'{name}.gin')) for name in files]
+    return Run(job, seed, os.path.join(settings.folder, f'{job.name}_seed{seed}'), tuple(paths),
+               tuple(params), settings.with_crf)
+
+
+def _files(job: paper.Job, dataset: str, recipe: str) -> List[str]:
+    """Names of gin files below `gin`, without their ends, that a job has."""
+    if job.method == paper.ULD:
+        return [dataset, 'presets/uld']
+    if recipe == 'paper' and dataset == 'folder':
+        names = [dataset, 'presets/paper']
+    elif recipe == 'paper':
+        names = [f'paper/{_PAPER_FILES[job.dataset, job.num_parts]}']
+    elif recipe == 'quick' or job.method == paper.DFF:
+        names = [dataset, 'presets/quick']
+    else:
+        names = [dataset]
+    return names + ([f'paper/{job.ablation}'] if job.ablation else [])
