@@ -2,7 +2,8 @@
 
 The command writes `labels/*.png` (palette PNG, 0 is background), `overlays/*.png`,
 `responses/*.npz` (part responses at the network's size, part centres, presence) and `centers.csv`
-to the folder `--out`.
+to the folder `--out`. With `--objects` the parts are grouped into objects: `objects/*.png` has the
+number of each pixel's object, and `centers.csv` has the centres of the parts of each object.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import tqdm
 
 from scops_tf import command, config as config_lib, files, images as images_lib
 from scops_tf.pictures import drawing, palette as palette_lib, parts as part_pictures
-from scops_tf.serving import crf
+from scops_tf.serving import crf, objects as objects_lib
 
 FLAGS = flags.FLAGS
 
@@ -81,22 +82,42 @@ def main(argv: List[str]) -> Optional[int]:
             labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
             if FLAGS.crf:
                 labels = _refined(photo, found.part_responses, predictor.metadata, settings)
-            overlay = drawing.draw_centers(drawing.overlay(photo, labels), centers, presence)
+            areas = np.bincount(labels.ravel(), minlength=predictor.num_parts + 1)[1:]
+            each = objects_lib.ObjectParts(
+                centers[np.newaxis], presence[np.newaxis], areas[np.newaxis])
+            if FLAGS.objects:
+                owners = objects_lib.separate(labels)
+                each = objects_lib.parts(found.part_responses[0], labels, owners,
+                                         power=predictor.metadata.get('center_power', 1.0))
+                part_pictures.write_label_png(
+                    _path('objects', f'{name}.png'), np.minimum(owners, 255).astype(np.uint8))
+            overlay = drawing.overlay(photo, labels)
+            for own_centers, own_presence in zip(each.centers, each.presence):
+                overlay = drawing.draw_centers(overlay, own_centers, own_presence)
             part_pictures.write_label_png(_path('labels', f'{name}.png'), labels, palette)
             images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
             files.write(_path('responses', f'{name}.npz'), _npz(
                 part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,
                 presence=presence))
-            rows += [[name, part + 1, f'{centers[part, 0]:.2f}', f'{centers[part, 1]:.2f}',
-                      f'{presence[part]:.4f}', int(np.sum(labels == part + 1))]
-                     for part in range(predictor.num_parts)]
-    files.write_csv(_path('centers.csv'), ['photo', 'part', 'x', 'y', 'presence', 'area'], rows)
+            rows += _rows(name, each)
+    columns = ['photo', 'object', 'part', 'x', 'y', 'presence', 'area']
+    if not FLAGS.objects:
+        columns.remove('object')
+        rows = [[row[0], *row[2:]] for row in rows]
+    files.write_csv(_path('centers.csv'), columns, rows)
     logging.info('Wrote the parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
     if not unreadable:
         return None
     print(f'{len(unreadable)} of {len(photos)} photos could not be read:', *unreadable,
           sep='\n  ', file=sys.stderr)
     return 1
+
+
+def _rows(name: str, parts: objects_lib.ObjectParts) -> List[List[Any]]:
+    """Rows of the table of centres: photo, object, part, x, y, presence and area."""
+    return [[name, index + 1, part + 1, f'{x:.2f}', f'{y:.2f}', f'{presence:.4f}', int(area)]
+            for index, of_object in enumerate(zip(*parts))
+            for part, ((x, y), presence, area) in enumerate(zip(*of_object))]
 
 
 def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict[str, Any],
@@ -124,6 +145,7 @@ if __name__ == '__main__':
                         required=True)
     flags.DEFINE_string('out', 'predictions', 'Folder that the results are written to.')
     flags.DEFINE_bool('crf', False, 'Refine labels with a dense CRF (needs the extra [crf]).')
+    flags.DEFINE_bool('objects', False, 'Group the parts into objects.')
     flags.DEFINE_multi_string('gin_param', [], 'Binding of Crf, such as Crf.iterations=5, over '
                               'those of the run; may be repeated.')
     command.run(main)

@@ -15,7 +15,7 @@ import pytest
 
 from scops_tf import command, predict
 from scops_tf.pictures.palette import palette
-from scops_tf.serving import crf, decoding, predictor as predictor_lib
+from scops_tf.serving import crf, decoding, objects, predictor as predictor_lib
 
 
 def _error(done) -> str:
@@ -224,6 +224,25 @@ def test_predictions_are_those_of_the_export(predicted, run):
                                    expected.part_centers[0, part], atol=0.006)
         np.testing.assert_allclose(float(row['presence']), expected.presence[0, part], atol=1e-4)
         assert int(row['area']) == (expected.labels[0] == part + 1).sum()
+
+
+def test_parts_are_grouped_into_objects_where_it_is_asked_for(run, run_command, tmp_path):
+    photo, = _photos(tmp_path, 'photo.png')
+    out = tmp_path / 'out'
+    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', '--objects',
+                       str(photo))
+    assert done.returncode == 0, done.stderr
+    labels = np.array(Image.open(out / 'labels' / 'photo.png'))
+    found = np.array(Image.open(out / 'objects' / 'photo.png'))
+    np.testing.assert_array_equal(found, objects.separate(labels))
+    assert found.max() >= 1
+    with open(out / 'centers.csv', encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(row['object']), int(row['part'])) for row in rows] == [
+        (index, part) for index in range(1, found.max() + 1) for part in (1, 2, 3)]
+    for row in rows:
+        own = (found == int(row['object'])) & (labels == int(row['part']))
+        assert int(row['area']) == own.sum()
 
 
 def test_labels_are_refined_by_the_dense_crf_at_the_photo_s_size(run, run_command, tmp_path):

@@ -54,6 +54,21 @@ class _Limb:
     light: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Several creatures in one landscape, with their annotations.
+
+    Attributes:
+      image: uint8[H,W,3]. RGB.
+      part_mask: uint8[H,W]. True part labels, as of `Picture`.
+      object_mask: uint8[H,W]. 0 is background, i is the i-th creature.
+    """
+
+    image: np.ndarray
+    part_mask: np.ndarray
+    object_mask: np.ndarray
+
+
 def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
     """Draws one creature in a landscape.
 
@@ -65,6 +80,47 @@ def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
     points = np.array([landmarks[name][1] for name in LANDMARK_NAMES])
     limbs, points, unit = _place(rng, limbs, points, size)
     canvas = _landscape(rng, size)
+    part_mask, owner = _paint(rng, canvas, limbs, points[0], unit)
+
+    columns, rows = np.rint(points).astype(int).T
+    front = [list(limbs)[index] for index in owner[rows, columns]]
+    visible = np.array([limb == landmarks[name][0] for limb, name in zip(front, LANDMARK_NAMES)])
+    return Picture(_developed(rng, canvas), part_mask, points.astype(np.float32), visible)
+
+
+def draw_group(rng: np.random.Generator, size: Tuple[int, int], *, count: int = 2,
+               overlap: float = 0.0) -> Group:
+    """Draws creatures side by side in a landscape; those to the right are in front.
+
+    Args:
+      rng: Generator of all random choices.
+      size: (height, width) in pixels.
+      count: Number of creatures.
+      overlap: Share of a creature's column by which the columns overlap, in [0, 1).
+    """
+    canvas = _landscape(rng, size)
+    part_mask, object_mask = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    width = int(size[1] / (1 + (count - 1) * (1 - overlap)))
+    for number in range(count):
+        limbs, landmarks = _pose(rng)
+        left = round((size[1] - width) * number / max(count - 1, 1))
+        limbs, points, unit = _place(rng, limbs, landmarks['eye'][1][np.newaxis],
+                                     (size[0], width), left=left)
+        own, _ = _paint(rng, canvas, limbs, points[0], unit)
+        part_mask = np.where(own > 0, own, part_mask)
+        object_mask[own > 0] = number + 1
+    return Group(_developed(rng, canvas), part_mask, object_mask)
+
+
+def _paint(rng: np.random.Generator, canvas: np.ndarray, limbs: Dict[str, _Limb], eye: np.ndarray,
+           unit: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Paints a creature over a canvas f32[H,W,3].
+
+    Returns:
+      Its true part labels uint8[H,W], and the position in `limbs` of the limb at each pixel,
+      int[H,W], -1 for none.
+    """
+    size = canvas.shape[:2]
     part_mask, owner = np.zeros(size, np.uint8), np.full(size, -1)
     _draw_shadow(canvas, limbs)
     coat = _Coat(rng)
@@ -78,16 +134,16 @@ def draw(rng: np.random.Generator, size: Tuple[int, int]) -> Picture:
         inside = coverage[..., 0] >= 0.5
         part_mask[window][inside] = PART_NAMES.index(limb.part) + 1
         owner[window][inside] = index
-    _draw_disc(canvas, points[0], 0.078 * unit, np.array([0.98, 0.98, 0.96]))
-    _draw_disc(canvas, points[0], 0.048 * unit, np.array([0.08, 0.06, 0.10]))
+    _draw_disc(canvas, eye, 0.078 * unit, np.array([0.98, 0.98, 0.96]))
+    _draw_disc(canvas, eye, 0.048 * unit, np.array([0.08, 0.06, 0.10]))
+    return part_mask, owner
 
-    columns, rows = np.rint(points).astype(int).T
-    front = [list(limbs)[index] for index in owner[rows, columns]]
-    visible = np.array([limb == landmarks[name][0] for limb, name in zip(front, LANDMARK_NAMES)])
-    canvas *= (rng.uniform(0.85, 1.1) * rng.uniform(0.95, 1.05, 3)).astype(np.float32)
-    canvas += 0.012 * rng.standard_normal(size + (1,), np.float32)
-    return Picture(np.rint(255 * canvas.clip(0, 1)).astype(np.uint8), part_mask,
-                   points.astype(np.float32), visible)
+
+def _developed(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
+    """The photo uint8[H,W,3] of a canvas, in a random light and with noise."""
+    canvas = canvas * (rng.uniform(0.85, 1.1) * rng.uniform(0.95, 1.05, 3)).astype(np.float32)
+    canvas += 0.012 * rng.standard_normal(canvas.shape[:2] + (1,), np.float32)
+    return np.rint(255 * canvas.clip(0, 1)).astype(np.uint8)
 
 
 def _chain(start: Sequence[float], lengths: Sequence[float], angles: Sequence[float]) -> np.ndarray:
@@ -135,8 +191,11 @@ def _pose(rng: np.random.Generator) -> Tuple[Dict[str, _Limb], Dict[str, Tuple[s
 
 
 def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray,
-           size: Tuple[int, int]) -> Tuple[Dict[str, _Limb], np.ndarray, float]:
+           size: Tuple[int, int], *, left: int = 0
+           ) -> Tuple[Dict[str, _Limb], np.ndarray, float]:
     """Places the creature at random: mirrored or not, turned, scaled and shifted.
+
+    It lies in a window of `size` pixels whose first column is `left`.
 
     Returns:
       Limbs and points in pixels, and the number of pixels per unit.
@@ -150,7 +209,7 @@ def _place(rng: np.random.Generator, limbs: Dict[str, _Limb], points: np.ndarray
     # Slightly less than the centres of the pixels span, so that the outermost pixels stay free.
     room = np.array(size[::-1]) - 1.01
     unit = rng.uniform(0.76, 1) * (room / (high - low)).min()
-    shift = rng.uniform(0, 1, 2) * (room - unit * (high - low)) - unit * low
+    shift = rng.uniform(0, 1, 2) * (room - unit * (high - low)) - unit * low + (left, 0)
     placed = {name: dataclasses.replace(limb, joints=unit * limb.joints @ matrix.T + shift,
                                         radii=unit * limb.radii) for name, limb in limbs.items()}
     return placed, unit * points @ matrix.T + shift, unit
