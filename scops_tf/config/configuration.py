@@ -82,6 +82,12 @@ class Config:
         if self.run.warmup_steps >= self.run.steps:
             raise laws.ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
                                    f'{self.run.warmup_steps} of {self.run.steps}.')
+        if not 0 <= self.run.small_view_steps <= (
+                self.run.warmup_steps if self.run.teacher and self.run.small_views else 0):
+            raise laws.ConfigError(
+                '`Run.small_view_steps` must be at most `Run.warmup_steps`, and 0 without '
+                '`Run.teacher` or `Run.small_views`, since only a warm-up by a teacher has small '
+                f'views; got {self.run.small_view_steps} of {self.run.warmup_steps}.')
         if self.run.method == 'uld' and (self.run.warmup_steps or self.run.teacher):
             raise laws.ConfigError(
                 "`Run.warmup_steps` must be 0 and `Run.teacher` None where `Run.method` is 'uld', "
