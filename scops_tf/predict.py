@@ -86,7 +86,8 @@ def main(argv: List[str]) -> Optional[int]:
             each = objects_lib.ObjectParts(
                 centers[np.newaxis], presence[np.newaxis], areas[np.newaxis])
             if FLAGS.objects:
-                owners = objects_lib.separate(labels)
+                owners = objects_lib.separate(labels, objects_lib.certain_pixels(
+                    found.part_responses[0], labels.shape))
                 each = objects_lib.parts(found.part_responses[0], labels, owners,
                                          power=predictor.metadata.get('center_power', 1.0))
                 part_pictures.write_label_png(

@@ -45,7 +45,8 @@ def find(predictor, group: creature.Group) -> Found:
     """The parts and objects of a drawing."""
     outputs = predictor.predict(group.image[np.newaxis])
     labels = outputs.labels[0]
-    objects = objects_lib.separate(labels)
+    objects = objects_lib.separate(
+        labels, objects_lib.certain_pixels(outputs.part_responses[0], labels.shape))
     parts = objects_lib.parts(outputs.part_responses[0], labels, objects,
                               power=predictor.metadata['center_power'])
     return Found(group, labels, objects, parts, outputs.part_centers[0])

@@ -57,6 +57,27 @@ def test_animals_that_touch_are_parted_at_their_border(gap):
     assert wrong.sum() < 0.06 * (labels > 0).sum()
 
 
+def test_certain_pixels_keep_objects_apart_whose_labels_touch():
+    labels = np.zeros(SIZE, np.uint8)
+    labels[10:30, 5:65] = 1
+    certain = np.zeros(SIZE, bool)
+    certain[12:28, 8:30], certain[12:28, 42:62] = True, True
+    assert objects.separate(labels).max() == 1
+    found = objects.separate(labels, certain)
+    assert found.max() == 2 and ((found > 0) == (labels > 0)).all()
+    assert (found[10:30, 5:35] == 1).all() and (found[10:30, 37:65] == 2).all()
+    # Without any certain pixel on a part all are.
+    np.testing.assert_array_equal(objects.separate(labels, ~(labels > 0)), labels > 0)
+
+
+def test_certain_pixels_are_those_with_less_than_half_of_the_background():
+    responses = np.zeros((4, 7, 3), np.float32)
+    responses[..., 0], responses[1:3, 2:5, 0] = 0.9, 0.2
+    np.testing.assert_array_equal(objects.certain_pixels(responses, (4, 7)),
+                                  responses[..., 0] < 0.5)
+    assert objects.certain_pixels(responses, (8, 21)).shape == (8, 21)
+
+
 def test_a_fragment_joins_the_nearest_object():
     labels = stand(stand(blank(), 2), 42)
     labels[34:37, 44:47] = 2
@@ -82,7 +103,7 @@ def test_mirrored_labels_have_the_mirrored_objects():
 
 
 @pytest.mark.parametrize('labels, share, said', [
-    (np.zeros(3, np.uint8), 0.1, r'must be of shape \[H,W\]; got \[3\]'),
+    (np.zeros(3, np.uint8), 0.1, r'must be of shape \[H,W\], and `certain` of the same; got \[3\]'),
     (np.zeros(SIZE, np.uint8), 1.5, 'must be in .0, 1.; got 1.5')])
 def test_what_cannot_be_grouped_is_named(labels, share, said):
     with pytest.raises(ValueError, match=said):
