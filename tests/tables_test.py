@@ -59,6 +59,13 @@ def test_fine_tuning_starts_from_the_run_of_table_1_with_its_seed(tmp_path):
             assert start.endswith(f'_seed{run.seed}')
 
 
+def test_a_binding_for_the_warm_up_of_scops_leaves_uld_without_one(tmp_path):
+    params = ['Run.steps=40', 'Run.warmup_steps=20', 'Run.saliency_agreement=1']
+    for run in runs_lib.plan(paper.TABLES[3], settings(tmp_path, 'quick', params=params)):
+        expected = 0 if run.job.method == paper.ULD else 20
+        assert (run.config().run.steps, run.config().run.warmup_steps) == (40, expected)
+
+
 def test_folders_of_photos_and_masks_stand_in_for_a_category(tmp_path):
     root = tmp_path / 'objects'
     (root / 'cow' / 'images').mkdir(parents=True)

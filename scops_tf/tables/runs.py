@@ -159,8 +159,8 @@ def run_of(job: paper.Job, seed: int, settings: Settings) -> Run:
     if job.method == paper.DFF:
         params.append('Features.normalization=0.0')
     if job.method == paper.ULD:
-        # No loss of ULD looks at saliency.
-        params.append('Data.saliency=None')
+        # No loss of ULD looks at saliency, and no binding for SCOPS may bring a warm-up.
+        params += ['Data.saliency=None', 'Run.saliency_agreement=0', 'Run.warmup_steps=0']
     if job.start:
         params.append(f'Run.init_from={run_of(job.start, seed, settings).workdir!r}')
     elif settings.recipe == 'paper' and job.dataset == 'aflw':
