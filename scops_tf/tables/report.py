@@ -15,7 +15,7 @@ from scops_tf.tables import paper, runs as runs_lib
 # Number of test photos in the picture.
 _SHOWN_PHOTOS = 8
 _NOTE = ('The number in brackets is the paper\'s. \u00b1 is the standard deviation over the seeds. '
-         'Scores are in per cent.')
+         'Scores are in per cent. Photos are those to train, to fit and to test.')
 
 
 class Cell(NamedTuple):
@@ -144,7 +144,7 @@ def markdown(table: paper.Table, heading: str, found: Sequence[Line]) -> str:
     """The table in Markdown, under its heading."""
     names = [column.title + {'lower': ' \u2193', 'higher': ' \u2191'}[column.direction]
              for column in table.columns + table.further]
-    rows = [['system', *names, 'photos to train / fit / test', 'steps', 'seeds']]
+    rows = [['system', *names, 'photos', 'steps', 'seeds']]
     rows.append(['---'] * len(rows[0]))
     rows += [[line.title, *(cell.text for cell in line.cells), *_facts(line)] for line in found]
     body = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
@@ -179,7 +179,7 @@ def write(folder: str, table: paper.Table, heading: str, found: Sequence[Line],
          for line in found for column, cell in zip(columns, line.cells)])
     page.write_page(folder, title=heading, facts=facts, tables=[page.ScoreTable(
         '', {}, [*((column.title, column.direction) for column in columns),
-                 ('photos to train / fit / test', ''), ('steps', ''), ('seeds', '')],
+                 ('photos', ''), ('steps', ''), ('seeds', '')],
         [(line.title, [*(cell.text for cell in line.cells), *_facts(line)]) for line in found],
         note=_NOTE)])
     if picture is not None:
