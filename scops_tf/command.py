@@ -12,6 +12,10 @@ from absl import app, flags, logging
 # commands import this module first.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+# Exit code of a training that a signal stopped and that the same command continues. It is none of
+# the codes of sysexits.h, of which a lost worker has 75, and none of a shell's.
+STOPPED = 79
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 

@@ -23,6 +23,26 @@ def require_writable(folder: str) -> None:
                       ) from error
 
 
+def require_no_pattern(path: str, setting: str) -> None:
+    """Refuses a folder in which TensorFlow would not find what it has written.
+
+    TensorFlow takes the paths of checkpoints and SavedModels for patterns.
+
+    Args:
+      path: The folder as it was given.
+      setting: Name of the setting that gave it, for the error message.
+
+    Raises:
+      ValueError: If the absolute path holds a character of patterns.
+    """
+    absolute = os.path.abspath(path)
+    found = sorted(set('[]*?\\') & set(absolute))
+    if found:
+        raise ValueError(f'`{setting}` must hold none of the characters [ ] * ? \\, which '
+                         f'TensorFlow takes for a pattern; {absolute!r} has {" ".join(found)}: '
+                         'give a folder of another name.')
+
+
 def write(path: str, content: bytes) -> None:
     """Writes or replaces a file atomically; makes its folder.
 

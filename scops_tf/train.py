@@ -3,8 +3,9 @@
 The losses are those of SCOPS, or of its baseline ULD with `gin/presets/uld.gin` after the gin file.
 
 The same command continues a run that stopped. The weights become those of a run without the stop,
-on a CPU bit by bit. SIGTERM, or Ctrl-C once, saves a checkpoint and ends the run. A worker that has
-lost another worker ends with exit code 75 and should be started again; see docs/distributed.md.
+on a CPU bit by bit. SIGTERM, or Ctrl-C once, saves a checkpoint and ends the command with exit code
+79: the same command continues. A worker that has lost another worker ends with exit code 75 and
+should be started again; see docs/distributed.md.
 """
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def main(argv: List[str]) -> Optional[int]:
         # GPU the gradient of a frozen batch norm has no deterministic kernel: TensorFlow refuses.
         tf.config.experimental.enable_op_determinism()
     try:
-        loop.train(config, workdir, training_scores.scorer)
+        if not loop.train(config, workdir, training_scores.scorer):
+            return command.STOPPED
     except replicas.WorkerLostError as error:
         logging.error('%s', error)
         return os.EX_TEMPFAIL

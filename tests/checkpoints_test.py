@@ -74,7 +74,92 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path, damage):
     other = tf.train.Checkpoint(variable=tf.Variable(tf.zeros(3)))
     with pytest.raises(checkpoints.CheckpointError, match='is damaged') as caught:
         checkpoints.restore(other, path)
-    assert f'remove {path}.index' in str(caught.value) and '\n' not in str(caught.value)
+    assert '`Evaluation.step`' in str(caught.value) and '\n' not in str(caught.value)
+
+
+# A list that is lost, and checkpoints that are damaged.
+
+
+def _lose(path: pathlib.Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize('damage', [
+    _lose, lambda path: path.write_text('hello: {'), lambda path: path.write_bytes(b''),
+    lambda path: path.write_bytes(bytes(range(256))),
+    lambda path: path.write_text('model_checkpoint_path: "ckpt-1"\n')],
+    ids=['lost', 'no list', 'empty', 'binary', 'old'])
+def test_checkpoints_are_found_and_counted_without_their_list(tmp_path, damage):
+    _, checkpoint, manager = _manager(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(manager, step)
+    damage(tmp_path / checkpoints.FOLDER / 'checkpoint')
+    assert list(checkpoints.kept(str(tmp_path))) == [1, 2, 3]
+    again = checkpoints.manager(checkpoint, str(tmp_path), keep=3)
+    checkpoints.save(again, 4)
+    # The oldest of those that were not listed is gone.
+    assert list(checkpoints.kept(str(tmp_path))) == [2, 3, 4]
+
+
+def test_a_whole_list_is_left_as_it_is(tmp_path):
+    _, checkpoint, manager = _manager(tmp_path)
+    checkpoints.save(manager, 1)
+    path = tmp_path / checkpoints.FOLDER / 'checkpoint'
+    before = path.read_bytes()
+    checkpoints.manager(checkpoint, str(tmp_path), keep=3)
+    assert path.read_bytes() == before
+
+
+def test_what_was_left_half_written_is_no_checkpoint(tmp_path):
+    _, _, manager = _manager(tmp_path)
+    checkpoints.save(manager, 1)
+    folder = tmp_path / checkpoints.FOLDER
+    whole = (folder / 'ckpt-1.index').read_bytes()
+    (folder / 'ckpt-2.index').write_bytes(whole[:len(whole) // 2])
+    (folder / 'ckpt-2.data-00000-of-00001').write_bytes(b'')
+    (folder / 'ckpt-3.index').write_bytes(whole)
+    assert checkpoints.latest_step(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize('damage', [_cut, _flip])
+def test_a_run_continues_from_the_newest_whole_checkpoint_and_keeps_the_others(tmp_path, damage):
+    variable, checkpoint, manager = _manager(tmp_path)
+    for step in (1, 2, 3):
+        variable.assign(tf.fill([3], float(step)))
+        damaged = checkpoints.save(manager, step)
+    damage(damaged)
+    content = pathlib.Path(f'{damaged}.data-00000-of-00001').read_bytes()
+    assert _step(checkpoints.restore_newest(checkpoint, str(tmp_path))) == 2
+    np.testing.assert_array_equal(variable, [2, 2, 2])
+    assert list(checkpoints.kept(str(tmp_path))) == [1, 2]
+    aside = tmp_path / checkpoints.FOLDER / 'damaged-ckpt-3.data-00000-of-00001'
+    checkpoints.save(checkpoints.manager(checkpoint, str(tmp_path), keep=3), 3)
+    assert aside.read_bytes() == content
+    assert list(checkpoints.kept(str(tmp_path))) == [1, 2, 3]
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_again(tmp_path):
+    _, checkpoint, manager = _manager(tmp_path)
+    for step in (1, 2):
+        _cut(checkpoints.save(manager, step))
+    before = sorted(os.listdir(manager.directory))
+    with pytest.raises(checkpoints.CheckpointError, match='all 2 in .* are damaged; start in'):
+        checkpoints.restore_newest(checkpoint, str(tmp_path))
+    assert sorted(os.listdir(manager.directory)) == before
+
+
+def test_a_checkpoint_of_other_networks_is_not_passed_over(tmp_path):
+    _, _, manager = _manager(tmp_path)
+    checkpoints.save(manager, 1)
+    other = tf.train.Checkpoint(variable=tf.Variable(tf.zeros(5)))
+    with pytest.raises(checkpoints.CheckpointError, match='must be of the networks'):
+        checkpoints.restore_newest(other, str(tmp_path))
+    assert checkpoints.latest_step(str(tmp_path)) == 1
+
+
+def test_a_run_without_checkpoints_has_none_to_continue_from(tmp_path):
+    _, checkpoint, _ = _manager(tmp_path)
+    assert checkpoints.restore_newest(checkpoint, str(tmp_path)) is None
 
 
 @pytest.mark.parametrize('other', [

@@ -76,3 +76,15 @@ def test_a_table_is_read_back_as_it_was_written(tmp_path):
     with open(path, encoding='utf-8', newline='') as file:
         assert list(csv.reader(file)) == [['photo', 'score', 'value'], *rows]
     assert b'\r' not in path.read_bytes() and os.listdir(path.parent) == ['table.csv']
+
+
+@pytest.mark.parametrize('name', ['a [1]', 'b*', 'c?', 'd\\e', 'f]/run'])
+def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match='`--workdir` must hold none of the characters') as caught:
+        files.require_no_pattern(str(tmp_path / name), '--workdir')
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['a {1}', "b'c", 'd"e', '\u00fc\u6f22', 'f&g;h$i'])
+def test_a_folder_of_any_other_name_is_used(tmp_path, name):
+    files.require_no_pattern(str(tmp_path / name), '--workdir')

@@ -173,7 +173,7 @@ def test_a_signal_before_the_steps_ends_the_process_and_later_only_asks():
     with loop.StopRequest() as stop:
         with pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
-        assert caught.value.code == 0
+        assert caught.value.code == 79
     with loop.StopRequest() as stop:
         stop.expect_steps()
         assert not stop.received

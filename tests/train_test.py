@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from scops_tf import command
 from scops_tf.networks import checkpoints
 
 
@@ -53,9 +54,10 @@ def stopped(killed, small, start_command):
     return killed, process.returncode, errors
 
 
-def test_sigterm_saves_and_exits_0(stopped):
+def test_sigterm_saves_and_ends_with_the_code_for_continue_me(stopped):
     workdir, code, errors = stopped
-    assert code == 0, errors
+    assert code == command.STOPPED == 79, errors
+    assert 'Next:' not in errors
     step = int(checkpoints.find(str(workdir)).rsplit('-', 1)[1])
     assert 16 <= step < 40
     assert f'step {step} is saved, the same command continues' in errors

@@ -102,6 +102,7 @@ def make(config: config_lib.Config, workdir: str) -> None:
       ValueError: If data or weights cannot be used, or the data are too few for the parts.
       OSError: If weights cannot be found or the folder cannot be written.
     """
+    files.require_no_pattern(workdir, '--workdir')
     config_lib.require_same(config, workdir)
     dataset = datasets.load_for(config, workdir)
     files.require_writable(workdir)

@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import glob
-import logging
+import logging as python_logging
 import os
 import re
 import shutil
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
+from absl import logging
 import tensorflow as tf
+
+from scops_tf import files
 
 FOLDER = 'checkpoints'
 
@@ -17,18 +20,73 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing or does not fit; the message is one sentence for the user."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint that cannot be read."""
+
+
 def folder_of(workdir: str) -> str:
     """The folder of a run's checkpoints."""
     return os.path.join(workdir, FOLDER)
 
 
 def kept(workdir: str) -> Dict[int, str]:
-    """Paths of a run's existing checkpoints by step, the latest last."""
-    state = tf.train.get_checkpoint_state(folder_of(workdir))
-    listed = state.all_model_checkpoint_paths if state else ()
-    # A user may have removed a damaged one by hand; then the one before it is used.
-    return {int(path.rsplit('-', 1)[-1]): path for path in listed
-            if os.path.exists(f'{path}.index')}
+    """Paths of a run's existing checkpoints by step, the latest last.
+
+    The files themselves are looked at. TensorFlow's list of them, the file `checkpoint`, may be
+    lost or damaged, and a user may have removed a checkpoint by hand. One that is not listed may
+    have been left half written; it counts if it has data and its index can be read.
+    """
+    folder = folder_of(workdir)
+    listed = {os.path.basename(path) for path in _listed(folder)}
+    names = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    found = filter(None, (re.fullmatch(r'ckpt-(\d+)\.index', name) for name in names))
+    paths = {step: os.path.join(folder, f'ckpt-{step}')
+             for step in sorted(int(match.group(1)) for match in found)}
+    return {step: path for step, path in paths.items()
+            if os.path.basename(path) in listed or _is_readable(path) and any(
+                name.startswith(f'ckpt-{step}.data-') for name in names)}
+
+
+def _listed(folder: str) -> Sequence[str]:
+    """Paths in TensorFlow's list of checkpoints; none if it is lost or damaged."""
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except (ValueError, tf.errors.OpError):
+        return ()
+    return state.all_model_checkpoint_paths if state else ()
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        tf.train.load_checkpoint(path)
+    except (ValueError, IndexError, tf.errors.OpError):
+        return False
+    return True
+
+
+def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
+            ) -> tf.train.CheckpointManager:
+    """The manager of a run's checkpoints, which knows all that exist.
+
+    Args:
+      checkpoint: What is saved.
+      workdir: Folder of the run.
+      keep: Largest number of checkpoints that are kept.
+
+    Raises:
+      OSError: If the list of checkpoints is not that of the files and cannot be written.
+    """
+    found, folder = kept(workdir), folder_of(workdir)
+    paths = list(found.values())
+    if [os.path.basename(path) for path in paths] != [
+            os.path.basename(path) for path in _listed(folder)] and paths:
+        logging.warning('The list of checkpoints in %s was lost, damaged or old; it has the steps '
+                        '%s again.', folder, ', '.join(map(str, found)))
+        state = tf.compat.v1.train.generate_checkpoint_state_proto(
+            folder, paths[-1], paths,
+            all_model_checkpoint_timestamps=[os.path.getmtime(f'{path}.index') for path in paths])
+        files.write(os.path.join(folder, 'checkpoint'), str(state).encode())
+    return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=keep)
 
 
 def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
@@ -105,7 +163,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
 
     Raises:
       CheckpointError: If a variable is not in the file or has another shape there, or the file
-        cannot be read.
+        cannot be read, which is a DamagedError.
     """
     try:
         checkpoint.restore(path).expect_partial().assert_existing_objects_matched()
@@ -117,9 +175,49 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             '`Segmenter.backbone` and `Features`, or start in another folder.') from error
     except (tf.errors.OpError, IndexError) as error:  # A file that is too short raises IndexError.
         tf.get_logger().addFilter(_is_not_of_a_failed_restore)
+        raise DamagedError(
+            f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); name an '
+            'earlier one by `Evaluation.step`, or train on, which continues from the newest whole '
+            'one.') from error
+
+
+def restore_newest(checkpoint: tf.train.Checkpoint, workdir: str) -> Optional[str]:
+    """Restores the newest checkpoint that is whole, to continue a run.
+
+    Newer ones that are damaged are renamed, so that the run does not write over them.
+
+    Returns:
+      Path of the checkpoint; None if the run has none.
+
+    Raises:
+      CheckpointError: If the checkpoint is of other networks, or all checkpoints are damaged.
+      OSError: If a damaged one cannot be renamed.
+    """
+    damaged, first = [], None
+    for path in reversed(kept(workdir).values()):
+        try:
+            restore(checkpoint, path)
+        except DamagedError as error:
+            damaged.append(path)
+            first = error
+            continue
+        for broken in damaged:
+            logging.warning('%s is damaged and was set aside as damaged-%s.*; the run continues '
+                            'from %s.', broken, os.path.basename(broken), path)
+            _set_aside(broken)
+        return path
+    if damaged:
         raise CheckpointError(
-            f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); remove '
-            f'{path}.index, and the checkpoint before it is used.') from error
+            f'A run must have a whole checkpoint to be continued, but all {len(damaged)} in '
+            f'{folder_of(workdir)!r} are damaged; start in another folder.') from first
+    return None
+
+
+def _set_aside(path: str) -> None:
+    folder, name = os.path.split(path)
+    for each in os.listdir(folder):
+        if each.startswith(f'{name}.'):
+            os.replace(os.path.join(folder, each), os.path.join(folder, f'damaged-{each}'))
 
 
 def holds(path: str, prefix: str) -> bool:
@@ -127,7 +225,7 @@ def holds(path: str, prefix: str) -> bool:
     return any(name.startswith(prefix) for name, _ in tf.train.list_variables(path))
 
 
-def _is_not_of_a_failed_restore(record: logging.LogRecord) -> bool:
+def _is_not_of_a_failed_restore(record: python_logging.LogRecord) -> bool:
     """Filters out the variables that TensorFlow logs long after a restore failed."""
     return not record.getMessage().startswith((
         'Detecting that an object or model or tf.train.Checkpoint is being deleted',

@@ -31,9 +31,10 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         and the window and power of the centres are added.
 
     Raises:
-      ExportError: If the folder holds something else.
+      ValueError: If the path cannot be used, or as an ExportError, the folder holds something else.
       OSError: If the folder cannot be written. An older export is then untouched.
     """
+    files.require_no_pattern(folder, '--export_dir')
     folder = os.path.abspath(folder)
     if os.path.isdir(folder) and os.listdir(folder) and not is_export(folder):
         raise ExportError(f'The folder of an export must be empty, or be an older export; {folder} '

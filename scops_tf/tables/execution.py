@@ -13,7 +13,7 @@ from absl import logging
 import numpy as np
 import tqdm
 
-from scops_tf import files
+from scops_tf import command as command_lib, files
 from scops_tf.tables import paper, runs as runs_lib
 
 _TIMES_FILE = 'seconds.json'
@@ -112,7 +112,7 @@ def _call(command: List[str]) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if received:
+    if received or code == command_lib.STOPPED:
         raise KeyboardInterrupt
     if code:
         raise RunError(f'Each command of the table must succeed, but this one ended with exit code '

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from scops_tf import config as config_lib, datasets, files
+from scops_tf import command, config as config_lib, datasets, files
 from scops_tf.datasets import photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
@@ -51,8 +51,9 @@ class StopRequest:
     """A request, by SIGTERM or SIGINT, to stop the training after its current step.
 
     Signals are handled inside this context manager. Before the first step there is nothing to save:
-    SIGTERM ends the process at once with exit code 0, and SIGINT raises KeyboardInterrupt. During
-    the steps the first signal only sets `received`; SIGINT after it raises KeyboardInterrupt.
+    SIGTERM ends the process at once with the code `command.STOPPED`, and SIGINT raises
+    KeyboardInterrupt. During the steps the first signal only sets `received`; SIGINT after it
+    raises KeyboardInterrupt.
 
     Attributes:
       received: Whether a signal came.
@@ -81,11 +82,11 @@ class StopRequest:
         self.received = True
         if not self._stepping:
             logging.info('Stopped by a signal before the first step; the same command goes on.')
-            sys.exit(0)
+            sys.exit(command.STOPPED)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = None) -> None:
+def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = None) -> bool:
     """Trains a run, or continues it; the weights are the same as without a stop.
 
     Args:
@@ -94,6 +95,9 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
       scorer: Maker of the scores that are logged at each checkpoint, or None. No training depends
         on them.
 
+    Returns:
+      Whether all steps are done; False if a signal stopped the training before.
+
     Raises:
       ConfigError: If the folder holds a run of another configuration.
       TrainingError: If the loss is not finite or the parts have vanished.
@@ -101,21 +105,22 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
       ValueError: If data, weights, replicas or checkpoints cannot be used.
       OSError: If the folder cannot be written.
     """
+    files.require_no_pattern(workdir, '--workdir')
     config_lib.require_same(config, workdir)
     # A worker that is started again after the end would wait forever for the others.
     done = checkpoints.latest_step(workdir)
     if done >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
-        return
+        return True
     needs_teacher = config.run.trains_teacher and done < config.warmup_steps
     if needs_teacher and not _train_teacher(config, workdir, scorer):
-        return
+        return False
     with replicas.watched(config.run.strategy):
         # Python handles no signal while the process waits for other workers here, so signals must
         # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
         with StopRequest() as stop:
-            _train(config, workdir, strategy, stop, scorer)
+            return _train(config, workdir, strategy, stop, scorer)
 
 
 def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Scorer]) -> bool:
@@ -123,12 +128,11 @@ def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Sco
     recipe = config_lib.load_recipe(config.run.teacher, config)
     folder = teacher_lib.folder_of(config, workdir)
     logging.info('Training the teacher of %s, by %s.', workdir, config.run.teacher)
-    train(recipe, folder, scorer)
-    return checkpoints.latest_step(folder) >= recipe.run.steps
+    return train(recipe, folder, scorer)
 
 
 def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
-           stop: StopRequest, scorer: Optional[Scorer]) -> None:
+           stop: StopRequest, scorer: Optional[Scorer]) -> bool:
     with replicas.chief_first(strategy):
         dataset = datasets.load_for(config, workdir)
     # Only after the photos are found, so that a misspelt name makes no folder.
@@ -157,8 +161,7 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
             if not restored:
                 trainer.save(manager)
     if not replicas.is_chief(strategy):
-        _run_steps(trainer, prepared, stop)
-        return
+        return _run_steps(trainer, prepared, stop)
     with tensorboard.SummaryWriter(os.path.join(workdir, 'tensorboard'),
                                    start_step=start) as writer:
         score = scorer(config, dataset, store) if scorer else None
@@ -167,7 +170,7 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
             scores = _scores(trainer, prepared, score)
             writer.settings(config.settings, list(scores))
             writer.scalars(scores, 0)
-        _run_steps(trainer, prepared, stop, _Records(manager, writer, score))
+        return _run_steps(trainer, prepared, stop, _Records(manager, writer, score))
 
 
 class _Records(NamedTuple):
@@ -189,7 +192,8 @@ def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
 
 
 def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, stop: StopRequest,
-               records: Optional[_Records] = None) -> None:
+               records: Optional[_Records] = None) -> bool:
+    """Does the steps that are left; returns whether all are done."""
     config, start = trainer.config, int(trainer.step.numpy())
     total = config.run.steps
     stop.expect_steps()
@@ -237,9 +241,10 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
             if stopping and not done:
                 logging.info('Stopped by a signal; step %d is saved, the same command continues.',
                              step)
-                return
+                return False
             since = time.monotonic()
     logging.info('Trained %d steps.', total)
+    return True
 
 
 def _batches(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, start: int

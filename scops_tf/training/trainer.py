@@ -83,24 +83,19 @@ class Trainer:
 
     def manager(self, workdir: str) -> tf.train.CheckpointManager:
         """Manager of the run's checkpoints."""
-        return tf.train.CheckpointManager(
-            self._checkpoint, checkpoints.folder_of(workdir),
-            max_to_keep=self.config.checkpoint.keep)
+        return checkpoints.manager(self._checkpoint, workdir, keep=self.config.checkpoint.keep)
 
     def save(self, manager: tf.train.CheckpointManager) -> str:
         """Saves a checkpoint numbered by the step; see `checkpoints.save`."""
         return checkpoints.save(manager, int(self.step.numpy()))
 
     def restore(self, workdir: str) -> bool:
-        """Restores the latest checkpoint of a run; returns False if there is none.
+        """Restores the newest whole checkpoint of a run; returns False if there is none.
 
         Raises:
-          CheckpointError: If the checkpoint is damaged or holds networks of another shape.
+          CheckpointError: See `checkpoints.restore_newest`.
         """
-        path = checkpoints.find(workdir)
-        if path is not None:
-            checkpoints.restore(self._checkpoint, path)
-        return path is not None
+        return checkpoints.restore_newest(self._checkpoint, workdir) is not None
 
     # The step. Nothing branches on tensors, and without autograph tracing takes half the time.
 
