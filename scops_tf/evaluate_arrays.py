@@ -38,6 +38,7 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
       OSError: If the file cannot be opened.
     """
     try:
+        files.require_regular(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:

@@ -1,9 +1,11 @@
-"""Atomic writing of files: each is written under another name first, then moved into place."""
+"""Reading of regular files and atomic writing: under another name first, then moved into place."""
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
+import stat
 import tempfile
 from typing import Any, Iterable, Sequence
 
@@ -21,6 +23,38 @@ def require_writable(folder: str) -> None:
         raise OSError(error.errno, f'The folder {folder!r} must be writable, but it is not '
                       f'({error.strerror}): give another one, or change its permissions'
                       ) from error
+
+
+def require_regular(path: str) -> None:
+    """Refuses what is no regular file, such as a pipe, which would be waited for without end.
+
+    Raises:
+      OSError: If the file is missing or of another kind.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, 'it is no regular file', path)
+
+
+def read(path: str, *, most: int = 2 ** 30) -> bytes:
+    """The content of a regular file.
+
+    Args:
+      path: Path of the file.
+      most: Largest number of bytes.
+
+    Raises:
+      OSError: If the file cannot be read, is of another kind, or is larger.
+    """
+    # Opened in this way, a pipe is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, 'it is no regular file', path)
+    with os.fdopen(descriptor, 'rb') as file:
+        content = file.read(most + 1)
+        if len(content) > most:
+            raise OSError(errno.EFBIG, f'it has more than {most} bytes', path)
+        return content
 
 
 def require_no_pattern(path: str, setting: str) -> None:

@@ -127,8 +127,7 @@ def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = No
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, 'rb') as file:
-            return file.read()
+        return files.read(path)
     except OSError as error:
         raise ImageError(
             f'{path} cannot be read ({error.strerror}): restore or remove it.') from error

@@ -78,6 +78,34 @@ def test_a_table_is_read_back_as_it_was_written(tmp_path):
     assert b'\r' not in path.read_bytes() and os.listdir(path.parent) == ['table.csv']
 
 
+# What is read.
+
+
+def test_a_regular_file_is_read_up_to_the_limit_also_through_a_link(tmp_path):
+    path, link = str(tmp_path / 'file'), str(tmp_path / 'link')
+    files.write(path, b'0123')
+    os.symlink(path, link)
+    assert files.read(link) == files.read(path, most=4) == b'0123'
+    files.require_regular(link)
+    with pytest.raises(OSError, match='more than 3 bytes'):
+        files.read(path, most=3)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize('make', [
+    _pipe, lambda path: path.symlink_to('/dev/zero'), lambda path: path.mkdir()],
+    ids=['pipe', 'device', 'folder'])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, make):
+    make(tmp_path / 'photo.jpg')
+    for read in (files.read, files.require_regular):
+        with pytest.raises(OSError, match='it is no regular file') as caught:
+            read(str(tmp_path / 'photo.jpg'))
+        assert caught.value.filename == str(tmp_path / 'photo.jpg')
+
+
 @pytest.mark.parametrize('name', ['a [1]', 'b*', 'c?', 'd\\e', 'f]/run'])
 def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match='`--workdir` must hold none of the characters') as caught:

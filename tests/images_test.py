@@ -251,3 +251,10 @@ def test_arrays_that_are_no_photos_are_named():
         images.resize(np.zeros((4, 5), np.uint8), (2, 3))
     with pytest.raises(ValueError, match='`labels` must be uint8'):
         images.resize_labels(np.zeros((4, 5), np.int32), (2, 3))
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, lambda path: os.symlink('/dev/zero', path)])
+def test_a_pipe_or_a_device_is_no_photo_and_is_named(tmp_path, make):
+    make(str(tmp_path / 'photo.jpg'))
+    with pytest.raises(images.ImageError, match='photo.jpg cannot be read .it is no regular file'):
+        images.read(str(tmp_path / 'photo.jpg'))

@@ -24,6 +24,7 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
+from scops_tf import files
 from scops_tf.datasets import photos
 from scops_tf.datasets.lists import RESTORE, DatasetError, Line
 from scops_tf.datasets.records import PartDataset, Record
@@ -143,6 +144,7 @@ def _is_test(name: str) -> bool:
 
 def _open(path: str) -> sqlite3.Connection:
     # Immutable: SQLite then makes no lock and no journal, which a read-only folder would refuse.
+    files.require_regular(path)
     return sqlite3.connect(f'{pathlib.Path(path).as_uri()}?mode=ro&immutable=1', uri=True)
 
 

@@ -6,6 +6,8 @@ import math
 import os
 from typing import Iterator, List
 
+from scops_tf import files
+
 RESTORE = 'restore the file from the archive of the dataset'
 
 
@@ -74,8 +76,7 @@ def read_lines(path: str, *, num_columns: int, advice: str) -> Iterator[Line]:
       DatasetError: If the file is missing, empty or not text, or a line has too few fields.
     """
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            content = file.read()
+        content = files.read(path).decode('utf-8-sig').replace('\r\n', '\n').replace('\r', '\n')
     except FileNotFoundError:
         folder, name = os.path.split(path)
         raise DatasetError(f'no {name} in {folder}; {advice}.') from None

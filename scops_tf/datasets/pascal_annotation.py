@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 import scipy.io
 
+from scops_tf import files
 from scops_tf.datasets.lists import RESTORE, DatasetError
 
 _QUADRUPED = ('head', 'leye', 'reye', 'lear', 'rear', 'muzzle', 'torso', 'neck', 'lfuleg', 'lflleg',
@@ -94,8 +95,7 @@ def read_annotation(path: str) -> Annotation:
     def damaged(law: str) -> DatasetError:
         return DatasetError(f'{path} {law}; {RESTORE}')
 
-    with open(path, 'rb') as file:
-        data = file.read()
+    data = files.read(path)
     if not _is_intact(data):
         raise damaged('must be a compressed MATLAB file, as PASCAL-Part has them; it is damaged or '
                       'another kind of file')

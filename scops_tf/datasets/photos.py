@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 import tqdm
 
+from scops_tf import files
 from scops_tf.datasets.lists import DatasetError, Line
 
 # No photo is this large, so larger numbers are not coordinates.
@@ -68,9 +69,9 @@ def sizes(paths: Sequence[str]) -> List[Optional[Tuple[int, int]]]:
 
 
 def _size(path: str) -> Optional[Tuple[int, int]]:
-    with open(path, 'rb') as file:
-        try:
-            with Image.open(file) as image:
-                return image.height, image.width
-        except Exception:  # Damaged data raises many kinds of errors.
-            return None
+    files.require_regular(path)
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # Damaged data raises many kinds of errors.
+        return None

@@ -133,8 +133,8 @@ def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int
     unreadable: List[str] = []
     for photo in photos:
         try:
-            with open(photo, 'rb') as file:
-                digest = hashlib.sha256(key + hashlib.sha256(file.read()).digest()).hexdigest()
+            content = hashlib.sha256(files.read(photo)).digest()
+            digest = hashlib.sha256(key + content).hexdigest()
             targets.append(os.path.join(folder, digest[:2], f'{digest}.png'))
         except OSError as error:
             targets.append(None)
