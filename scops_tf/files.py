@@ -4,10 +4,18 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import itertools
 import os
 import stat
 import tempfile
 from typing import Any, Iterable, Sequence
+
+# Numbers of temporary files, which threads write at the same time.
+_NUMBERS = itertools.count()
+_OTHER_ADVICE = 'change the permissions of its folder, or give another one'
+_ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or raise your quota',
+           errno.EROFS: 'give a folder on a disk that can be written to',
+           errno.ENAMETOOLONG: 'shorten the name'}
 
 
 def require_writable(folder: str) -> None:
@@ -90,19 +98,27 @@ def write(path: str, content: bytes) -> None:
     Raises:
       OSError: If the file cannot be written. An older file is then untouched.
     """
-    temporary = f'{path}.{os.getpid()}.tmp'
+    folder = os.path.dirname(path) or '.'
+    # Short, so that the longest name that the file system allows can be written. Hidden, so that no
+    # reader of a folder takes what a killed process left for a photo.
+    temporary = os.path.join(folder, f'.{os.getpid()}-{next(_NUMBERS)}.tmp')
     try:
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         with open(temporary, 'wb') as file:
             file.write(content)
         os.replace(temporary, path)
     except OSError as error:
         # OSError chooses its class, such as PermissionError, by the errno.
         raise OSError(error.errno, f'{path!r} must be writable, but it is not ({error.strerror}): '
-                      'free disk space or change the permissions of its folder') from error
+                      f'{_ADVICE.get(error.errno, _OTHER_ADVICE)}') from error
     finally:
         if os.path.isfile(temporary):
             os.remove(temporary)
+
+
+def encoded(text: str) -> bytes:
+    """Text in UTF-8; the names of files in it keep their bytes, also those that are not UTF-8."""
+    return text.encode('utf-8', 'surrogateescape')
 
 
 def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -111,7 +127,8 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
     Args:
       path: Path of the file.
       header: Names of the columns.
-      rows: Values of the columns, row by row; numbers are written as `str` writes them.
+      rows: Values of the columns, row by row; numbers are written as `str` writes them, and names
+        of files keep their bytes.
 
     Raises:
       OSError: See `write`.
@@ -120,4 +137,4 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
     writer = csv.writer(table, lineterminator='\n')
     writer.writerow(header)
     writer.writerows(rows)
-    write(path, table.getvalue().encode())
+    write(path, encoded(table.getvalue()))

@@ -60,7 +60,7 @@ def list_photos(arguments: Sequence[str], *, but: str) -> List[Tuple[str, str]]:
 
 
 def main(argv: List[str]) -> Optional[int]:
-    """Predicts and writes; lists the photos that could not be read, and returns 1 if any."""
+    """Predicts and writes; lists the photos that failed, and returns 1 if any did."""
     from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
 
     photos = list_photos(argv[1:], but=FLAGS.out)
@@ -68,50 +68,63 @@ def main(argv: List[str]) -> Optional[int]:
     # The constants of the run hold unless a flag gives others.
     settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)
     files.require_writable(FLAGS.out)
-    palette = palette_lib.palette(predictor.num_parts)
     rows: List[List[Any]] = []
-    unreadable: List[str] = []
+    failed: Dict[str, List[str]] = {'read': [], 'written': []}
     with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
         for name, path in progress:
             try:
-                photo = images_lib.read(path)
+                rows += _predict(predictor, name, images_lib.read(path), settings)
             except images_lib.ImageError as error:
-                unreadable.append(str(error))
-                continue
-            found = predictor.predict(photo[np.newaxis])
-            labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
-            if FLAGS.crf:
-                labels = _refined(photo, found.part_responses, predictor.metadata, settings)
-            areas = np.bincount(labels.ravel(), minlength=predictor.num_parts + 1)[1:]
-            each = objects_lib.ObjectParts(
-                centers[np.newaxis], presence[np.newaxis], areas[np.newaxis])
-            if FLAGS.objects:
-                owners = objects_lib.separate(labels, objects_lib.certain_pixels(
-                    found.part_responses[0], labels.shape))
-                each = objects_lib.parts(found.part_responses[0], labels, owners,
-                                         power=predictor.metadata.get('center_power', 1.0))
-                part_pictures.write_label_png(
-                    _path('objects', f'{name}.png'), np.minimum(owners, 255).astype(np.uint8))
-            overlay = drawing.overlay(photo, labels)
-            for own_centers, own_presence in zip(each.centers, each.presence):
-                overlay = drawing.draw_centers(overlay, own_centers, own_presence)
-            part_pictures.write_label_png(_path('labels', f'{name}.png'), labels, palette)
-            images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
-            files.write(_path('responses', f'{name}.npz'), _npz(
-                part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,
-                presence=presence))
-            rows += _rows(name, each)
+                failed['read'].append(str(error))
+            except OSError as error:
+                failed['written'].append(command.sentence(error))
     columns = ['photo', 'object', 'part', 'x', 'y', 'presence', 'area']
     if not FLAGS.objects:
         columns.remove('object')
         rows = [[row[0], *row[2:]] for row in rows]
     files.write_csv(_path('centers.csv'), columns, rows)
-    logging.info('Wrote the parts of %d photos to %s.', len(photos) - len(unreadable), FLAGS.out)
-    if not unreadable:
-        return None
-    print(f'{len(unreadable)} of {len(photos)} photos could not be read:', *unreadable,
-          sep='\n  ', file=sys.stderr)
-    return 1
+    num_failed = sum(map(len, failed.values()))
+    logging.info('Wrote the parts of %d photos to %s.', len(photos) - num_failed, FLAGS.out)
+    for what, sentences in failed.items():
+        if sentences:
+            print(f'{len(sentences)} of {len(photos)} photos could not be {what}:', *sentences,
+                  sep='\n  ', file=sys.stderr)
+    return 1 if num_failed else None
+
+
+def _predict(predictor: Any, name: str, photo: np.ndarray, settings: config_lib.Crf
+             ) -> List[List[Any]]:
+    """Predicts the parts of a photo and writes its files; returns its rows of the table.
+
+    Raises:
+      OSError: If a file cannot be written.
+    """
+    num_parts = predictor.num_parts
+    found = predictor.predict(photo[np.newaxis])
+    labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
+    if FLAGS.crf:
+        labels = _refined(photo, found.part_responses, predictor.metadata, settings)
+    if FLAGS.objects:
+        owners = objects_lib.separate(labels, objects_lib.certain_pixels(
+            found.part_responses[0], labels.shape))
+        each = objects_lib.parts(found.part_responses[0], labels, owners,
+                                 power=predictor.metadata.get('center_power', 1.0))
+        part_pictures.write_label_png(
+            _path('objects', f'{name}.png'), np.minimum(owners, 255).astype(np.uint8))
+    else:
+        areas = np.bincount(labels.ravel(), minlength=num_parts + 1)[1:]
+        each = objects_lib.ObjectParts(
+            centers[np.newaxis], presence[np.newaxis], areas[np.newaxis])
+    overlay = drawing.overlay(photo, labels)
+    for own_centers, own_presence in zip(each.centers, each.presence):
+        overlay = drawing.draw_centers(overlay, own_centers, own_presence)
+    part_pictures.write_label_png(
+        _path('labels', f'{name}.png'), labels, palette_lib.palette(num_parts))
+    images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
+    files.write(_path('responses', f'{name}.npz'), _npz(
+        part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,
+        presence=presence))
+    return _rows(name, each)
 
 
 def _rows(name: str, parts: objects_lib.ObjectParts) -> List[List[Any]]:

@@ -226,6 +226,22 @@ def test_predictions_are_those_of_the_export(predicted, run):
         assert int(row['area']) == (expected.labels[0] == part + 1).sum()
 
 
+def test_names_of_any_bytes_are_predicted_and_those_without_room_for_a_suffix_are_listed(
+        run, run_command, tmp_path):
+    photos, out = tmp_path / 'photos', tmp_path / 'out'
+    odd, long = os.fsdecode(b'caf\xe9'), 'a' * 251
+    # Two that differ in the suffix alone, so that all keep it.
+    _photos(photos, f'{odd}.png', f'{long}.png', f'{long}.jpg')
+    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', str(photos))
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert '2 of 3 photos could not be written:' in done.stderr
+    assert done.stderr.count('shorten the name') == 2
+    with open(out / 'centers.csv', 'rb') as file:
+        names = [line.split(b',')[0] for line in file.read().splitlines()]
+    assert names == [b'photo'] + 3 * [b'caf\xe9.png']
+    assert (out / 'labels' / f'{odd}.png.png').exists()
+
+
 def test_parts_are_grouped_into_objects_where_it_is_asked_for(run, run_command, tmp_path):
     photo, = _photos(tmp_path, 'photo.png')
     out = tmp_path / 'out'

@@ -34,8 +34,8 @@ def test_a_write_that_fails_leaves_the_old_file_alone_and_names_it(tmp_path, mon
 
     if failing == 'open':
         class Full:
-            def __init__(self, *_):
-                path.with_name(f'file.{os.getpid()}.tmp').touch()
+            def __init__(self, temporary, *_):
+                os.mknod(temporary)
 
             def __enter__(self):
                 full()
@@ -52,6 +52,21 @@ def test_a_write_that_fails_leaves_the_old_file_alone_and_names_it(tmp_path, mon
     monkeypatch.undo()
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['file']
+
+
+def test_the_longest_name_of_the_file_system_is_written_and_a_longer_one_is_named(tmp_path):
+    longest = os.pathconf(tmp_path, 'PC_NAME_MAX')
+    files.write(str(tmp_path / ('a' * longest)), b'content')
+    assert (tmp_path / ('a' * longest)).read_bytes() == b'content'
+    with pytest.raises(OSError, match='File name too long.*: shorten the name'):
+        files.write(str(tmp_path / ('a' * (longest + 1))), b'')
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_names_that_are_no_utf_8_keep_their_bytes(tmp_path):
+    name = os.fsdecode(b'caf\xe9')
+    files.write_csv(str(tmp_path / 'table.csv'), ['photo'], [[name], ['caf\u00e9']])
+    assert (tmp_path / 'table.csv').read_bytes() == b'photo\ncaf\xe9\ncaf\xc3\xa9\n'
 
 
 def test_a_folder_is_made_and_tried_before_anything_is_computed(tmp_path):

@@ -139,7 +139,7 @@ def _data_folder(root: str) -> str:
 
 
 def _is_test(name: str) -> bool:
-    return int(hashlib.sha256(name.encode('utf-8')).hexdigest(), 16) % _TEST_SHARE == 0
+    return int(hashlib.sha256(files.encoded(name)).hexdigest(), 16) % _TEST_SHARE == 0
 
 
 def _open(path: str) -> sqlite3.Connection:

@@ -7,6 +7,8 @@ import hashlib
 
 import numpy as np
 
+from scops_tf import files
+
 
 class ImageListError(ValueError):
     """A list of images that cannot be used; the message is one sentence for the user."""
@@ -34,7 +36,7 @@ def image_list_hash(names: Sequence[str]) -> str:
     """
     names = _unique(names, 'names')
     text = ''.join(f'{name}\n' for name in sorted(names))
-    return hashlib.sha256(text.encode('utf-8')).hexdigest()
+    return hashlib.sha256(files.encoded(text)).hexdigest()
 
 
 def match_names(names: Sequence[str], reference: Sequence[str]) -> np.ndarray:

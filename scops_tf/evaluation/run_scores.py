@@ -201,4 +201,4 @@ def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *
     # The text is what `image_list_hash` hashes, so `sha256sum` of the file gives the same number.
     names = sorted(record.name for record in store.records)
     files.write(os.path.join(folder, 'test_photos.txt'),
-                ''.join(f'{name}\n' for name in names).encode())
+                files.encoded(''.join(f'{name}\n' for name in names)))

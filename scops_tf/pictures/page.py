@@ -140,5 +140,6 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
         title=title, facts=facts or {}, tables=tables, parts=cards, overlays=photos, config=config,
         curves=[_curve(name, *points) for name, points in (curves or {}).items()])
     path = os.path.join(folder, PAGE_FILE)
-    files.write(path, page.encode())
+    # A name that is not UTF-8 is shown with question marks.
+    files.write(path, page.encode('utf-8', 'replace'))
     return path
