@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import signal
 import time
 from typing import Dict
@@ -63,6 +64,20 @@ def test_sigterm_saves_and_ends_with_the_code_for_continue_me(stopped):
     assert f'step {step} is saved, the same command continues' in errors
 
 
+def test_a_stopped_run_is_not_continued_on_other_photos(
+        stopped, small, creatures, run_command, tmp_path):
+    # The photos may move, but not change.
+    moved = shutil.copytree(creatures, tmp_path / 'moved')
+    photo = sorted((moved / 'train' / 'photos').iterdir())[1]
+    photo.write_bytes((moved / 'test' / 'photos' / '00000.png').read_bytes())
+    before = checkpoints.latest_step(str(stopped[0]))
+    done = run_command('train', f'--workdir={stopped[0]}',
+                       bindings=[*small, f'Data.root={str(moved)!r}'])
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert f"but 1 is changed ('train/{photo.name}'): bring" in done.stderr
+    assert checkpoints.latest_step(str(stopped[0])) == before
+
+
 def test_a_killed_and_continued_run_has_the_variables_of_an_uninterrupted_one(
         stopped, trained_run):
     workdir, _, errors = stopped
@@ -82,4 +97,5 @@ def test_a_killed_and_continued_run_has_the_variables_of_an_uninterrupted_one(
 
 
 def test_a_run_leaves_the_tree_that_the_readme_shows(trained_run):
-    assert sorted(os.listdir(trained_run)) == ['checkpoints', 'config.gin', 'tensorboard']
+    assert sorted(os.listdir(trained_run)) == [
+        'checkpoints', 'config.gin', 'photos.csv', 'tensorboard']

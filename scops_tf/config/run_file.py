@@ -12,10 +12,11 @@ from scops_tf.config import configuration, gin_files, laws, sections as sections
 
 RUN_FILE = 'config.gin'
 
-# Bindings that may change when a run is continued, since they do not affect what is learned.
+# Bindings that may change when a run is continued, since they do not affect what is learned. The
+# photos may have moved; `datasets.photo_list` tells whether they are the same.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
-                   'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute',
-                   'Data.memory_limit_gib')
+                   'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute', 'Data.root',
+                   'Data.saliency_folder', 'Data.mask_folder', 'Data.memory_limit_gib')
 
 # Bindings that two recipes share where one of them is trained for the other.
 _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tqdm
 
 from scops_tf import command, config as config_lib, datasets, files
-from scops_tf.datasets import photo_store
+from scops_tf.datasets import photo_list, photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
@@ -151,12 +151,16 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
         elif config.run.init_from:
             trainer.model.restore(checkpoints.require(config.run.init_from, 'Run.init_from'))
         store = photo_features.open_store(config, dataset.train, workdir)
+        if restored:
+            photo_list.require_same(workdir, store.records, config.data.saliency)
         prepared = preparation.prepare(
             config, trainer.model, trainer.views, store, workdir, start_step=start,
             fresh=not restored and not config.run.init_from)
         if replicas.is_chief(strategy):
             # Saved late, so that a user who mends an earlier failure may use the same folder.
             config_lib.save(config, workdir)
+            if not restored:
+                photo_list.write(workdir, store.records, config.data.saliency)
             manager = trainer.manager(workdir)
             if not restored:
                 trainer.save(manager)
