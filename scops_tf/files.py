@@ -1,14 +1,17 @@
-"""Reading of regular files and atomic writing: under another name first, then moved into place."""
+"""Files that are read whole or refused, and written whole or not at all; folders with one owner."""
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
+import fcntl
 import io
 import itertools
 import os
+import socket
 import stat
 import tempfile
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 # Numbers of temporary files, which threads write at the same time.
 _NUMBERS = itertools.count()
@@ -16,6 +19,10 @@ _OTHER_ADVICE = 'change the permissions of its folder, or give another one'
 _ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or raise your quota',
            errno.EROFS: 'give a folder on a disk that can be written to',
            errno.ENAMETOOLONG: 'shorten the name'}
+
+
+class FolderInUseError(ValueError):
+    """A folder in which another process is at work; the message is one sentence for the user."""
 
 
 def require_writable(folder: str) -> None:
@@ -63,6 +70,48 @@ def read(path: str, *, most: int = 2 ** 30) -> bytes:
         if len(content) > most:
             raise OSError(errno.EFBIG, f'it has more than {most} bytes', path)
         return content
+
+
+@contextlib.contextmanager
+def owned(folder: str) -> Iterator[None]:
+    """Holds a folder, so that no other process that asks for it writes there at the same time.
+
+    The lock is the operating system's, on the file `.lock` in the folder, and ends with its owner
+    however that ends. On a network file system it holds as far as that one's locks do.
+
+    Args:
+      folder: The folder, which exists.
+
+    Raises:
+      FolderInUseError: If another process holds it.
+      OSError: If the folder cannot be written.
+    """
+    path = os.path.join(folder, '.lock')
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 1000).decode(errors='replace').strip()
+            os.close(descriptor)
+            raise FolderInUseError(
+                f'{folder!r} must be written by one process at a time, but '
+                f'{owner or "another process"} is at work there: wait for it, stop it, or give '
+                'another folder.') from None
+        except OSError:  # A file system without locks.
+            break
+        # The owner before may have removed the file after it was opened here.
+        if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            break
+        os.close(descriptor)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f'process {os.getpid()} on {socket.gethostname()}'.encode())
+        yield
+    finally:
+        if os.path.exists(path):
+            os.remove(path)
+        os.close(descriptor)
 
 
 def require_no_pattern(path: str, setting: str) -> None:

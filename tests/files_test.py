@@ -4,6 +4,9 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -131,3 +134,50 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name)
 @pytest.mark.parametrize('name', ['a {1}', "b'c", 'd"e', '\u00fc\u6f22', 'f&g;h$i'])
 def test_a_folder_of_any_other_name_is_used(tmp_path, name):
     files.require_no_pattern(str(tmp_path / name), '--workdir')
+
+
+# Folders with one owner.
+
+
+HOLD = """
+import sys, time
+from scops_tf import files
+with files.owned(sys.argv[1]):
+    print('held', flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the folder `tmp_path`."""
+    process = subprocess.Popen([sys.executable, '-c', HOLD, str(tmp_path)], text=True,
+                               stdout=subprocess.PIPE)
+    assert process.stdout.readline() == 'held\n'
+    yield process
+    process.kill()
+
+
+def test_a_folder_that_another_process_holds_is_refused_and_its_owner_is_named(tmp_path, holder):
+    with pytest.raises(files.FolderInUseError, match='one process at a time') as caught:
+        with files.owned(str(tmp_path)):
+            pass
+    assert f'process {holder.pid} on {socket.gethostname()} is at work' in str(caught.value)
+
+
+def test_the_lock_of_a_killed_process_is_gone(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / '.lock').exists()
+    with files.owned(str(tmp_path)):
+        with pytest.raises(files.FolderInUseError):
+            with files.owned(str(tmp_path)):
+                pass
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(KeyError), files.owned(str(tmp_path)):
+        raise KeyError
+    with files.owned(str(tmp_path)):
+        pass

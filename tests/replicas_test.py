@@ -212,5 +212,6 @@ def test_a_worker_is_killed_and_started_again_and_the_training_ends_as_one_never
     kernel = 'model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE'
     assert np.abs(whole[kernel] - start_of_it[kernel]).max() > 0.01
     # The chief alone has written; each of its two tries has one file of events.
-    assert sorted(os.listdir(workdir)) == ['checkpoints', 'config.gin', 'tensorboard']
+    assert sorted(os.listdir(workdir)) == [
+        'checkpoints', 'config.gin', 'photos.csv', 'tensorboard']
     assert len(os.listdir(workdir / 'tensorboard')) == 2

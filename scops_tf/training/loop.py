@@ -1,6 +1,7 @@
 """The training loop: preparation, steps, checks, logs and checkpoints."""
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -100,6 +101,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
+      FolderInUseError: If another process trains in the folder.
       TrainingError: If the loss is not finite or the parts have vanished.
       WorkerLostError: If another worker has ended; this process should then be started again.
       ValueError: If data, weights, replicas or checkpoints cannot be used.
@@ -137,6 +139,16 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
         dataset = datasets.load_for(config, workdir)
     # Only after the photos are found, so that a misspelt name makes no folder.
     files.require_writable(workdir)
+    # The chief writes for all workers.
+    owned = files.owned(workdir) if replicas.is_chief(strategy) else contextlib.nullcontext()
+    with owned:
+        return _train_owned(config, workdir, strategy, stop, scorer, dataset)
+
+
+def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
+                 stop: StopRequest, scorer: Optional[Scorer], dataset: datasets.PartDataset
+                 ) -> bool:
+    """Trains in a folder that no other training writes to."""
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
     # The chief leaves a checkpoint and full caches for the others.
