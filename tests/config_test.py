@@ -131,6 +131,43 @@ def test_a_saved_configuration_is_read_back_equal(tmp_path):
     assert os.listdir(tmp_path / 'run') == [config.RUN_FILE]
 
 
+def test_a_macro_is_saved_as_its_value(tmp_path):
+    path = tmp_path / 'a.gin'
+    path.write_text('steps = 700\nRun.steps = %steps\n')
+    loaded = config.load([str(path)])
+    config.save(loaded, str(tmp_path / 'run'))
+    config.save(loaded, str(tmp_path / 'run'))
+    assert config.load_run(str(tmp_path / 'run')).run.steps == 700
+
+
+@pytest.mark.parametrize('line', [
+    'import leaves_a_trace', "include 'other.gin'", 'Run.steps = @other()', 'Run.steps = %other',
+    'steps = 3', 'Run.steps', 'Run.steps = (3', "Run.steps = __import__('leaves_a_trace')"])
+def test_a_stored_configuration_is_data_and_nothing_in_it_runs(tmp_path, monkeypatch, line):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / 'leaves_a_trace.py').write_text(f'open({str(tmp_path / "trace")!r}, "w")')
+    loaded = config.load([])
+    config.save(loaded, str(tmp_path / 'run'))
+    path = tmp_path / 'run' / config.RUN_FILE
+    path.write_text(path.read_text() + line + '\n')
+    for read in (lambda: config.load_run(str(tmp_path / 'run')),
+                 lambda: config.require_same(loaded, str(tmp_path / 'run')),
+                 lambda: config.load_crf(line)):
+        with pytest.raises(config.ConfigError, match='one binding of a plain value') as caught:
+            read()
+        assert '\n' not in str(caught.value)
+    assert not (tmp_path / 'trace').exists()
+
+
+@pytest.mark.parametrize('binding, said', [
+    ('Run.image_size=(128, 128', 'a bracket that is not closed'),
+    ('Data.root=my_photos', 'text in quotes'), ('Data.root=/a/b', 'text in quotes'),
+    ('import nosuchmodule', 'nosuchmodule')])
+def test_what_gin_cannot_parse_is_told_in_the_user_s_words(binding, said):
+    message = _error(binding)
+    assert said in message and 'ast.' not in message and '\n' not in message
+
+
 def test_all_settings_have_the_names_that_files_bind():
     loaded = config.load([], ['Run.steps=700', 'Warp.max_shift=0.1'])
     assert loaded.settings['Run.steps'] == 700 and loaded.settings['Warp.max_shift'] == 0.1

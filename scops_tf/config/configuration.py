@@ -7,6 +7,10 @@ from typing import Any, Dict, Tuple
 
 from scops_tf.config import laws, sections
 
+# First line of a saved configuration. Increase the number when the meaning of a binding changes.
+FORMAT = 2
+HEADER = '# scops_tf configuration, format {}\n'
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -30,7 +34,6 @@ class Config:
     decode: sections.Decode
     evaluation: sections.Evaluation
     crf: sections.Crf
-    operative: str = ''
 
     def __post_init__(self) -> None:
         if self.segmenter.context and self.segmenter.backbone != 'features':
@@ -122,11 +125,24 @@ class Config:
                 for name, value in dataclasses.asdict(getattr(self, section)).items()}
 
     @property
+    def operative(self) -> str:
+        """The text of a gin file with every setting, which runs and exports keep.
+
+        It has literal values alone: no macro, no include and no import.
+        """
+        lines = [HEADER.format(FORMAT)]
+        for section, kind in SECTIONS:
+            lines.append(f'# {kind.__name__}\n')
+            lines += [f'{kind.__name__}.{name} = {value!r}\n' for name, value in sorted(
+                dataclasses.asdict(getattr(self, section)).items())]
+            lines.append('\n')
+        return ''.join(lines)
+
+    @property
     def warmup_steps(self) -> int:
         """Number of warm-up steps; 0 if the run starts from another run."""
         return 0 if self.run.init_from else self.run.warmup_steps
 
 
 # Names of the sections and their classes, in the order of the fields.
-SECTIONS = tuple((name, kind) for name, kind in typing.get_type_hints(Config).items()
-                 if name != 'operative')
+SECTIONS = tuple(typing.get_type_hints(Config).items())

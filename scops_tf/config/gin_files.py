@@ -6,15 +6,12 @@ import importlib.util  # noqa: F401  gin's `include` uses it without importing i
 import logging
 import os
 import re
+import tokenize
 from typing import Optional, Sequence, Set, Tuple
 
 import gin
 
 from scops_tf.config import configuration, laws
-
-# First line of a saved configuration. Increase the number when the meaning of a binding changes.
-FORMAT = 2
-HEADER = '# scops_tf configuration, format {}\n'
 
 
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
@@ -53,10 +50,11 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
             raise laws.ConfigError(
                 f'Every binding must be used, but `{sorted(unused)[0]}` is unused; '
                 'remove the scope or the macro.')
-        return configuration.Config(operative=HEADER.format(FORMAT) + operative, **sections)
+        return configuration.Config(**sections)
     except laws.ConfigError as error:
         raise laws.ConfigError(_without_gin_context(error)) from None
-    except (ValueError, TypeError, SyntaxError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, SyntaxError, OSError, RuntimeError, ImportError,
+            tokenize.TokenError) as error:
         raise laws.ConfigError(_explained(error, [*gin_files, *gin_params])) from None
     finally:
         root_logger.removeFilter(_is_no_search_step)
@@ -90,6 +88,12 @@ def _explained(error: Exception, sources: Sequence[str]) -> str:
     """One sentence for gin's error about a file or binding."""
     lines = [line.strip() for line in str(error).split('\n') if line.strip()]
     message = lines[0] if lines else type(error).__name__
+    if isinstance(error, tokenize.TokenError):
+        message = f'{error.args[0]}, such as a bracket that is not closed'
+    elif message.startswith('malformed node') or message.startswith('Unable to parse value'):
+        # Python's words for what is nearly always a path or a name without quotes.
+        message = ('A value must be a number, a tuple, True, False, None, or text in quotes, such '
+                   'as --gin_param="Data.root=\'my_photos\'"')
     where = ': '.join(line.rstrip(':') for line in lines[1:] if line.strip('^ '))
     known = ', '.join(cls.__name__ for _, cls in configuration.SECTIONS)
     if 'No configurable matching' in message:

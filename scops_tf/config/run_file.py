@@ -4,7 +4,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from typing import Any, Dict, List, Sequence
 
 import scops_tf
 from scops_tf import files
@@ -23,16 +23,35 @@ _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluatio
                     'Run.num_parts', 'Run.seed', 'Run.precision', 'Run.strategy', 'Run.method')
 
 
-def _written(operative: str) -> Iterator[Tuple[str, str]]:
-    """Names and values of an operative configuration, as text."""
-    joined = operative.replace('\\\n', ' ')
-    for match in re.finditer(r'^(\w+\.\w+) =\s*(.*(?:\n[ \t]+.*)*)', joined, re.MULTILINE):
-        yield match.group(1), match.group(2).strip()
+def _bindings(operative: str, source: str) -> Dict[str, Any]:
+    """Values of a stored configuration by name, such as {'Run.steps': 100}.
+
+    The text is data and no gin file: nothing in it is imported, included or called.
+
+    Raises:
+      ConfigError: If it holds anything but bindings of literal values.
+    """
+    # Gin breaks long values into lines, with a backslash or inside of brackets.
+    joined = re.sub(r'\n[ \t]+', ' ', operative.replace('\\\n', ' '))
+    found = {}
+    for line in joined.splitlines():
+        if not line.strip() or line.startswith('#'):
+            continue
+        name, equals, value = line.partition('=')
+        try:
+            if not equals or not re.fullmatch(r'\w+\.\w+', name.strip()):
+                raise ValueError
+            found[name.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise laws.ConfigError(
+                f'The configuration in {source} must hold one binding of a plain value in each '
+                f'line, such as Run.steps = 100; got {line[:80]!r}: restore it, or train again.'
+            ) from None
+    return found
 
 
-def _bindings(operative: str) -> Dict[str, Any]:
-    """Values of an operative configuration by name, such as {'Run.steps': 100}."""
-    return {name: ast.literal_eval(value) for name, value in _written(operative)}
+def _as_params(bindings: Dict[str, Any]) -> List[str]:
+    return [f'{name} = {value!r}' for name, value in bindings.items()]
 
 
 def _load(path: str, gin_params: Sequence[str] = ()) -> configuration.Config:
@@ -41,18 +60,18 @@ def _load(path: str, gin_params: Sequence[str] = ()) -> configuration.Config:
     Raises:
       ConfigError: If the file has another format; see also `gin_files.load`.
     """
-    with open(path, encoding='utf-8') as file:
-        found = re.match(gin_files.HEADER.format(r'(\d+)'), file.read())
+    text = files.read(path).decode(errors='replace')
+    found = re.match(configuration.HEADER.format(r'(\d+)'), text)
     # The first format had no such header.
     number = int(found.group(1)) if found else 1
-    if number != gin_files.FORMAT:
+    if number != configuration.FORMAT:
         version = ('an earlier version, whose loss weights were sums over parts'
-                   if number < gin_files.FORMAT else 'a later version')
+                   if number < configuration.FORMAT else 'a later version')
         raise laws.ConfigError(
-            f'`{RUN_FILE}` of a run must be of format {gin_files.FORMAT}, but {path} is of format '
-            f'{number}, of {version}; train again with another `--workdir`, or use this run with '
-            'the version that it was trained with.')
-    return gin_files.load([path], gin_params)
+            f'`{RUN_FILE}` of a run must be of format {configuration.FORMAT}, but {path} is of '
+            f'format {number}, of {version}; train again with another `--workdir`, or use this run '
+            'with the version that it was trained with.')
+    return gin_files.load([], [*_as_params(_bindings(text, path)), *gin_params])
 
 
 def require_same(config: configuration.Config, workdir: str) -> None:
@@ -67,7 +86,7 @@ def require_same(config: configuration.Config, workdir: str) -> None:
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.exists(path):
         return
-    old, new = _bindings(_load(path).operative), _bindings(config.operative)
+    old, new = _load(path).settings, config.settings
     differing = [name for name in sorted({*old, *new})
                  if old.get(name) != new.get(name) and not name.startswith(_FREE_ON_RESUME)]
     if differing:
@@ -119,9 +138,9 @@ def load_recipe(path: str, config: configuration.Config) -> configuration.Config
     if not found:
         raise laws.ConfigError('`Run.teacher` must be the folder of a trained run or a gin file; '
                                f'there is no file {path!r}.')
-    kept = [f'{name} = {value}' for name, value in _written(config.operative)
-            if name.startswith(_NOT_OF_A_RECIPE)]
-    return gin_files.load(found[:1], kept)
+    kept = {name: value for name, value in config.settings.items()
+            if name.startswith(_NOT_OF_A_RECIPE)}
+    return gin_files.load(found[:1], _as_params(kept))
 
 
 def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:
@@ -136,5 +155,6 @@ def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf
     Raises:
       ConfigError: See `load`.
     """
-    own = [f'{name} = {value}' for name, value in _written(operative) if name.startswith('Crf.')]
-    return gin_files.load([], [*own, *gin_params]).crf
+    own = {name: value for name, value in _bindings(operative, 'the export').items()
+           if name.startswith('Crf.')}
+    return gin_files.load([], [*_as_params(own), *gin_params]).crf
