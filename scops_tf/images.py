@@ -5,18 +5,21 @@ network preprocesses them itself from there. Sizes are (height, width) in pixels
 """
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from scops_tf import files
 
 Size = Tuple[int, int]
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif')
+# Name of the text in a PNG that holds the checksum of its pixels.
+_CHECKSUM = 'scops_tf checksum'
 _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
@@ -226,8 +229,13 @@ def scale_points(points: Any, factors: Any) -> Any:
 # Writing.
 
 
-def write_png(path: str, array: np.ndarray) -> None:
+def write_png(path: str, array: np.ndarray, *, with_checksum: bool = False) -> None:
     """Writes u8[H,W,3] (RGB) or u8[H,W] (grey) atomically; makes missing folders.
+
+    Args:
+      path: Path of the file.
+      array: The image.
+      with_checksum: Whether the file holds a checksum of its pixels, for `is_whole`.
 
     Raises:
       OSError: If the file cannot be written.
@@ -235,7 +243,24 @@ def write_png(path: str, array: np.ndarray) -> None:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ValueError('`array` must be uint8[H,W,3] or uint8[H,W]; got '
                          f'{array.dtype}{list(array.shape)}.')
+    text = PngImagePlugin.PngInfo()
+    if with_checksum:
+        text.add_text(_CHECKSUM, _checksum(array))
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG')
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG', pnginfo=text)
     files.write(path, buffer.getvalue())
 
+
+def is_whole(path: str) -> bool:
+    """Whether a file is what `write_png` wrote with a checksum."""
+    try:
+        with Image.open(io.BytesIO(files.read(path)), formats=('PNG',)) as image:
+            image.load()
+            return image.info.get(_CHECKSUM) == _checksum(np.asarray(image))
+    except Exception:  # Damaged data raises many kinds of errors.
+        return False
+
+
+def _checksum(array: np.ndarray) -> str:
+    return hashlib.blake2b(
+        f'{array.dtype}{array.shape}'.encode() + array.tobytes(), digest_size=16).hexdigest()

@@ -167,14 +167,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         feature_cache.filled(SHAPE, rows, key='k', folder=str(tmp_path / 'file' / 'cache'))
 
 
+def _flip(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _put_nan(path) -> None:
+    rows = np.load(path, mmap_mode='r+')
+    rows[1] = np.nan
+    rows.flush()
+
+
 @pytest.mark.parametrize('damage', [
-    lambda path: os.truncate(path, 200), lambda path: os.truncate(path, 0),
-    lambda path: np.save(path, np.zeros(SHAPE))])
-def test_a_damaged_cache_is_named(tmp_path, damage):
-    feature_cache.filled(SHAPE, rows, key='k', folder=str(tmp_path))
+    lambda path: os.truncate(path, 200), lambda path: os.truncate(path, 0), _flip, _put_nan,
+    lambda path: np.save(path, np.zeros(SHAPE)), lambda path: np.save(path, np.zeros((2, 3)))],
+    ids=['short', 'empty', 'a bit', 'nan', 'without checksum', 'another shape'])
+def test_a_cache_that_is_not_whole_is_computed_again(tmp_path, damage, caplog):
+    expected = np.array(feature_cache.filled(SHAPE, rows, key='k', folder=str(tmp_path)))
     damage(tmp_path / 'k.npy')
-    with pytest.raises(feature_cache.CacheError, match='k.npy.*: remove it'):
-        feature_cache.filled(SHAPE, rows, key='k', folder=str(tmp_path))
+    assert feature_cache.found(SHAPE, key='k', folder=str(tmp_path)) is None
+    again = feature_cache.filled(SHAPE, rows, key='k', folder=str(tmp_path))
+    np.testing.assert_array_equal(again, expected)
+    found = feature_cache.found(SHAPE, key='k', folder=str(tmp_path))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize('value', [70000.0, np.nan, -np.inf])

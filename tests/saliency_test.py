@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 import pytest
 
 from scops_tf import images
@@ -352,6 +352,35 @@ def test_the_cache_computes_each_map_once(folder, tmp_path, monkeypatch):
     assert _cached(folder, cache) == first
     (folder / 'one.png').rename(folder / 'renamed.png')
     assert sorted(_cached(folder, cache).paths) == sorted(first.paths)
+
+
+def _cut_in_half(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+def _write_another(path):
+    images.write_png(str(path), np.zeros((30, 20), np.uint8))
+
+
+def _change_pixels_alone(path):
+    with Image.open(path) as image:
+        pixels, text = np.array(image), PngImagePlugin.PngInfo()
+        for name, value in image.text.items():
+            text.add_text(name, value)
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path, pnginfo=text)
+
+
+@pytest.mark.parametrize('damage', [
+    _cut_in_half, _write_another, _change_pixels_alone, lambda path: path.write_bytes(b'')])
+def test_a_map_in_the_cache_that_is_not_whole_is_computed_again(folder, tmp_path, damage):
+    cache = tmp_path / 'cache'
+    first = _cached(folder, cache)
+    expected = [images.read_map(path) for path in first.paths]
+    damage(pathlib.Path(first.paths[1]))
+    assert _cached(folder, cache) == first
+    for path, values in zip(first.paths, expected):
+        np.testing.assert_array_equal(images.read_map(path), values)
 
 
 def test_the_cache_goes_by_content_and_constants(folder, tmp_path):

@@ -11,6 +11,7 @@ import os
 import shutil
 from typing import Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple
 
+from absl import logging
 import numpy as np
 import tqdm
 
@@ -68,8 +69,9 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
     """The features of all photos: read from a cache file, or else computed in order and kept.
 
     A file grows by whole batches under the name `<key>.npy.partial`; when it is complete it becomes
-    `<key>.npy`. A run that was killed continues where it stopped. Processes that need the same
-    features wait for the one that computes them.
+    `<key>.npy`, with a checksum at its end. A run that was killed continues where it stopped.
+    Processes that need the same features wait for the one that computes them. A file that is
+    damaged, or of an earlier version, is computed again.
 
     Args:
       shape: (N, ...), the shape of N rows.
@@ -85,8 +87,7 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
       f16[N,...], read-only. The values are the same in memory and mapped from the file.
 
     Raises:
-      CacheError: If the folder cannot be written, its disk has too little room, or a file in it is
-        damaged.
+      CacheError: If the folder cannot be written, or its disk has too little room.
       ValueError: If `compute` gives rows of another shape, or values that float16 cannot hold.
     """
     shape = tuple(int(side) for side in shape)
@@ -101,27 +102,29 @@ def filled(shape: Sequence[int], compute: Compute, *, key: str, folder: Optional
         rows.setflags(write=False)
         return rows
     path = _path(folder, key)
-    if not os.path.exists(path):
-        with contextlib.ExitStack() as stack:
-            with _explained(path):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                # Unbuffered, since closing a buffered file after a failed write would write again.
-                file = stack.enter_context(open(f'{path}.partial', 'a+b', buffering=0))
-                fcntl.flock(file, fcntl.LOCK_EX)
-            # Another process may have completed it meanwhile.
-            if not os.path.exists(path):
-                _fill(file, path, shape, compute, batch_size, description)
-    return _opened(path, shape)
+    known = _opened(path, shape)
+    if known is not None:
+        return known
+    with contextlib.ExitStack() as stack:
+        with _explained(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            # Unbuffered, since closing a buffered file after a failed write would write again.
+            file = stack.enter_context(open(f'{path}.partial', 'a+b', buffering=0))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # Another process may have completed it meanwhile.
+        known = _opened(path, shape)
+        if known is None:
+            _fill(file, path, shape, compute, batch_size, description)
+            known = _opened(path, shape)
+    if known is None:
+        raise CacheError(f'The cache {path!r} must be read as it was written, but it is not: '
+                         f'look after the disk, or {_WAYS_OUT}.')
+    return known
 
 
 def found(shape: Sequence[int], *, key: str, folder: str) -> Optional[np.ndarray]:
-    """The features of a complete cache file; None if there is none. See `filled`.
-
-    Raises:
-      CacheError: If the file is damaged.
-    """
-    path = _path(folder, key)
-    return _opened(path, tuple(map(int, shape))) if os.path.exists(path) else None
+    """The features of a complete and whole cache file; None if there is none. See `filled`."""
+    return _opened(_path(folder, key), tuple(map(int, shape)))
 
 
 def _path(folder: str, key: str) -> str:
@@ -154,6 +157,8 @@ def _fill(file: io.FileIO, path: str, shape: Tuple[int, ...], compute: Compute, 
             # Without this a power cut may leave a file of full length whose end was never written.
             os.fsync(file.fileno())
     with _explained(path):
+        _write(file, _checksum(file))
+        os.fsync(file.fileno())
         os.replace(file.name, path)
 
 
@@ -193,13 +198,33 @@ def _batches(shape: Tuple[int, ...], done: int, compute: Compute, batch_size: in
             progress.update(len(batch))
 
 
-def _opened(path: str, shape: Tuple[int, ...]) -> np.ndarray:
+def _opened(path: str, shape: Tuple[int, ...]) -> Optional[np.ndarray]:
+    """The rows of a file; None if there is none, or if it is not whole, which the log then says."""
+    if not os.path.exists(path):
+        return None
+    size = os.path.getsize(path) - hashlib.blake2b().digest_size
     try:
-        rows = np.load(path, mmap_mode='r')
-    except (ValueError, EOFError) as error:
-        raise CacheError(f'The cache {path!r} must be a whole NumPy file, it is not ({error}): '
-                         'remove it.') from error
-    if rows.shape != shape or rows.dtype != _DTYPE:
-        raise CacheError(f'The cache {path!r} must hold float16{list(shape)}, it holds '
-                         f'{rows.dtype}{list(rows.shape)}: remove it.')
+        with open(path, 'rb') as file:
+            whole = size >= 0 and _checksum(file, size) == file.read()
+        rows = np.load(path, mmap_mode='r') if whole else None
+    except (OSError, ValueError, EOFError):
+        rows = None
+    if rows is None or rows.shape != shape or rows.dtype != _DTYPE:
+        logging.warning('The cache %s is damaged or of an earlier version, so it is not used.',
+                        path)
+        return None
     return rows
+
+
+def _checksum(file: Any, size: Optional[int] = None) -> bytes:
+    """BLAKE2 of the first `size` bytes of a file, or of all; the file is then read up to there."""
+    digest = hashlib.blake2b()
+    file.seek(0)
+    left = os.fstat(file.fileno()).st_size if size is None else size
+    while left > 0:
+        data = file.read(min(left, 2 ** 22))
+        if not data:
+            break
+        digest.update(data)
+        left -= len(data)
+    return digest.digest()

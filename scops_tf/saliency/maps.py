@@ -1,6 +1,7 @@
 """Files of saliency maps: a folder of maps, or a cache keyed by the content of the photos."""
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import hashlib
 import inspect
@@ -8,6 +9,7 @@ import json
 import os
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from absl import logging
 import joblib
 from joblib.externals import loky
 import numpy as np
@@ -104,7 +106,7 @@ def write_maps(photo_folder: str, map_folder: str, names: Sequence[str], *,
 
 def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int] = None,
                 **constants: Any) -> CachedMaps:
-    """Maps of photos from a cache; missing maps are computed once and kept.
+    """Maps of photos from a cache; missing and damaged maps are computed once and kept.
 
     The key of a map is the content of its photo's file and all constants. So a photo may be renamed
     or moved, and a photo that changes gets a new map. Maps have at most 1024 pixels on their longer
@@ -139,9 +141,16 @@ def cached_maps(photos: Sequence[str], folder: str, *, num_workers: Optional[int
         except OSError as error:
             targets.append(None)
             unreadable.append(f'{photo} cannot be read ({error.strerror}).')
+    known = sorted({target for target in targets if target and os.path.exists(target)})
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        whole = {target for target, is_whole in zip(known, pool.map(images.is_whole, known))
+                 if is_whole}
+    if len(whole) < len(known):
+        logging.warning('%d of the saliency maps in %s are damaged or of an earlier version, so '
+                        'they are computed again.', len(known) - len(whole), folder)
     # Photos with the same content share one job.
     jobs = {target: _Job(photo, target, _CACHE_MAX_SIDE) for photo, target in zip(photos, targets)
-            if target is not None and not os.path.exists(target)}
+            if target is not None and target not in whole}
     unreadable += _compute(list(jobs.values()), folder, num_workers, constants)
     return CachedMaps([target if target is not None and os.path.exists(target) else None
                        for target in targets], unreadable)
@@ -179,5 +188,5 @@ def _write_map(job: _Job, constants: Dict[str, Any]) -> Optional[str]:
     except images.ImageError as error:
         return str(error)
     saliency = robust_background.saliency_map(photo, **constants)
-    images.write_png(job.target, np.rint(saliency * 255).astype(np.uint8))
+    images.write_png(job.target, np.rint(saliency * 255).astype(np.uint8), with_checksum=True)
     return None
