@@ -1,8 +1,10 @@
 """Installs scops_tf; scripts/environment.sh does so in one resolve with constraints.txt."""
 import pathlib
 import re
+import shutil
 
 import setuptools
+from setuptools.command import build_py
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _LINES = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
@@ -14,6 +16,20 @@ def _version() -> str:
     return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
 
 
+class _BuildWithGinFiles(build_py.build_py):
+    """Puts the gin files into the package that is built, where `config.gin_files` finds them."""
+
+    def run(self):
+        """Copies the folder gin beside the modules."""
+        super().run()
+        target = pathlib.Path(self.build_lib) / 'scops_tf' / 'gin'
+        shutil.rmtree(target, ignore_errors=True)
+        if not self.editable_mode:
+            shutil.copytree(_ROOT / 'gin', target)
+
+
+_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'select', 'evaluate_arrays')
+
 setuptools.setup(
     name='scops_tf',
     version=_version(),
@@ -22,6 +38,9 @@ setuptools.setup(
     license='Apache-2.0',
     packages=setuptools.find_packages(include=['scops_tf', 'scops_tf.*']),
     include_package_data=True,
+    cmdclass={'build_py': _BuildWithGinFiles},
+    entry_points={'console_scripts': [
+        f'scops-{name.replace("_", "-")} = scops_tf.console:{name}' for name in _COMMANDS]},
     python_requires='>=3.9,<3.12',
     install_requires=[line for line in _LINES if line and not line.startswith('#')],
     extras_require={

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from scops_tf import config
+from scops_tf.config import gin_files
 
 RESNET = "Segmenter.backbone='resnet50'"
 
@@ -117,6 +118,27 @@ def test_a_wrong_line_of_a_file_is_named(tmp_path):
 
 def test_a_missing_file_is_named():
     assert 'nowhere.gin' in _error(files=['nowhere.gin'])
+
+
+@pytest.mark.parametrize('name, file', [
+    ('cub', 'cub.gin'), ('cub.gin', 'cub.gin'), ('gin/cub.gin', 'cub.gin'),
+    ('quick', 'presets/quick.gin'), ('presets/quick', 'presets/quick.gin'),
+    ('gin/presets/quick.gin', 'presets/quick.gin'), ('cub_k4', 'paper/cub_k4.gin')])
+def test_a_shipped_file_is_found_by_its_name_from_anywhere_and_a_user_s_file_first(
+        tmp_path, monkeypatch, name, file):
+    monkeypatch.chdir(tmp_path)
+    shipped = gin_files.find(name)
+    assert shipped == os.path.join(gin_files.shipped_folder(), *file.split('/'))
+    config.load([name])
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text('Run.steps = 777')
+    assert gin_files.find(name) == name and config.load([name]).run.steps == 777
+
+
+def test_the_shipped_files_are_listed_where_a_name_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = _error(files=['cbu'])
+    assert "none at 'cbu'" in message and 'cub, cub_k4' in message and '\n' not in message
 
 
 def test_an_error_leaves_nothing_behind_for_the_next_load():

@@ -14,13 +14,46 @@ import gin
 from scops_tf.config import configuration, laws
 
 
+def shipped_folder() -> str:
+    """Folder of the shipped gin files: in the installed package, or beside it in a clone."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = os.path.join(package, 'gin')
+    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), 'gin')
+
+
+def find(name: str, setting: str = '--gin_file') -> str:
+    """Path of a gin file: the user's, or a shipped one.
+
+    Args:
+      name: Path of a file, which comes first; or a shipped one by its path in a clone, such as
+        'gin/presets/quick.gin', or by its name alone, such as 'quick' or 'cub_k4.gin'.
+      setting: Name of the setting that gave it, for the error message.
+
+    Raises:
+      ConfigError: If there is no such file.
+    """
+    if os.path.isfile(name):
+        return name
+    folder = shipped_folder()
+    short = name[len('gin/'):] if name.startswith('gin/') else name
+    short = short if short.endswith('.gin') else f'{short}.gin'
+    for below in ('', 'presets', 'paper'):
+        path = os.path.join(folder, below, *short.split('/'))
+        if os.path.isfile(path):
+            return path
+    shipped = sorted(os.path.splitext(each)[0] for _, _, names in os.walk(folder) for each in names
+                     if each.endswith('.gin'))
+    raise laws.ConfigError(f'`{setting}` must name a gin file; there is none at {name!r}, and the '
+                           f'shipped ones are {", ".join(shipped)}.')
+
+
 def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
          seed: Optional[int] = None, method: Optional[str] = None) -> configuration.Config:
     """Builds the configuration from gin files and from bindings that override them.
 
     Args:
-      gin_files: Paths of gin files; later ones override earlier ones. The path of an `include` is
-        relative to the folder of its own file, or to the working folder.
+      gin_files: Gin files by paths or names, see `find`; later ones override earlier ones. The path
+        of an `include` is relative to the folder of its own file, or to the working folder.
       gin_params: Bindings; later ones override earlier ones. Each may have several lines.
       seed: Value that overrides `Run.seed`, or None.
       method: Value that overrides `Run.method`, or None.
@@ -35,14 +68,12 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
     root_logger = logging.getLogger()
     root_logger.addFilter(_is_no_search_step)
     try:
-        for path in gin_files:
-            if not os.path.isfile(path):
-                raise laws.ConfigError(
-                    f'`--gin_file` must name a gin file; there is none at {path!r}.')
+        paths = [find(name) for name in gin_files]
+        for path in paths:
             # Gin's search has no defined order, so names must be unique among these folders.
             for folder in _folders(path):
                 gin.add_config_file_search_path(folder)
-        gin.parse_config_files_and_bindings(list(gin_files), params, finalize_config=False)
+        gin.parse_config_files_and_bindings(paths, params, finalize_config=False)
         sections = {name: cls() for name, cls in configuration.SECTIONS}
         operative = gin.operative_config_str()
         unused = _bound_names(gin.config_str()) - _bound_names(operative)

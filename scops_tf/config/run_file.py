@@ -6,7 +6,6 @@ import os
 import re
 from typing import Any, Dict, List, Sequence
 
-import scops_tf
 from scops_tf import files
 from scops_tf.config import configuration, gin_files, laws, sections as sections_lib
 
@@ -126,21 +125,16 @@ def load_recipe(path: str, config: configuration.Config) -> configuration.Config
     """Another recipe for a run's data, parts and seed.
 
     Args:
-      path: Gin file of the recipe, from the working folder or from the folder that holds `gin`. It
-        changes the defaults.
+      path: Gin file of the recipe, by its path or name; see `gin_files.find`. It changes the
+        defaults.
       config: Configuration of the run.
 
     Raises:
       ConfigError: If there is no such file; see also `load`.
     """
-    shipped = os.path.join(os.path.dirname(os.path.abspath(scops_tf.__file__)), os.pardir, path)
-    found = [each for each in (path, shipped) if os.path.isfile(each)]
-    if not found:
-        raise laws.ConfigError('`Run.teacher` must be the folder of a trained run or a gin file; '
-                               f'there is no file {path!r}.')
     kept = {name: value for name, value in config.settings.items()
             if name.startswith(_NOT_OF_A_RECIPE)}
-    return gin_files.load(found[:1], _as_params(kept))
+    return gin_files.load([gin_files.find(path, 'Run.teacher')], _as_params(kept))
 
 
 def load_crf(operative: str, gin_params: Sequence[str] = ()) -> sections_lib.Crf:

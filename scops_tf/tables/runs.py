@@ -7,7 +7,6 @@ import os
 import sys
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-import scops_tf
 from scops_tf import config as config_lib
 from scops_tf.evaluation.text_report import REFINED
 from scops_tf.tables import paper
@@ -15,8 +14,6 @@ from scops_tf.tables import paper
 RECIPES = ('default', 'quick', 'paper')
 DONE, STARTED, NEW = 'done', 'started', 'to do'
 
-# Folder that holds `gin`.
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(scops_tf.__file__)))
 # Files of the rows that the paper has, by reader and K.
 _PAPER_FILES = {('celeba', 8): 'celeba_k8', ('celeba', 4): 'celeba_k4', ('aflw', 8): 'aflw_k8',
                 ('cub', 4): 'cub_k4', ('pascal', 4): 'pascal_k4'}
@@ -165,9 +162,8 @@ def run_of(job: paper.Job, seed: int, settings: Settings) -> Run:
         params.append(f'Run.init_from={run_of(job.start, seed, settings).workdir!r}')
     elif settings.recipe == 'paper' and job.dataset == 'aflw':
         params.append('Run.init_from=None')
-    paths = [os.path.relpath(os.path.join(_ROOT, 'gin', f'{name}.gin')) for name in files]
-    return Run(job, seed, os.path.join(settings.folder, f'{job.name}_seed{seed}'), tuple(paths),
-               tuple(params), settings.with_crf)
+    return Run(job, seed, os.path.join(settings.folder, f'{job.name}_seed{seed}'),
+               tuple(f'gin/{name}.gin' for name in files), tuple(params), settings.with_crf)
 
 
 def _files(job: paper.Job, dataset: str, recipe: str) -> List[str]:

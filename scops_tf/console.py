@@ -1,0 +1,17 @@
+"""The commands as console scripts: `scops-train` is `python -m scops_tf.train`, and so on."""
+from __future__ import annotations
+
+import functools
+import runpy
+
+
+def _run(name: str) -> None:
+    runpy.run_module(f'scops_tf.{name}', run_name='__main__', alter_sys=True)
+
+
+train = functools.partial(_run, 'train')
+evaluate = functools.partial(_run, 'evaluate')
+export = functools.partial(_run, 'export')
+predict = functools.partial(_run, 'predict')
+select = functools.partial(_run, 'select')
+evaluate_arrays = functools.partial(_run, 'evaluate_arrays')
