@@ -1,6 +1,7 @@
 """Laws of the predictor: what the export gives, as arrays, and what it refuses."""
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -59,11 +60,23 @@ def test_a_folder_without_an_export_is_named(tmp_path):
         assert str(folder) in str(caught.value)
 
 
+def _set(folder, **values):
+    path = folder / saved_model.METADATA_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 @pytest.mark.parametrize('damage', [
     lambda folder: (folder / 'saved_model.pb').unlink(),
     lambda folder: (folder / 'saved_model.pb').write_bytes(b'broken'),
     lambda folder: (folder / saved_model.METADATA_FILE).write_text('{'),
-    lambda folder: (folder / 'variables' / 'variables.index').write_bytes(b'')])
+    lambda folder: (folder / saved_model.METADATA_FILE).write_text('[1, 2]'),
+    lambda folder: (folder / saved_model.METADATA_FILE).write_bytes(bytes(range(256))),
+    lambda folder: _set(folder, num_parts='2'), lambda folder: _set(folder, num_parts=3),
+    lambda folder: _set(folder, input_size=[32]), lambda folder: _set(folder, background=None),
+    lambda folder: _set(folder, center_power='much'), lambda folder: _set(folder, config=[1]),
+    lambda folder: (folder / 'variables' / 'variables.index').write_bytes(b''),
+    lambda folder: os.truncate(folder / 'variables' / 'variables.data-00000-of-00001', 2),
+    lambda folder: os.truncate(folder / 'saved_model.pb', 900)])
 def test_a_damaged_export_is_one_sentence(tmp_path, damage):
     folder = tmp_path / 'export'
     network = _Constant()

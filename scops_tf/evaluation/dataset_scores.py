@@ -124,6 +124,9 @@ class Scorer:
         elif self._has_boxes:
             outside = label_scores.leakage(test.labels, boxes=self._boxes_on_maps())
             scores.add({'leakage': outside['pooled']}, 'lower')
+        if not scores.values:
+            notes.append('The photos have neither landmarks nor masks nor boxes, so nothing tells '
+                         'how good the parts are.')
         statistics = label_scores.part_statistics(test.labels, num_parts=num_parts)
         scores.add({'foreground': statistics['foreground']}, '')
         return scores._replace(notes=tuple(notes))

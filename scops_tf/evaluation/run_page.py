@@ -10,7 +10,7 @@ import numpy as np
 
 from scops_tf import config as config_lib
 from scops_tf.evaluation.photo_batches import PhotoBatch, Predict
-from scops_tf.evaluation.text_report import OURS
+from scops_tf.evaluation.text_report import OURS, STATISTICS
 from scops_tf.pictures import gallery, page, parts as part_pictures
 
 # Largest numbers of photos in the gallery of parts, and of photos that are shown whole.
@@ -72,7 +72,8 @@ def _table(result: Dict[str, Any], directions: Dict[str, str]) -> page.ScoreTabl
         title += f', protocol {result["protocol"]}'
     columns = list(result['scores'][OURS])
     return page.ScoreTable(
-        title, result['counts'], [(name, directions[name]) for name in columns],
+        title, result['counts'],
+        [(STATISTICS.get(name, name), directions[name]) for name in columns],
         [(method, [values.get(name) for name in columns])
          for method, values in result['scores'].items()], note=' '.join(result['notes']))
 

@@ -8,6 +8,8 @@ OURS = 'this run'
 REFINED = f'{OURS}, dense CRF'
 # What follows a method's name where its part centres are those of the whole photo.
 WHOLE_PHOTO = ', centres over the whole photo'
+# Titles of what is printed beside the scores and says nothing about quality.
+STATISTICS = {'foreground': 'share of the pixels that are a part (no score)'}
 # More categories than this do not fit on a screen; the file of the result has all of them.
 _MOST_COLUMNS = 8
 
@@ -21,7 +23,7 @@ def of_run(result: Dict[str, Any]) -> str:
              'SHA-256 of the sorted names of the test photos: ' + result['image_list_sha256']]
     width = max(map(len, result['scores']))
     for name in result['scores'][OURS]:
-        lines += ['', name]
+        lines += ['', STATISTICS.get(name, name)]
         for method, values in result['scores'].items():
             if name in values:
                 interval = result['intervals_95'].get(name) if method == OURS else None

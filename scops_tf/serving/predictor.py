@@ -8,6 +8,7 @@ from typing import Any, Dict, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from scops_tf import files
 from scops_tf.serving import saved_model
 
 
@@ -54,15 +55,17 @@ class Predictor:
                 f'a file {saved_model.METADATA_FILE}; there is none in {export_dir!r}.')
         path = os.path.join(export_dir, saved_model.METADATA_FILE)
         try:
-            with open(path, encoding='utf-8') as file:
-                self.metadata: Dict[str, Any] = json.load(file)
+            self.metadata: Dict[str, Any] = json.loads(files.read(path))
+            _require_schema(self.metadata)
             # Kept, since the signature's variables live only as long as the loaded object.
             self._loaded = tf.saved_model.load(export_dir)
             self._predict = self._loaded.signatures['serving_default']
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            reason = str(getattr(error, 'message', error)).split('\n')[0].rstrip('.')
-            raise PredictorError(f'The export {export_dir!r} must be whole, but it is damaged '
-                                 f'({reason}); export again.') from error
+            _require_outputs(self._predict, self.num_parts)
+        except Exception as error:  # Damaged data raises many kinds of errors.
+            reason = str(getattr(error, 'message', None) or error).split('\n')[0].rstrip('.')
+            raise PredictorError(
+                f'The export {export_dir!r} must be whole, but it is damaged '
+                f'({reason or type(error).__name__}); export again.') from error
 
     @property
     def num_parts(self) -> int:
@@ -85,3 +88,38 @@ class Predictor:
                                  f'{images.dtype}{list(images.shape)}.')
         outputs = self._predict(images=tf.constant(images))
         return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+
+
+def _require_schema(metadata: Any) -> None:
+    """Refuses a description of an export that lacks a value or has one of another kind."""
+    if not isinstance(metadata, dict):
+        raise ValueError(f'{saved_model.METADATA_FILE} is no JSON object')
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+    size = metadata.get('input_size')
+    laws = {
+        'num_parts': isinstance(metadata.get('num_parts'), int) and metadata['num_parts'] >= 1,
+        'input_size': isinstance(size, list) and len(size) == 2 and all(
+            isinstance(side, int) and side >= 1 for side in size),
+        'background': is_number(metadata.get('background')),
+        # Exports of earlier versions have none of these.
+        'center_window': metadata.get('center_window') is None or is_number(
+            metadata['center_window']),
+        'center_power': is_number(metadata.get('center_power', 1.0)),
+        'config': isinstance(metadata.get('config', ''), str)}
+    wrong = [name for name, holds in laws.items() if not holds]
+    if wrong:
+        raise ValueError(f'{saved_model.METADATA_FILE} has no valid {wrong[0]!r}, but '
+                         f'{str(metadata.get(wrong[0]))[:60]!r}')
+
+
+def _require_outputs(signature: Any, num_parts: int) -> None:
+    """Refuses a signature without the outputs of a `Prediction`, or of another number of parts."""
+    lacking = [name for name in Prediction._fields if name not in signature.structured_outputs]
+    if lacking:
+        raise ValueError(f'its signature has no output {lacking[0]!r}')
+    found = signature.structured_outputs['presence'].shape[-1]
+    if found not in (None, num_parts):
+        raise ValueError(f'its signature has {found} parts and its description {num_parts}')
