@@ -11,6 +11,9 @@ from absl import app, flags, logging
 # A user should see our log alone. TensorFlow reads this variable when it is imported, and the
 # commands import this module first.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+# In a log file a progress bar is a line a minute. tqdm reads this variable when it is imported.
+if not (sys.stderr and sys.stderr.isatty()):
+    os.environ.setdefault('TQDM_MININTERVAL', '60')
 
 # Exit code of a training that a signal stopped and that the same command continues. It is none of
 # the codes of sysexits.h, of which a lost worker has 75, and none of a shell's.
