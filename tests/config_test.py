@@ -60,6 +60,11 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
      ('`Run.small_view_steps`', '`Run.teacher`', 'got 5')),
     ("Run.teacher='a'\nRun.small_views=(64, 64)\nRun.small_view_steps=201",
      ('`Run.small_view_steps`', 'got 201 of 200')),
+    (f'Run.batch_size={10 ** 12}', ('`Run.batch_size`', '[1, 4096]')),
+    (f'Synthetic.num_train={10 ** 12}', ('`Synthetic.num_train`', '[1, 1000000]')),
+    (f'Run.steps={"9" * 400}', ('`Run.steps`', 'at most 1e+09', '[...]')),
+    (f'Losses.concentration={"9" * 400}', ('`Losses.concentration`', 'at most 1e+09')),
+    ('Decode.center_power=1e300', ('`Decode.center_power`', 'at most 100')),
     ("Segmenter.trained='all'\nSegmenter.num_views=0", ('`Segmenter.trained`', "'head'")),
     ("Segmenter.backbone='tiny'", ('`Segmenter.trained`', "'all'")),
     ('Segmenter.dropout=1.0', ('`Segmenter.dropout`', '[0, 0.9]', 'got 1.0')),
@@ -74,6 +79,13 @@ def test_a_wrong_binding_is_an_error_that_names_it(binding, parts):
     message = _error(binding)
     assert any(part in message for part in parts[:1]), message
     assert sum(part in message for part in parts) >= min(2, len(parts)), message
+
+
+def test_every_number_has_an_upper_bound():
+    """A value that is a slip is refused before it takes memory or time."""
+    for name, value in config.load([]).settings.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            assert f'`{name}`' in _error(f'{name}={10 ** 30}'), name
 
 
 @pytest.mark.parametrize('binding', ['Data.saliency=None', "Features.cache='none'"])

@@ -138,7 +138,8 @@ def _explained(error: Exception, sources: Sequence[str]) -> str:
         fields = ', '.join(field.name for field in dataclasses.fields(cls)) if cls else ''
         message = message.rstrip('.') + (f'; it has {fields}' if fields else '')
     source = f' ({where})' if where else ''
-    given = ', '.join(text for text in sources if '\n' not in text)
+    given = ', '.join(text if len(text) <= 200 else f'{text[:200]} [...]'
+                      for text in sources if '\n' not in text)
     return f'Configuration of {given} cannot be used: {message.rstrip(".")}{source}.'
 
 

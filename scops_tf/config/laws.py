@@ -7,6 +7,9 @@ import re
 import typing
 from typing import Any, Callable, Optional, Tuple
 
+# Upper bound of numbers that have no other one; what is larger is a slip.
+_LARGEST = 1e9
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message is one sentence for the user."""
@@ -23,9 +26,10 @@ def one_of(default: Any, *choices: Any) -> Any:
     return field(default, law, lambda value: value in choices)
 
 
-def at_least(default: Any, minimum: float) -> Any:
-    """A field of numbers that are at least `minimum`."""
-    return field(default, f'must be at least {minimum}', lambda value: value >= minimum)
+def at_least(default: Any, minimum: float, maximum: float = _LARGEST) -> Any:
+    """A field of numbers that are at least `minimum` and no larger than a computer can serve."""
+    return field(default, f'must be at least {minimum}, and at most {maximum:g}',
+                 lambda value: minimum <= value <= maximum)
 
 
 def within(default: Any, low: float, high: float) -> Any:
@@ -33,9 +37,10 @@ def within(default: Any, low: float, high: float) -> Any:
     return field(default, f'must lie in [{low}, {high}]', lambda value: low <= value <= high)
 
 
-def positive(default: Any) -> Any:
-    """A field of positive numbers."""
-    return field(default, 'must be positive', lambda value: value > 0)
+def positive(default: Any, maximum: float = _LARGEST) -> Any:
+    """A field of positive numbers no larger than `maximum`."""
+    return field(default, f'must be positive, and at most {maximum:g}',
+                 lambda value: 0 < value <= maximum)
 
 
 def interval(default: Tuple[float, float], low: float) -> Any:
@@ -62,11 +67,18 @@ def _matches(value: Any, hint: Any) -> bool:
             return all(_matches(item, arguments[0]) for item in value)
         return len(value) == len(arguments) and all(map(_matches, value, arguments))
     if hint is float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and math.isfinite(value)
+        if isinstance(value, float):
+            return math.isfinite(value)
+        return isinstance(value, int) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
+
+
+def _shown(value: Any) -> str:
+    """The value as text; the middle of a long one is left out."""
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:40]} [...] {text[-30:]}'
 
 
 class Checked:
@@ -83,7 +95,8 @@ class Checked:
             if not _matches(value, hints[field.name]):
                 expected = re.sub(r'typing\.', '', str(hints[field.name]))
                 expected = re.sub(r"<class '(\w+)'>", r'\1', expected)
-                raise ConfigError(f'`{binding}` must be of type {expected}; got {value!r}.')
+                raise ConfigError(f'`{binding}` must be of type {expected}; got {_shown(value)}.')
             check = field.metadata.get('check')
             if value is not None and check is not None and not check(value):
-                raise ConfigError(f'`{binding}` {field.metadata["law"]}; got {value!r}.')
+                raise ConfigError(f'`{binding}` {field.metadata["law"]}; got '
+                                  f'{_shown(value)}.')

@@ -58,7 +58,7 @@ class Run(laws.Checked):
     steps: int = laws.at_least(600, 1)
     image_size: Tuple[int, int] = laws.image_size((512, 512))
     saliency_agreement: int = laws.within(3, 0, 10)
-    batch_size: int = laws.at_least(6, 1)
+    batch_size: int = laws.within(6, 1, 4096)
     seed: int = laws.within(0, 0, 2**31 - 1)
     precision: str = laws.one_of('float32', 'float32', 'bfloat16', 'float16')
     warmup_steps: int = laws.at_least(200, 0)
@@ -145,8 +145,8 @@ class Data(laws.Checked):
 class Synthetic(laws.Checked):
     """The dataset of drawn creatures (`Data.dataset = 'synthetic'`)."""
 
-    num_train: int = laws.at_least(160, 1)
-    num_test: int = laws.at_least(64, 1)
+    num_train: int = laws.within(160, 1, 1_000_000)
+    num_test: int = laws.within(64, 1, 1_000_000)
     seed: int = laws.at_least(0, 0)
 
 
@@ -180,7 +180,7 @@ class Segmenter(laws.Checked):
     trained: str = laws.one_of('head', 'head', 'last_stages', 'all')
     dropout: float = laws.within(0.5, 0, 0.9)
     recompute: bool = False
-    num_views: int = laws.at_least(4, 0)
+    num_views: int = laws.within(4, 0, 1000)
 
 
 @_bound
@@ -311,7 +311,7 @@ class Uld(laws.Checked):
     reconstruction: float = laws.at_least(5.0, 0)
     separation_width: float = laws.positive(0.16)
     gaussian_width: float = laws.positive(0.25)
-    num_descriptors: int = laws.at_least(8, 1)
+    num_descriptors: int = laws.within(8, 1, 1024)
     epsilon: float = laws.at_least(1e-5, 0)
 
 
@@ -412,7 +412,7 @@ class Decode(laws.Checked):
 
     background: float = laws.within(0.1, 0, 1)
     center_window: Optional[float] = laws.positive(1.0)
-    center_power: float = laws.positive(2.0)
+    center_power: float = laws.positive(2.0, 100)
 
 
 @_bound
@@ -428,7 +428,7 @@ class Evaluation(laws.Checked):
     """
 
     step: Optional[int] = laws.at_least(None, 0)
-    batch_size: int = laws.at_least(8, 1)
+    batch_size: int = laws.within(8, 1, 4096)
     baselines: bool = True
     precision: str = laws.one_of('float32', 'float32', 'bfloat16')
 
