@@ -174,6 +174,33 @@ def read_labels(path: str) -> np.ndarray:
     return values.astype(np.uint8)
 
 
+def read_mask(path: str) -> np.ndarray:
+    """The object mask in a file, bool[H,W]; the one rule for all masks, of training and of scores.
+
+    * Grey, 1, 8 or 16 bits: what is above 0 is object.
+    * Palette, as of PASCAL VOC: index 0 is background whatever its colour, other ones are object.
+    * The value or index 255 is void, so no object, if there are object values below 255 as well.
+    * Colour: what is not black is object.
+
+    Raises:
+      ImageError: See `read`; also if the image has transparent pixels, which say something that a
+        mask cannot say.
+    """
+    image = _load(_content(path), path)
+    values = _sixteen_bit(image)
+    if values is not None:
+        return values > 0
+    if image.has_transparency_data and np.asarray(image.convert('RGBA'))[..., 3].min() < 255:
+        raise ImageError(f'{path} must be a mask without transparent pixels; it has some: save it '
+                         'in grey, with 0 for the background.')
+    if image.mode in ('1', 'L', 'LA', 'P', 'PA'):
+        values = np.asarray(image.getchannel(0) if image.mode in ('LA', 'PA') else image, np.uint8)
+        is_object = values > 0
+        is_below = is_object & (values < 255)
+        return is_below if is_below.any() else is_object
+    return np.asarray(image.convert('RGB')).any(axis=-1)
+
+
 # Resizing.
 
 

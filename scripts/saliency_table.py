@@ -51,7 +51,7 @@ def read_photos(root: Path) -> Dict[str, List[Photo]]:
     photos: Dict[str, List[Photo]] = {}
     for path in sorted(root.glob('*/images/*')):
         category, mask_path = path.parts[-3], path.parents[1] / 'masks' / f'{path.stem}.png'
-        photo = Photo(path.stem, images.read(str(path)), images.read_labels(str(mask_path)) > 0)
+        photo = Photo(path.stem, images.read(str(path)), images.read_mask(str(mask_path)))
         photos.setdefault(category, []).append(photo)
     if not photos:
         raise ValueError(f'`data` must hold CATEGORY/images and CATEGORY/masks; {root} has none.')

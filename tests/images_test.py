@@ -258,3 +258,52 @@ def test_a_pipe_or_a_device_is_no_photo_and_is_named(tmp_path, make):
     make(str(tmp_path / 'photo.jpg'))
     with pytest.raises(images.ImageError, match='photo.jpg cannot be read .it is no regular file'):
         images.read(str(tmp_path / 'photo.jpg'))
+
+
+# Masks.
+
+
+OBJECT = np.zeros((4, 7), bool)
+OBJECT[1:3, 2:5] = True
+
+
+def _save_palette(path, indices, colors):
+    image = Image.fromarray(indices.astype(np.uint8)).convert('L')
+    image = Image.frombytes('P', image.size, image.tobytes())
+    image.putpalette([value for color in colors for value in color])
+    image.save(path)
+
+
+@pytest.mark.parametrize('array', [
+    OBJECT, OBJECT.astype(np.uint8), OBJECT * np.uint8(255), OBJECT * np.uint8(7),
+    OBJECT * np.uint16(300), np.stack([OBJECT * np.uint8(9)] * 3, axis=-1)],
+    ids=['1 bit', '0 and 1', '0 and 255', '0 and 7', '16 bits', 'colour'])
+def test_a_mask_of_any_kind_is_the_same_object(tmp_path, array):
+    Image.fromarray(array).save(tmp_path / 'mask.png')
+    np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'mask.png')), OBJECT)
+
+
+@pytest.mark.parametrize('colors', [[(0, 0, 0), (255, 255, 255)], [(255, 255, 255), (0, 0, 0)]])
+def test_a_palette_mask_is_read_by_its_indices_whatever_its_colours(tmp_path, colors):
+    _save_palette(tmp_path / 'mask.png', OBJECT, colors)
+    np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'mask.png')), OBJECT)
+
+
+def test_void_is_no_object_where_there_are_objects_below_it(tmp_path):
+    values = OBJECT * np.uint8(15)
+    values[0] = 255
+    Image.fromarray(values).save(tmp_path / 'grey.png')
+    _save_palette(tmp_path / 'palette.png', values, [(i, i, i) for i in range(256)])
+    for name in ('grey.png', 'palette.png'):
+        np.testing.assert_array_equal(images.read_mask(str(tmp_path / name)), OBJECT)
+
+
+def test_a_mask_with_transparent_pixels_is_refused_and_an_opaque_one_is_read(tmp_path):
+    alpha = np.full(OBJECT.shape, 255, np.uint8)
+    pixels = np.dstack([OBJECT * np.uint8(200)] * 3 + [alpha])
+    Image.fromarray(pixels).save(tmp_path / 'opaque.png')
+    np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'opaque.png')), OBJECT)
+    pixels[0, 0, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / 'clear.png')
+    with pytest.raises(images.ImageError, match='clear.png must be a mask without transparent'):
+        images.read_mask(str(tmp_path / 'clear.png'))

@@ -125,7 +125,7 @@ class PhotoStore:
         if self._saliency == 'folder':
             values = images.read_map(record.saliency_path)
         elif self._saliency == 'masks':
-            values = (images.read_map(record.mask_path) > 0).astype(np.float32)
+            values = images.read_mask(record.mask_path).astype(np.float32)
         else:
             values = np.asarray(self._saliency(record, image))
             if values.shape != self.image_size or not (values.min() >= 0 and values.max() <= 1):

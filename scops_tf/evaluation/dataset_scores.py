@@ -1,12 +1,12 @@
 """All scores of part maps that the annotations of a dataset allow; see docs/protocols.md."""
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from scops_tf import images as images_lib
-from scops_tf.datasets.records import PartDataset, Record
+from scops_tf.datasets.records import PartDataset
 from scops_tf.evaluation import image_lists, keypoint_scores, label_scores, landmark_scores
 from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit
 
@@ -55,8 +55,11 @@ class Scorer:
         if not test.records:
             raise ValueError('`test` must hold at least one photo to score; got none.')
         self.dataset, self.fit, self.test, self.map_size = dataset, fit, test, map_size
-        self._masks = self._read(test.records, 'mask_path')
-        self._part_masks = self._read(test.records, 'part_mask_path')
+        self._masks = self._read(
+            [record.mask_path for record in test.records],
+            lambda path: images_lib.read_mask(path).astype(np.uint8))
+        self._part_masks = self._read(
+            [record.part_mask_path for record in test.records], images_lib.read_labels)
         records = (*fit.records, *test.records)
         self._has_boxes = all(record.box is not None for record in records)
         self._landmarks: Optional[landmark_scores.LandmarkScorer] = None
@@ -87,12 +90,12 @@ class Scorer:
         """SHA-256 of the names of the test photos."""
         return image_lists.image_list_hash([record.name for record in self.test.records])
 
-    def _read(self, records: Sequence[Record], field: str) -> Optional[List[np.ndarray]]:
-        paths = [getattr(record, field) for record in records]
+    def _read(self, paths: Sequence[Optional[str]], read: Callable[[str], np.ndarray]
+              ) -> Optional[List[np.ndarray]]:
+        """Maps u8[H,W] at the size of the part maps; None unless all photos have one."""
         if any(path is None for path in paths):
             return None
-        return [images_lib.resize_labels(images_lib.read_labels(path), self.map_size)
-                for path in paths]
+        return [images_lib.resize_labels(read(path), self.map_size) for path in paths]
 
     def scores(self, num_parts: int, fit: PartMaps, test: PartMaps) -> Scores:
         """Scores of one method.
