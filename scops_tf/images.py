@@ -5,10 +5,11 @@ network preprocesses them itself from there. Sizes are (height, width) in pixels
 """
 from __future__ import annotations
 
+import collections
 import hashlib
 import io
 import os
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
@@ -17,10 +18,11 @@ from scops_tf import files
 
 Size = Tuple[int, int]
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.gif')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif',
+                  '.tiff')
 # Name of the text in a PNG that holds the checksum of its pixels.
 _CHECKSUM = 'scops_tf checksum'
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')
+_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
 MAX_PIXELS = 108_000_000
@@ -44,15 +46,35 @@ def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
         case. Hidden files and folders are skipped, and links to folders are not followed.
       but: Folders that are not searched, such as the folder of the results.
     """
+    return sorted(name for name in _visible_below(root, but)
+                  if name.lower().endswith(IMAGE_SUFFIXES))
+
+
+def left_out_below(root: str, *, but: Sequence[str] = ()) -> str:
+    """A sentence that counts what `names_below` passes over, by suffix; '' if there is nothing.
+
+    Hidden files and folders are not counted.
+    """
+    counts = collections.Counter(
+        os.path.splitext(name)[1].lower() or 'without suffix' for name in _visible_below(root, but)
+        if not name.lower().endswith(IMAGE_SUFFIXES))
+    told = [f'{count} {suffix}' for suffix, count in sorted(counts.items())]
+    links = sum(os.path.islink(os.path.join(folder, name)) for folder, folders, _ in os.walk(root)
+                for name in folders if not name.startswith('.'))
+    if links:
+        told.append(f'{links} linked folder{"s" if links > 1 else ""}')
+    return (f'Left out below {root}, since photos are {", ".join(IMAGE_SUFFIXES)}: '
+            f'{", ".join(told)}.') if told else ''
+
+
+def _visible_below(root: str, but: Sequence[str]) -> Iterator[str]:
     left_out = {os.path.realpath(folder) for folder in but}
-    names: List[str] = []
     for folder, folders, found in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith('.')
                       and os.path.realpath(os.path.join(folder, name)) not in left_out]
-        names += [os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
-                  for name in found
-                  if not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES)]
-    return sorted(names)
+        for name in found:
+            if not name.startswith('.'):
+                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
 
 
 # Decoding.
@@ -71,6 +93,9 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
                 # JPEG can be decoded at a half, a quarter or an eighth at a fraction of the cost.
                 image.draft(None, (draft_side, draft_side))
             image.load()
+            if image.mode == 'F':
+                raise ImageError(f'{name} must have pixels of 8 or 16 bits; it has floating-point '
+                                 'numbers, whose range is unknown: convert it.')
             return ImageOps.exif_transpose(image)
     except ImageError:
         raise
@@ -103,7 +128,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = None) -> np.ndarray:
-    """Decodes an image file in the format JPEG, PNG, WebP, BMP or GIF (first frame).
+    """Decodes an image file in the format JPEG, PNG, WebP, BMP, TIFF or GIF (first frame).
 
     EXIF rotation is applied, transparent pixels are laid over white, and 16 bits become 8.
 

@@ -64,6 +64,10 @@ def main(argv: List[str]) -> Optional[int]:
     from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
 
     photos = list_photos(argv[1:], but=FLAGS.out)
+    for folder in filter(os.path.isdir, argv[1:]):
+        left_out = images_lib.left_out_below(folder, but=[FLAGS.out])
+        if left_out:
+            logging.warning('%s', left_out)
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
     # The constants of the run hold unless a flag gives others.
     settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)

@@ -307,3 +307,35 @@ def test_a_mask_with_transparent_pixels_is_refused_and_an_opaque_one_is_read(tmp
     Image.fromarray(pixels).save(tmp_path / 'clear.png')
     with pytest.raises(images.ImageError, match='clear.png must be a mask without transparent'):
         images.read_mask(str(tmp_path / 'clear.png'))
+
+
+# What is no photo.
+
+
+def test_what_is_passed_over_is_counted_by_its_kind(tmp_path):
+    for name in ('a.png', 'b.JFIF', 'c.tif', 'd.HEIC', 'e.heic', 'f.txt', 'g', '.hidden.heic',
+                 'out/h.heic'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'out')
+    told = images.left_out_below(str(tmp_path), but=[str(tmp_path / 'out')])
+    assert told.startswith(f'Left out below {tmp_path}, since photos are .jpg, ')
+    assert told.endswith(': 2 .heic, 1 .txt, 1 without suffix, 1 linked folder.')
+    assert images.names_below(str(tmp_path)) == ['a.png', 'b.JFIF', 'c.tif']
+    assert images.left_out_below(str(tmp_path / 'out'), but=[]) != ''
+    (tmp_path / 'out' / 'h.heic').rename(tmp_path / 'out' / 'h.jpe')
+    assert images.left_out_below(str(tmp_path / 'out')) == ''
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.jfif', '.jpe'])
+def test_photos_of_rarer_suffixes_are_read(tmp_path, suffix):
+    pixels = np.full((4, 7, 3), (200, 30, 90), np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / f'a{suffix}', format='TIFF' if suffix == '.tif' else 'JPEG')
+    np.testing.assert_allclose(images.read(str(tmp_path / f'a{suffix}')), pixels, atol=3)
+
+
+def test_a_tiff_of_floating_point_numbers_is_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 7), np.float32)).save(tmp_path / 'a.tif')
+    with pytest.raises(images.ImageError, match='a.tif must have pixels of 8 or 16 bits'):
+        images.read(str(tmp_path / 'a.tif'))

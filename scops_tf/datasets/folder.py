@@ -36,12 +36,14 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
                    for folder in (saliency_folder, mask_folder) if folder is not None]
     has_splits = all(os.path.isdir(os.path.join(root, split)) for split in ('train', 'test'))
     splits: Dict[str, Tuple[Record, ...]] = {'train': (), 'test': ()}
+    left_out: List[str] = []
     for split in splits if has_splits else ('train',):
         folder = os.path.join(root, split) if has_splits else root
         names = images.names_below(folder, but=map_folders)
         if not names:
             raise DatasetError(f'no photos below {folder}; `root` must be a folder of photos '
                                f'({", ".join(images.IMAGE_SUFFIXES)}).')
+        left_out.append(images.left_out_below(folder, but=map_folders))
         prefix = f'{split}/' if has_splits else ''
         splits[split] = tuple(Record(name=prefix + name, path=os.path.join(folder, name))
                               for name in names)
@@ -50,7 +52,7 @@ def read(root: str, *, saliency_folder: Optional[str] = None,
         '`Data.saliency` is \'masks\'.',)
     dataset = PartDataset(name='folder', train=splits['train'], fit=splits['train'],
                           test=splits['test'] or splits['train'], annotation_kind='none',
-                          notes=notes)
+                          notes=(*notes, *filter(None, left_out)))
     return with_maps(dataset, saliency_folder=saliency_folder, mask_folder=mask_folder)
 
 
