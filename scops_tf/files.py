@@ -13,6 +13,8 @@ import stat
 import tempfile
 from typing import Any, Iterable, Iterator, Sequence
 
+# Name of the file that marks a folder of results.
+MARK = '.scops_tf'
 # Numbers of temporary files, which threads write at the same time.
 _NUMBERS = itertools.count()
 _OTHER_ADVICE = 'change the permissions of its folder, or give another one'
@@ -38,6 +40,21 @@ def require_writable(folder: str) -> None:
         raise OSError(error.errno, f'The folder {folder!r} must be writable, but it is not '
                       f'({error.strerror}): give another one, or change its permissions'
                       ) from error
+
+
+def mark(folder: str) -> None:
+    """Marks a folder as one of results, which readers of photos pass over; makes it if missing.
+
+    Raises:
+      OSError: If the folder cannot be written.
+    """
+    write(os.path.join(folder, MARK),
+          b'Results of scops_tf. Its readers of photos pass this folder over.\n')
+
+
+def is_of_results(folder: str) -> bool:
+    """Whether a folder holds results: it is marked, or it is a run's."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in (MARK, 'config.gin'))
 
 
 def require_regular(path: str) -> None:

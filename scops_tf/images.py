@@ -43,7 +43,8 @@ def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
 
     Args:
       root: Folder that is searched recursively for the suffixes in `IMAGE_SUFFIXES`, in either
-        case. Hidden files and folders are skipped, and links to folders are not followed.
+        case. Hidden files and folders are skipped, and so are folders of our own results below it;
+        links to folders are not followed.
       but: Folders that are not searched, such as the folder of the results.
     """
     return sorted(name for name in _visible_below(root, but)
@@ -71,7 +72,8 @@ def _visible_below(root: str, but: Sequence[str]) -> Iterator[str]:
     left_out = {os.path.realpath(folder) for folder in but}
     for folder, folders, found in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith('.')
-                      and os.path.realpath(os.path.join(folder, name)) not in left_out]
+                      and os.path.realpath(os.path.join(folder, name)) not in left_out
+                      and not files.is_of_results(os.path.join(folder, name))]
         for name in found:
             if not name.startswith('.'):
                 yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')

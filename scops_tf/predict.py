@@ -72,6 +72,7 @@ def main(argv: List[str]) -> Optional[int]:
     # The constants of the run hold unless a flag gives others.
     settings = config_lib.load_crf(predictor.metadata.get('config', ''), FLAGS.gin_param)
     files.require_writable(FLAGS.out)
+    files.mark(FLAGS.out)
     rows: List[List[Any]] = []
     failed: Dict[str, List[str]] = {'read': [], 'written': []}
     with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:

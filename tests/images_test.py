@@ -11,7 +11,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from scops_tf import images
+from scops_tf import files, images
 
 RNG = np.random.default_rng(0)
 
@@ -339,3 +339,14 @@ def test_a_tiff_of_floating_point_numbers_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 7), np.float32)).save(tmp_path / 'a.tif')
     with pytest.raises(images.ImageError, match='a.tif must have pixels of 8 or 16 bits'):
         images.read(str(tmp_path / 'a.tif'))
+
+
+def test_results_are_not_taken_for_photos_unless_their_folder_is_named(tmp_path):
+    for name in ('a.png', 'parts/overlays/a.png', 'runs/cub/eval/images/b.jpg', 'mine/c.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files.mark(str(tmp_path / 'parts'))
+    (tmp_path / 'runs' / 'cub' / 'config.gin').touch()
+    assert images.names_below(str(tmp_path)) == ['a.png', 'mine/c.png']
+    assert images.left_out_below(str(tmp_path)) == ''
+    assert images.names_below(str(tmp_path / 'parts')) == ['overlays/a.png']

@@ -268,7 +268,8 @@ def _write(folder, out, **options):
 
 
 def _files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('[!.]*')
+                  if path.is_file())
 
 
 def test_maps_lie_at_the_relative_paths_of_the_photos(folder, tmp_path):

@@ -166,6 +166,7 @@ def _compute(jobs: Sequence[_Job], folder: str, num_workers: Optional[int],
     # A wrong constant or an unwritable folder is reported here once, not by every process.
     robust_background.saliency_map(np.zeros((1, 1, 3), np.uint8), **constants)
     files.require_writable(folder)
+    files.mark(folder)
     processes = min(num_workers or joblib.cpu_count(), -(-len(jobs) // _PHOTOS_PER_PROCESS))
     work = joblib.delayed(functools.partial(_write_map, constants=constants))
     results: Iterator[Optional[str]] = joblib.Parallel(
