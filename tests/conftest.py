@@ -49,7 +49,7 @@ def small(creatures) -> List[str]:
             'Optimizer.learning_rate=1e-3', 'Optimizer.head_multiplier=10.0',
             'Optimizer.basis_learning_rate=1e-2', 'Optimizer.clip_norm=5.0', 'Checkpoint.every=1',
             'Checkpoint.keep=50', 'Decode.center_window=None', 'Decode.center_power=1.0',
-            'Logging.scalars_every=3', 'Logging.num_pictures=1', 'Logging.eval_photos=2']
+            'Logging.scalars_every=3', 'Logging.num_pictures=1', 'Logging.eval_photos=0']
 
 
 @pytest.fixture(scope='session')
@@ -131,6 +131,7 @@ def run_command(start_command) -> Callable[..., subprocess.CompletedProcess]:
 def trained_run(tmp_path_factory, small, run_command) -> pathlib.Path:
     """Folder of a run with the bindings of `small` that trained to its end; not to be changed."""
     workdir = tmp_path_factory.mktemp('runs') / 'whole'
-    done = run_command('train', f'--workdir={workdir}', bindings=small)
+    done = run_command('train', f'--workdir={workdir}',
+                       bindings=[*small, 'Logging.eval_photos=2'])
     assert done.returncode == 0, done.stderr
     return workdir

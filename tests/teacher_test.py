@@ -166,14 +166,14 @@ def test_a_stop_of_the_teacher_is_a_stop_of_the_run(in_one, tmp_path, monkeypatc
     def stop_after_a_step(trainer, prepared, stop, records):
         received = iter((False, False, True))
         monkeypatch.setattr(loop.replicas, 'any_of', lambda *_: next(received))
-        steps(trainer, prepared, stop, records)
+        return steps(trainer, prepared, stop, records)
 
     monkeypatch.setattr(loop, '_run_steps', stop_after_a_step)
-    loop.train(in_one, workdir)
+    assert not loop.train(in_one, workdir)
     assert checkpoints.latest_step(workdir + '/teacher') == 3
     assert checkpoints.find(workdir) is None
     monkeypatch.undo()
-    loop.train(in_one, workdir)
+    assert loop.train(in_one, workdir)
     assert checkpoints.latest_step(workdir) == 4
 
 
