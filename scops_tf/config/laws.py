@@ -7,8 +7,8 @@ import re
 import typing
 from typing import Any, Callable, Optional, Tuple
 
-# Upper bound of numbers that have no other one; what is larger is a slip.
-_LARGEST = 1e9
+# Upper bounds of numbers that have no other one, whole ones and others; what is larger is a slip.
+_LARGEST_INT, _LARGEST_FLOAT = 1e9, 1e38
 
 
 class ConfigError(ValueError):
@@ -26,8 +26,13 @@ def one_of(default: Any, *choices: Any) -> Any:
     return field(default, law, lambda value: value in choices)
 
 
-def at_least(default: Any, minimum: float, maximum: float = _LARGEST) -> Any:
+def _largest(default: Any) -> float:
+    return _LARGEST_FLOAT if isinstance(default, float) else _LARGEST_INT
+
+
+def at_least(default: Any, minimum: float) -> Any:
     """A field of numbers that are at least `minimum` and no larger than a computer can serve."""
+    maximum = _largest(default)
     return field(default, f'must be at least {minimum}, and at most {maximum:g}',
                  lambda value: minimum <= value <= maximum)
 
@@ -37,7 +42,7 @@ def within(default: Any, low: float, high: float) -> Any:
     return field(default, f'must lie in [{low}, {high}]', lambda value: low <= value <= high)
 
 
-def positive(default: Any, maximum: float = _LARGEST) -> Any:
+def positive(default: Any, maximum: float = _LARGEST_FLOAT) -> Any:
     """A field of positive numbers no larger than `maximum`."""
     return field(default, f'must be positive, and at most {maximum:g}',
                  lambda value: 0 < value <= maximum)
