@@ -9,7 +9,7 @@ import collections
 import hashlib
 import io
 import os
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
@@ -47,7 +47,8 @@ def names_below(root: str, *, but: Sequence[str] = ()) -> List[str]:
         links to folders are not followed.
       but: Folders that are not searched, such as the folder of the results.
     """
-    return sorted(name for name in _visible_below(root, but)
+    return sorted(os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
+                  for folder, _, found in _walk(root, but) for name in found
                   if name.lower().endswith(IMAGE_SUFFIXES))
 
 
@@ -56,27 +57,34 @@ def left_out_below(root: str, *, but: Sequence[str] = ()) -> str:
 
     Hidden files and folders are not counted.
     """
-    counts = collections.Counter(
-        os.path.splitext(name)[1].lower() or 'without suffix' for name in _visible_below(root, but)
-        if not name.lower().endswith(IMAGE_SUFFIXES))
+    counts: Dict[str, int] = collections.Counter()
+    links = 0
+    for folder, folders, found in _walk(root, but):
+        links += sum(os.path.islink(os.path.join(folder, name)) for name in folders)
+        counts.update(os.path.splitext(name)[1].lower() or 'without suffix' for name in found
+                      if not name.lower().endswith(IMAGE_SUFFIXES))
     told = [f'{count} {suffix}' for suffix, count in sorted(counts.items())]
-    links = sum(os.path.islink(os.path.join(folder, name)) for folder, folders, _ in os.walk(root)
-                for name in folders if not name.startswith('.'))
     if links:
         told.append(f'{links} linked folder{"s" if links > 1 else ""}')
     return (f'Left out below {root}, since photos are {", ".join(IMAGE_SUFFIXES)}: '
             f'{", ".join(told)}.') if told else ''
 
 
-def _visible_below(root: str, but: Sequence[str]) -> Iterator[str]:
+def _walk(root: str, but: Sequence[str]) -> Iterator[Tuple[str, List[str], List[str]]]:
+    """As `os.walk`, without what is hidden, folders of results, and the folders `but`.
+
+    Links to folders are named, but not followed.
+    """
     left_out = {os.path.realpath(folder) for folder in but}
+
+    def is_kept(path: str) -> bool:
+        return os.path.islink(path) or not (
+            os.path.realpath(path) in left_out or files.is_of_results(path))
+
     for folder, folders, found in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith('.')
-                      and os.path.realpath(os.path.join(folder, name)) not in left_out
-                      and not files.is_of_results(os.path.join(folder, name))]
-        for name in found:
-            if not name.startswith('.'):
-                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, '/')
+        folders[:] = [name for name in folders
+                      if not name.startswith('.') and is_kept(os.path.join(folder, name))]
+        yield folder, folders, [name for name in found if not name.startswith('.')]
 
 
 # Decoding.

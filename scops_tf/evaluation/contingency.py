@@ -89,6 +89,12 @@ def contingency_tables(labels: Sequence[np.ndarray], true_labels: Sequence[np.nd
     return tables
 
 
+def iou_table(table: np.ndarray) -> np.ndarray:
+    """Intersection over union, in per cent, of each label with each true label of a table."""
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    return 100.0 * table / np.maximum(union, 1)
+
+
 def normalized_mutual_information(table: np.ndarray) -> float:
     """NMI of the two labellings of a contingency table, normalized by their mean entropy.
 

@@ -17,6 +17,7 @@ from scops_tf.evaluation.contingency import (
     check_parts,
     clustering_scores,
     contingency_tables,
+    iou_table,
     percent,
 )
 
@@ -93,8 +94,7 @@ def part_iou(labels: Sequence[np.ndarray], true_labels: Sequence[np.ndarray], *,
     table = contingency_tables(
         labels, true_labels, num_labels=num_parts + 1, num_true_labels=num_true_parts + 1,
         ignore_label=ignore_label).sum(0)
-    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
-    iou = 100.0 * table / np.maximum(union, 1)
+    iou = iou_table(table)
     occurring = np.flatnonzero(table[:, 1:].sum(0)) + 1
     if not occurring.size:
         raise MetricError('`true_labels` must show at least one part; got background alone.')

@@ -6,7 +6,7 @@ from typing import Dict, Sequence
 import numpy as np
 import scipy.optimize
 
-from scops_tf.evaluation.contingency import MetricError, check_maps, contingency_tables
+from scops_tf.evaluation.contingency import MetricError, contingency_tables, iou_table
 
 
 def matches(objects: np.ndarray, true_objects: np.ndarray) -> np.ndarray:
@@ -20,11 +20,9 @@ def matches(objects: np.ndarray, true_objects: np.ndarray) -> np.ndarray:
       f64[M,2]. Number of the matched object, 0 for none, and their IoU in [0, 1].
     """
     found, true = int(np.max(objects)), int(np.max(true_objects))
-    table = contingency_tables(check_maps('objects', [objects]),
-                               check_maps('true_objects', [true_objects]),
-                               num_labels=found + 1, num_true_labels=true + 1)[0]
-    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
-    iou = (table / np.maximum(union, 1))[1:, 1:]
+    table = contingency_tables(
+        [objects], [true_objects], num_labels=found + 1, num_true_labels=true + 1)[0]
+    iou = iou_table(table)[1:, 1:] / 100
     rows, columns = scipy.optimize.linear_sum_assignment(iou, maximize=True)
     result = np.zeros((true, 2))
     touching = iou[rows, columns] > 0

@@ -51,8 +51,8 @@ class ScoreTable:
             if len(values) != len(self.columns):
                 raise ValueError(f'`rows` must hold {len(self.columns)} values, one per column; '
                                  f'got {len(values)} for {method!r}.')
-        known = [[None if value is None else value if isinstance(value, str) or math.isfinite(value)
-                  else None for value in values] for _, values in self.rows]
+        known = [[value if isinstance(value, str) or value is None or math.isfinite(value) else None
+                  for value in values] for _, values in self.rows]
         best = []
         for column, (_, direction) in zip(zip(*known), self.columns):
             choose = {'lower': min, 'higher': max}.get(direction)
