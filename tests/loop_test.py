@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 from typing import Dict
@@ -18,7 +19,7 @@ from scops_tf.evaluation import training_scores
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints, pretrained
 from scops_tf.serving import trained_model
-from scops_tf.training import loop, trainer as trainer_lib
+from scops_tf.training import loop, scops, trainer as trainer_lib, uld
 
 # Which is as it should be: the batches are made as ever.
 pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
@@ -109,6 +110,13 @@ def test_parts_that_have_vanished_stop_the_training(load, tmp_path, monkeypatch)
     with pytest.raises(loop.TrainingError,
                        match='all pixels have been background for 3 steps at step 3'):
         loop.train(load('Run.collapse_after=3'), str(tmp_path))
+
+
+@pytest.mark.parametrize('objective', [scops.Scops, uld.Uld])
+def test_the_advice_to_a_collapsed_run_names_settings_that_there_are(objective, load):
+    named = re.findall('`(.+?)`', objective.advice)
+    assert named and set(named) <= set(load().settings)
+    assert (objective is uld.Uld) == all(name.startswith('Uld.') for name in named)
 
 
 def test_a_finished_run_is_left_as_it_is(small, trained_run, tmp_path):

@@ -233,8 +233,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                 raise TrainingError(
                     'Parts must cover something, but all pixels have been background for '
                     f'{empty_steps} steps at step {step}, from where no gradient leads back; lower '
-                    'the learning rates or `Losses.semantic_consistency`, or raise '
-                    f'`Run.warmup_steps`, and {_WAY_ON}.')
+                    f'the learning rates, {trainer.objective.advice}, and {_WAY_ON}.')
             progress.set_postfix(loss=f'{float(scalars["loss/total"]):.4f}', refresh=False)
             seconds += time.monotonic() - since
 

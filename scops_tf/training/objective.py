@@ -37,8 +37,10 @@ class Objective(abc.ABC):
       trained_variables: Trained variables by group; see `optimization.Optimization`.
       saved: Objects that a checkpoint holds besides the model, the step and the optimizers, by
         name.
+      advice: What a user may change, besides the learning rates, where all parts vanish.
     """
 
+    advice: str
     weights: Any
     trained_variables: Dict[str, List[tf.Variable]]
     saved: Dict[str, Any]

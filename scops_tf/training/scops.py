@@ -19,6 +19,8 @@ class Scops(objective.Objective):
       model: Networks of the run, whose part basis is trained.
     """
 
+    advice = 'lower `Losses.semantic_consistency` or raise `Run.warmup_steps`'
+
     def __init__(self, config: config_lib.Config, model: model_lib.Model) -> None:
         self.weights = config.losses
         self.trained_variables = {'basis': [model.part_basis.raw]}

@@ -36,6 +36,8 @@ class Uld(objective.Objective):
       decoder: The decoder, which is trained beside the segmenter and which no prediction needs.
     """
 
+    advice = 'lower `Uld.concentration`'
+
     def __init__(self, config: config_lib.Config, model: model_lib.Model) -> None:
         self.weights = config.uld
         self._size = config.response_size
