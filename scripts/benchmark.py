@@ -133,7 +133,7 @@ def _gradient_step(loss: Callable, *variables: Any) -> Callable[[], Any]:
     """One forward and backward pass of a loss as a graph."""
     import tensorflow as tf
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(variables):
         with tf.GradientTape() as tape:
             tape.watch(variables)
@@ -218,7 +218,7 @@ def _register_losses(setting: Setting) -> None:
             random_warp = warp.RandomWarp(config_lib.Warp(kind=kind))
             images = setting.uniform(size, size, 3)
 
-            @tf.function
+            @tf.function(autograph=False)
             def view(images):
                 transform = random_warp.draw([0, 0], setting.batch, (size, size))
                 return transform.warp(images), transform.valid_mask((size, size))
@@ -260,7 +260,7 @@ def _register_steps(setting: Setting, precision: str) -> None:
                 return network(images)
             return network.logits_of(layers(preprocessing.preprocess(images, BACKBONE)))
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(images):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.square(logits(images)))
@@ -411,7 +411,7 @@ def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Set
     def bare_forward():
         import tensorflow as tf
         network = build(setting)
-        run = tf.function(lambda images: network(images))
+        run = tf.function(lambda images: network(images), autograph=False)
         images = _uniform(batch, size, size, 3, seed=0)
         return lambda: run(images).numpy()
 

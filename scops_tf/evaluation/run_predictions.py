@@ -96,7 +96,8 @@ def reference_networks(config: config_lib.Config, run: Run) -> Tuple[
         network.tap_scales.assign(run.tap_scales)
     photos = tf.TensorSpec([None, *config.reference_size, 3], tf.float32)
     return network, tf.function(
-        functools.partial(network.raw_through, folded), input_signature=[photos])
+        functools.partial(network.raw_through, folded), autograph=False,
+        input_signature=[photos])
 
 
 def of_features(run: Run, config: config_lib.Config) -> Predict:
@@ -117,7 +118,8 @@ def decoded_from(part_model: part_model_lib.PartModel,
       respond: Function from V f32[B,h,w,C] to part responses f32[B,h,w,K+1].
       size: (height, width) of the photos.
     """
-    decode = tf.function(lambda features: part_model.decoded(respond(features), size))
+    decode = tf.function(lambda features: part_model.decoded(respond(features), size),
+                         autograph=False)
     return lambda batch: decode(batch.features)
 
 

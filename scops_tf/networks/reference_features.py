@@ -78,7 +78,8 @@ class ReferenceFeatures(tf.Module):
         """Norm l of a cell's vector of V if each of its taps has its RMS `layer_weights`."""
         return float(np.sqrt(np.dot(np.square(self._layer_weights), self._channels)))
 
-    @tf.function  # One trace per size, since losses need static shapes.
+    # One trace per size, since losses need static shapes.
+    @tf.function(autograph=False)
     def raw(self, images: Any) -> tf.Tensor:
         """Raw features, which are cached and not scaled yet.
 

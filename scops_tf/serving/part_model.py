@@ -60,7 +60,8 @@ class PartModel(tf.Module):
         """The functions that an export serves, by name."""
         return {'serving_default': self.predict, 'encoded': self.predict_encoded}
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
+    @tf.function(autograph=False, input_signature=[
+        tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
     def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of photos of one size.
 
@@ -99,7 +100,8 @@ class PartModel(tf.Module):
             'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name='encoded')])
+    @tf.function(autograph=False, input_signature=[
+        tf.TensorSpec([None], tf.string, name='encoded')])
     def predict_encoded(self, encoded: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of encoded photos of one size; the outputs are those of `predict`.
 

@@ -54,17 +54,17 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
     """
     count, seed = config.segmenter.num_views, config.run.seed
     segmenter = model.segmenter
-    backbone = tf.function(segmenter.backbone)
+    backbone = tf.function(segmenter.backbone, autograph=False)
 
     def view_seed(photo: tf.Tensor) -> tf.Tensor:
         return tf.random.experimental.stateless_fold_in(tf.constant([seed, 2], tf.int32), photo)
 
-    @tf.function
+    @tf.function(autograph=False)
     def views_of(image: tf.Tensor, photo: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(image, tf.float32) / 255.0
         return views.draw(tf.repeat(pixels[tf.newaxis], count, axis=0), view_seed(photo)).images
 
-    @tf.function
+    @tf.function(autograph=False)
     def transforms_of(photo: tf.Tensor) -> warp.Transform:
         return views.transform(count, view_seed(photo))
 

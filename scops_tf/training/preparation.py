@@ -170,12 +170,13 @@ def warmup_targets(config: config_lib.Config, model: model_lib.Model,
     """
     network, basis = model.reference_features, model.part_basis()
     size = network.shape(store.image_size)[:2]
-    if config.part_basis.init == 'kmeans':
-        respond = tf.function(lambda features, saliency: saliency[..., tf.newaxis]
-                              * clustering.shares(features, basis))
-    else:
-        respond = tf.function(lambda features, saliency: factorization.project(
-            features * saliency[..., tf.newaxis], basis))
+
+    @tf.function(autograph=False)
+    def respond(features: tf.Tensor, saliency: tf.Tensor) -> tf.Tensor:
+        if config.part_basis.init == 'kmeans':
+            return saliency[..., tf.newaxis] * clustering.shares(features, basis)
+        return factorization.project(features * saliency[..., tf.newaxis], basis)
+
     targets = np.empty((len(store), *size, basis.shape[0] + 1), np.float16)
     for chosen in tqdm.tqdm(_chunks(np.arange(len(store))), desc='Warm-up targets', unit='batch'):
         parts = respond(network.scale(read(chosen)), tf.constant(maps(chosen, size))).numpy()

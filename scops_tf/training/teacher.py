@@ -47,7 +47,7 @@ class Teacher(NamedTuple):
         store = photo_features.open_store(self.config, records, workdir, with_saliency=False)
         network, size = self.trained.part_model.network, self.config.evaluation.batch_size
 
-        @tf.function
+        @tf.function(autograph=False)
         def respond(photos: tf.Tensor) -> tf.Tensor:
             logits = network.part_logits(photos)
             if mirrored:
