@@ -9,5 +9,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 python -m ruff check
-# Two processes, each with whole files: what a file trains for its tests is trained once.
-python -m pytest -n 2 --dist loadfile "$@"
+# Two processes, each with whole files: what a file trains for its tests is trained once. They take
+# the files in the order of tests/conftest.py, not those of most tests first, which are quick ones.
+python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

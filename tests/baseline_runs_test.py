@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import threading
+import types
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from scops_tf import config as config_lib, datasets
-from scops_tf.baselines import clusters, factors, method
+from scops_tf.baselines import clusters, dff, factors, kmeans, method
 from scops_tf.features import cache as feature_cache, photo_features
 from scops_tf.serving import predictor as predictor_lib
 
@@ -127,14 +128,20 @@ def test_factors_without_a_background_see_no_saliency(load, tmp_path):
 @pytest.mark.parametrize('name, bindings, exponent', [
     ('dff', [], 0.0), ('dff', ['Features.normalization=0.5'], 0.5), ('kmeans', [], 0.75)])
 def test_factors_are_of_features_with_their_lengths_unless_bound(
-        name, bindings, exponent, small, run_command, tmp_path):
+        name, bindings, exponent, small, monkeypatch, tmp_path):
     (tmp_path / 'file.gin').write_text('Features.normalization = 0.75', encoding='utf-8')
     others = [binding for binding in small if not binding.startswith('Features.normalization')]
     assert len(others) == len(small) - 1
-    done = run_command(f'baselines.{name}', f'--gin_file={tmp_path / "file.gin"}',
-                       f'--workdir={tmp_path / "run"}', bindings=[*others, *bindings])
-    assert done.returncode == 0, done.stderr
-    assert config_lib.load_run(str(tmp_path / 'run')).features.normalization == exponent
+    made = []
+    monkeypatch.setattr(method, 'make', lambda config, workdir: made.append((config, workdir)))
+    program = {'dff': dff, 'kmeans': kmeans}[name]
+    monkeypatch.setattr(program, 'FLAGS', types.SimpleNamespace(
+        gin_file=[str(tmp_path / 'file.gin')], gin_param=[*others, *bindings], seed=None,
+        workdir='/unused'))
+    program.main([name])
+    (config, workdir), = made
+    assert (config.run.method, config.features.normalization, workdir) == (
+        name, exponent, '/unused')
 
 
 # What goes wrong is one sentence, and the folder stays as it was.

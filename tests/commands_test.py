@@ -97,7 +97,8 @@ def test_where_no_weights_can_be_had_both_ways_out_are_named(run_command, small,
     nowhere = 'http://127.0.0.1:9'
     bindings = [*small, "Segmenter.backbone='resnet50'"]
     done = run_command(
-        'train', f'--workdir={tmp_path / "run"}', bindings=bindings, KERAS_HOME=str(tmp_path),
+        'train', f'--workdir={tmp_path / "run"}', bindings=bindings, anew=True,
+        KERAS_HOME=str(tmp_path),
         SCOPS_WEIGHTS_DIR=str(tmp_path), http_proxy=nowhere, https_proxy=nowhere,
         HTTPS_PROXY=nowhere, no_proxy='')
     sentence = _error(done)
@@ -365,5 +366,5 @@ def test_a_command_may_end_with_a_code_of_its_own(capsys):
 
 
 def test_importing_a_command_s_flags_does_not_start_tensorflow(run_command):
-    done = run_command('train', '--help')
+    done = run_command('train', '--help', anew=True)
     assert done.returncode == 1 and '--gin_file' in done.stdout, sys.platform

@@ -1,12 +1,15 @@
 """What tests share: the folder of development data, a quiet TensorFlow, a small run on drawings."""
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pathlib
+import shutil
 import subprocess
-import sys
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, ContextManager, Iterator, List
 
+import command_process
 import pytest
 
 # Read by TensorFlow when it is first imported, which the tests' modules do after this one.
@@ -15,6 +18,17 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Seconds until a command counts as one that hangs: some twenty times what one takes by itself.
 PATIENCE = 600
+
+# Files of most seconds, in the order in which the processes take them. Each file goes to one
+# process as a whole, so a long one that came last would leave the other with nothing to do.
+_FIRST = ('replicas', 'train', 'teacher', 'trainer', 'baseline_runs', 'loop', 'commands',
+          'fine_tuning', 'uld', 'benchmark', 'linear_segmenter', 'selection', 'wheel', 'segmenter')
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Sorts the tests by file, the files of most seconds first."""
+    order = {f'{name}_test': number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(_FIRST)))
 
 
 @pytest.fixture(scope='session')
@@ -27,13 +41,32 @@ def shared() -> pathlib.Path:
 
 
 @pytest.fixture(scope='session')
-def creatures(tmp_path_factory) -> pathlib.Path:
+def once(tmp_path_factory) -> Callable[..., pathlib.Path]:
+    """A folder of a name, made by a function of it, once for all processes that share the tests."""
+    shared_by_all = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        shared_by_all = shared_by_all.parent
+
+    def make_once(name: str, make: Callable[[pathlib.Path], Any]) -> pathlib.Path:
+        folder, done = shared_by_all / name, shared_by_all / f'{name}.done'
+        with open(shared_by_all / f'{name}.lock', 'w', encoding='utf-8') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # What a failed try has left.
+                make(folder)
+                done.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope='session')
+def creatures(once) -> pathlib.Path:
     """Folder of six drawn photos to train on and three to test on, 64 pixels high, 96 wide."""
     from scops_tf.datasets import synthetic
 
-    folder = tmp_path_factory.mktemp('drawings') / 'creatures'
-    synthetic.write(str(folder), num_train=6, num_test=3, size=(64, 96), seed=0)
-    return folder
+    return once('creatures', lambda folder: synthetic.write(
+        str(folder), num_train=6, num_test=3, size=(64, 96), seed=0))
 
 
 @pytest.fixture(scope='session')
@@ -92,21 +125,42 @@ def prepare() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope='session')
-def start_command() -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts `python -m scops_tf.<name>` as a user would, outside of the source tree.
+def eagerly() -> Callable[[], ContextManager[None]]:
+    """Context whose steps run operation by operation: for up to ten, faster than tracing them."""
+    import tensorflow as tf
 
-    Its standard output and error are pipes of text. What a failed test left running is killed.
+    @contextlib.contextmanager
+    def run_eagerly() -> Iterator[None]:
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+    return run_eagerly
+
+
+@pytest.fixture
+def eager(eagerly) -> Iterator[None]:
+    """The context `eagerly` for the whole test."""
+    with eagerly():
+        yield
+
+
+@pytest.fixture(scope='session')
+def start_command() -> Iterator[Callable[..., Any]]:
+    """Starts `python -m scops_tf.<name>` or a script as a user would, outside of the source tree.
+
+    It is forked from a process that has imported TensorFlow; with `anew` it has a Python of its
+    own. What a failed test left running is killed.
     """
-    processes: List[subprocess.Popen] = []
+    processes: List[Any] = []
 
-    def start(name: str, *arguments: str, bindings: Any = (), cwd: Any = None,
-              **environment: str) -> subprocess.Popen:
-        params = [f'--gin_param={binding}' for binding in bindings]
-        processes.append(subprocess.Popen(
-            [sys.executable, '-m', f'scops_tf.{name}', *arguments, *params], cwd=cwd or '/',
-            env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', 'PYTHONPATH': str(_ROOT),
-                 **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    def start(name: str, *arguments: str, bindings: Any = (), cwd: Any = None, anew: bool = False,
+              **environment: str) -> Any:
+        given = [*arguments, *(f'--gin_param={binding}' for binding in bindings)]
+        make = command_process.anew if anew else command_process.CommandProcess
+        processes.append(make(name, given, str(cwd or '/'), environment))
         return processes[-1]
 
     yield start
@@ -128,10 +182,12 @@ def run_command(start_command) -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture(scope='session')
-def trained_run(tmp_path_factory, small, run_command) -> pathlib.Path:
+def trained_run(once, small, run_command) -> pathlib.Path:
     """Folder of a run with the bindings of `small` that trained to its end; not to be changed."""
-    workdir = tmp_path_factory.mktemp('runs') / 'whole'
-    done = run_command('train', f'--workdir={workdir}',
-                       bindings=[*small, 'Logging.eval_photos=2'])
-    assert done.returncode == 0, done.stderr
-    return workdir
+
+    def train(workdir: pathlib.Path) -> None:
+        done = run_command('train', f'--workdir={workdir}',
+                           bindings=[*small, 'Logging.eval_photos=2'])
+        assert done.returncode == 0, done.stderr
+
+    return once('trained_run', train)

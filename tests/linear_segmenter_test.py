@@ -31,6 +31,9 @@ from scops_tf.serving import (
 )
 from scops_tf.training import loop, trainer as trainer_lib
 
+# Of steps that run operation by operation. The batches are made as ever.
+pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
+
 
 def _photos(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
@@ -129,10 +132,11 @@ def config(small, linear) -> config_lib.Config:
 
 
 @pytest.fixture(scope='module')
-def workdir(config, tmp_path_factory) -> pathlib.Path:
+def workdir(config, eagerly, tmp_path_factory) -> pathlib.Path:
     """Folder of a run that trained to its end."""
     folder = tmp_path_factory.mktemp('runs') / 'linear'
-    loop.train(config, str(folder))
+    with eagerly():
+        loop.train(config, str(folder))
     return folder
 
 
@@ -157,7 +161,7 @@ def test_head_and_basis_are_trained_and_the_scales_stay(workdir):
 
 @pytest.mark.parametrize('step', [2, 5], ids=['in the warm-up', 'after it'])
 def test_a_continued_run_has_the_variables_of_one_never_stopped(
-        config, workdir, tmp_path, step):
+        config, workdir, eager, tmp_path, step):
     continued = tmp_path / 'run'
     shutil.copytree(workdir, continued)
     for path in (continued / 'checkpoints').glob('ckpt-*'):

@@ -22,15 +22,8 @@ from scops_tf.serving import trained_model
 from scops_tf.training import loop, scops, trainer as trainer_lib, uld
 
 # Which is as it should be: the batches are made as ever.
-pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
-
-
-@pytest.fixture(autouse=True)
-def eager():
-    """Steps run operation by operation, which for a few steps is faster than tracing them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = [pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data'),
+              pytest.mark.usefixtures('eager')]
 
 
 @pytest.fixture

@@ -13,20 +13,13 @@ from scops_tf import config as config_lib
 from scops_tf.training import loop
 
 # Which is as it should be: the batches are made as ever.
-pytestmark = pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data')
+pytestmark = [pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data'),
+              pytest.mark.usefixtures('eager')]
 
 STEPS, LAST = 40, 8
 # The largest ratio seen is 1.5. Were terms sums over parts, those of concentration, centres and
 # orthonormality would be 4, 4 and 28 times as large with eight parts as with two.
 FACTOR = 2.0
-
-
-@pytest.fixture(autouse=True)
-def eager():
-    """Steps run operation by operation, which for a few steps is faster than tracing them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def _weighted_terms(creatures, workdir, num_parts: int) -> Dict[str, float]:

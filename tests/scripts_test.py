@@ -232,7 +232,8 @@ def test_of_two_at_once_one_installs_and_the_other_waits(clone):
 def test_the_test_script_checks_the_style_then_hands_its_arguments_to_pytest(clone):
     assert clone.run('scripts/test.sh', 'tests/losses_test.py', '-k', 'a law').returncode == 0
     assert clone.calls('-m')[-2:] == [
-        '-m ruff check', '-m pytest -n 2 --dist loadfile tests/losses_test.py -k a law']
+        '-m ruff check',
+        '-m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/losses_test.py -k a law']
 
 
 def test_the_quickstart_runs_every_command_on_one_run(clone):

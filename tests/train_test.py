@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import command
+from scops_tf import command, config as config_lib
 from scops_tf.networks import checkpoints
+from scops_tf.training import loop
 
 
 def _wait_for_checkpoint(workdir: pathlib.Path, step: int, process) -> None:
@@ -67,16 +68,17 @@ def test_sigterm_saves_and_ends_with_the_code_for_continue_me(stopped):
 
 
 def test_a_stopped_run_is_not_continued_on_other_photos(
-        stopped, small, creatures, run_command, tmp_path):
+        stopped, small, creatures, tmp_path):
     # The photos may move, but not change.
     moved = shutil.copytree(creatures, tmp_path / 'moved')
     photo = sorted((moved / 'train' / 'photos').iterdir())[1]
     photo.write_bytes((moved / 'test' / 'photos' / '00000.png').read_bytes())
     before = checkpoints.latest_step(str(stopped[0]))
-    done = run_command('train', f'--workdir={stopped[0]}',
-                       bindings=[*small, f'Data.root={str(moved)!r}'])
-    assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert f"but 1 is changed ('train/{photo.name}'): bring" in done.stderr
+    config = config_lib.load([], [*small, f'Data.root={str(moved)!r}'])
+    with pytest.raises(ValueError, match='1 is changed') as caught:
+        loop.train(config, str(stopped[0]))
+    assert command.is_user_error(caught.value)
+    assert f"but 1 is changed ('train/{photo.name}'): bring" in command.sentence(caught.value)
     assert checkpoints.latest_step(str(stopped[0])) == before
 
 

@@ -23,14 +23,6 @@ def build(small):
     return lambda *bindings: trainer_lib.Trainer(config_lib.load([], [*small, *ULD, *bindings]))
 
 
-@pytest.fixture
-def eager():
-    """Steps run operation by operation, which for a few steps is faster than tracing them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def _batch(store, first: int = 0) -> Batch:
     indices = [first, first + 1]
     image, saliency = store.batch(indices)
