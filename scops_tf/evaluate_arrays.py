@@ -13,38 +13,33 @@ from __future__ import annotations
 
 import json
 from typing import Any
-import zipfile
 
 from absl import flags
 import numpy as np
 
-from scops_tf import command, files
-from scops_tf.evaluation import image_lists, landmark_regression, text_report, trivial_baselines
-from scops_tf.evaluation.landmark_split import Split
+from scops_tf import array_files, command, files
+from scops_tf.array_files import ArrayFileError
+from scops_tf.evaluation import (
+    image_lists,
+    landmark_regression,
+    landmark_split,
+    text_report,
+    trivial_baselines,
+)
 
 FLAGS = flags.FLAGS
 _SPLITS = ('train', 'test')
 
 
-class ArrayFileError(ValueError):
-    """A file of arrays that cannot be used; the message is one sentence for the user."""
-
-
-def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file.
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, two of which are `train` and `test`.
 
     Raises:
-      ArrayFileError: If the file is not an .npz file, holds Python objects, or lacks an array.
-      OSError: If the file cannot be opened.
+      ArrayFileError: See `array_files.read`; also if one of the two is missing.
+      OSError: If the file cannot be read.
     """
-    try:
-        files.require_regular(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ArrayFileError(f'{path} must be an .npz file of plain arrays, as numpy.savez writes; '
-                             f'NumPy says: {str(error).splitlines()[0]}') from error
-    for name in required:
+    arrays = array_files.read(path)
+    for name in _SPLITS:
         if name not in arrays:
             raise ArrayFileError(f'{path} must hold an array `{name}`; it holds '
                                  f'{", ".join(sorted(arrays)) or "none"}.')
@@ -52,7 +47,7 @@ def read_arrays(path: str, required: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def read_splits(pred_path: str, truth_path: str) -> tuple[
-        list[Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
+        list[landmark_split.Split], list[np.ndarray] | None, list[list[str] | None], list[str]]:
     """Predictions and truth of the train and test images, in the order of the truth.
 
     Returns:
@@ -63,11 +58,11 @@ def read_splits(pred_path: str, truth_path: str) -> tuple[
       ArrayFileError: If a file lacks an array or the numbers of images differ.
       ImageListError: If the names of the two files differ.
     """
-    pred, truth = read_arrays(pred_path, _SPLITS), read_arrays(truth_path, _SPLITS)
+    pred, truth = read_arrays(pred_path), read_arrays(truth_path)
     splits, names, notes = [], [], []
     for which in _SPLITS:
         centers, landmarks = pred[which], truth[which]
-        if centers.shape[:1] != landmarks.shape[:1]:
+        if not centers.shape or centers.shape[:1] != landmarks.shape[:1]:
             raise ArrayFileError(
                 f'`{which}` must hold as many images in both files; {pred_path} has shape '
                 f'{list(centers.shape)} and {truth_path} has shape {list(landmarks.shape)}.')
@@ -82,7 +77,7 @@ def read_splits(pred_path: str, truth_path: str) -> tuple[
         visible = truth.get(f'visible_{which}')
         if visible is not None and visible.dtype.kind in 'iu' and np.isin(visible, (0, 1)).all():
             visible = visible.astype(bool)
-        splits.append(Split(centers, landmarks, visible, truth.get(f'box_{which}'),
+        splits.append(landmark_split.Split(centers, landmarks, visible, truth.get(f'box_{which}'),
                             truth.get(f'class_{which}')))
     shared = set(names[0] or ()) & set(names[1] or ())
     if shared:
@@ -95,6 +90,10 @@ def read_splits(pred_path: str, truth_path: str) -> tuple[
         if size.shape != (len(split.centers), 2) or size.dtype.kind not in 'fiu':
             raise ArrayFileError(f'`size_{which}` of {truth_path} must be numbers of shape '
                                  f'[{len(split.centers)}, 2]; got {size.dtype}{list(size.shape)}.')
+        if not ((size > 0) & (size <= landmark_split.MAX_COORDINATE)).all():
+            raise ArrayFileError(f'`size_{which}` of {truth_path} must lie above 0, and be at most '
+                                 f'{landmark_split.MAX_COORDINATE:.0f}; got '
+                                 f'{size.min()} to {size.max()}.')
     return splits, sizes, names, notes
 
 
@@ -105,7 +104,12 @@ def _names(arrays: dict[str, np.ndarray], which: str, path: str) -> list[str] | 
     if names.dtype.kind not in 'US' or names.shape != arrays[which].shape[:1]:
         raise ArrayFileError(f'`names_{which}` of {path} must be {len(arrays[which])} strings; got '
                              f'{names.dtype}{list(names.shape)}.')
-    return [name.decode('utf-8') if isinstance(name, bytes) else name for name in names.tolist()]
+    try:
+        return [name.decode('utf-8') if isinstance(name, bytes) else name
+                for name in names.tolist()]
+    except ValueError as error:  # Bytes that are not UTF-8, or numbers that are no characters.
+        raise ArrayFileError(f'`names_{which}` of {path} must be text in UTF-8, but {error}; write '
+                             'it anew.') from None
 
 
 def evaluate(pred_path: str, truth_path: str, *, protocol: str = 'scops',

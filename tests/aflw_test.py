@@ -194,7 +194,7 @@ FACE = FIRST_FACE + 5  # That of photo 4.
     (f'UPDATE FaceRect SET x = 9e300 WHERE face_id = {FACE}', 'needs pixels'),
     (f'UPDATE FaceRect SET h = 0 WHERE face_id = {FACE}', 'needs a box that is not empty'),
     (f'INSERT INTO FaceRect VALUES ({FACE}, 1, 2, 3, 4, 5)', 'must not repeat its first column'),
-    ('UPDATE FaceImages SET width = 0 WHERE image_id = 2', 'needs a number above 0 in column 3'),
+    ('UPDATE FaceImages SET width = 0 WHERE image_id = 2', 'needs a photo that is not empty'),
     ('UPDATE FaceImages SET filepath = "../../x.jpg" WHERE image_id = 2', 'needs a path below'),
     ('UPDATE FaceImages SET filepath = "/etc/passwd" WHERE image_id = 2', 'needs a path below'),
     ('UPDATE FaceImages SET filepath = x\'00ff\' WHERE image_id = 2', 'needs a path below'),

@@ -124,6 +124,10 @@ def test_an_empty_list_is_an_error_that_names_it(root, name):
     ('images.txt', r'2 001.Crow\c.jpg'),
     ('images.txt', '2 C:c.jpg'),
     ('images.txt', '2 001.Crow/c\0.jpg'),
+    ('bounding_boxes.txt', '2 1e300 1 2 3'),
+    ('bounding_boxes.txt', '2 1 1 1e300 3'),
+    ('bounding_boxes.txt', '2 1 1 1e-300 3'),  # It is 0 in single precision.
+    ('parts/part_locs.txt', '2 1 1e300 1 1'),
     ('image_class_labels.txt', '2'),
     ('image_class_labels.txt', '2 1.5'),
     ('image_class_labels.txt', '2 -1'),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from scops_tf import evaluate_arrays
+from scops_tf import command, evaluate_arrays
 from scops_tf.evaluation import landmark_regression, text_report
 from scops_tf.evaluation.landmark_split import Split
 
@@ -150,6 +151,12 @@ def _changed(pred=None, truth=None):
     (_changed(truth={'size_test': np.ones((25, 3))}), '`size_test`'),
     (_changed(truth={'visible_test': np.full((25, 4), 2)}), '`visible` of the test'),
     (_changed(pred={'test': np.full((25, 3, 2), np.inf)}), '`centers` of the test'),
+    (_changed(pred={'test': np.full((25, 3, 2), 1e300)}), '`centers` of the test .* 1000000'),
+    (_changed(truth={'test': np.full((25, 4, 2), -2e6)}), '`landmarks` of the test .* 1000000'),
+    (_changed(truth={'box_test': np.full((25, 4), 1e-300)}), '`boxes` of the test .* sides from'),
+    (_changed(truth={'size_test': np.full((25, 2), 1e300)}), '`size_test` .* at most 1000000'),
+    (_changed(truth={'names_test': np.array([b'\xff'] * 25)}), '`names_test` .* UTF-8'),
+    (_changed(pred={'test': np.array(3.0)}, truth={'test': np.array(3.0)}), 'as many images'),
 ])
 def test_files_that_do_not_fit_are_refused_in_words(tmp_path, change, words):
     pred, truth = _arrays()
@@ -158,19 +165,25 @@ def test_files_that_do_not_fit_are_refused_in_words(tmp_path, change, words):
         evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
 
 
-@pytest.mark.parametrize('content', [b'', b'no arrays at all', b'PK\x03\x04 broken'])
-def test_files_that_are_no_npz_are_refused_in_words(tmp_path, content):
-    (tmp_path / 'pred.npz').write_bytes(content)
-    with pytest.raises(evaluate_arrays.ArrayFileError, match='must be an .npz file'):
-        evaluate_arrays.read_arrays(str(tmp_path / 'pred.npz'), ())
-
-
-def test_an_npy_file_and_python_objects_are_refused_in_words(tmp_path):
-    np.save(tmp_path / 'one.npy', np.zeros(3))
-    np.savez(tmp_path / 'objects.npz', train=np.array([{}]))
-    for name in ('one.npy', 'objects.npz'):
-        with pytest.raises(evaluate_arrays.ArrayFileError, match='must be an .npz file'):
-            evaluate_arrays.read_arrays(str(tmp_path / name), ())
+def test_damaged_files_are_scored_in_finite_numbers_or_refused_in_one_sentence(tmp_path, recwarn):
+    pred, truth = _arrays(num_train=12, num_test=9)
+    paths = _saved(tmp_path, pred, truth)
+    spec = importlib.util.spec_from_file_location(
+        'damaged_files', ROOT / 'scripts' / 'damaged_files.py')
+    damaged_files = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(damaged_files)
+    for arrays, path in ((pred, paths[0]), (truth, paths[1])):
+        whole = pathlib.Path(path).read_bytes()
+        for index, (kind, content) in enumerate(damaged_files.npz(arrays, count=30, seed=1)):
+            pathlib.Path(path).write_bytes(content)
+            protocol = list(landmark_regression.PROTOCOLS)[index % 4]
+            try:
+                result = evaluate_arrays.evaluate(*paths, protocol=protocol)
+                evaluate_arrays.write(result, str(tmp_path / 'scores.json'))
+            except ValueError as error:
+                assert command.is_user_error(error) and str(error).count('\n') == 0, kind
+        pathlib.Path(path).write_bytes(whole)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize('arguments, words', [

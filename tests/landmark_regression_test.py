@@ -263,7 +263,7 @@ def _with(field, value, at=None):
     (_with('visible', np.ones((60, 5))), 'scops', '`visible` .* booleans'),
     (_with('classes', np.ones(60)), 'cub', '`classes` .* whole numbers'),
     (_with('boxes', None), 'cub', '`boxes` of the test images must be given'),
-    (_with('boxes', 0, (5, 2)), 'cub', '`boxes` .* positive size; those of image 5'),
+    (_with('boxes', 0, (5, 2)), 'cub', '`boxes` .* sides from .*; those of image 5'),
     (_with('landmarks', 7, (6, slice(0, 2))), 'scops', 'image 6 has both'),
     (lambda split: split, 'other', '`protocol` must be one of scops'),
 ])

@@ -132,7 +132,7 @@ def test_what_is_no_annotation_is_named(tmp_path):
                  structs(('imname', 'objects'), [('a', structs(('class',), [('horse',)]))])):
         scipy.io.savemat(path, {'anno': anno}, do_compression=True)
         assert 'must hold anno' in error_of(path)
-    # SciPy's reader may crash on damage, so that files without a checksum do not reach it.
+    # Without compression there is no checksum.
     scipy.io.savemat(path, {'anno': structs(('imname', 'objects'), [('a', objects_of(HORSE))])})
     assert 'must be a compressed MATLAB file' in error_of(path)
 

@@ -173,13 +173,19 @@ def test_masks_that_were_removed_are_written_again(root):
         assert os.path.isfile(record.mask_path) and os.path.isfile(record.part_mask_path)
 
 
-@pytest.mark.parametrize('content', ['', '{"a', '[]', '7', '\x00'])
+@pytest.mark.parametrize('content', [
+    '', '{"a', '[]', '{}', '7', '\x00', '{"size": [30, 40]}', '{"size": 3, "objects": []}',
+    '{"size": [30, 40], "objects": {}}', '{"size": [3, 4], "objects": [["horse", [1, 2, 3], []]]}',
+    '{"size": [0, 40], "objects": [["horse", [1, 2, 3, 4], []]]}'])
 def test_an_index_that_cannot_be_understood_is_made_anew(root, content):
     read(root)
     index = root.parent / 'cache' / 'annotations.json'
+    known = json.loads(index.read_text())
+    index.write_text(f'{{"{min(known)}": {content}}}')  # An entry that is damaged.
+    assert names_of(root) == EXPECTED and json.loads(index.read_text()) == known
     index.write_text(content)
     assert names_of(root) == EXPECTED
-    assert len(json.loads(index.read_text())) == len(OBJECTS)
+    assert json.loads(index.read_text()) == known
 
 
 def test_what_was_read_stays_read_when_the_rest_fails(root):

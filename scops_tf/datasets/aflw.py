@@ -169,8 +169,10 @@ def _largest_faces(database: sqlite3.Connection, path: str) -> Tuple[List[_Face]
         _put(file_ids, row, row.fields[1])
     pictures: Dict[str, _Photo] = {}
     for row in _rows(database, path, 'FaceImages', ('file_id', 'filepath', 'width', 'height')):
-        _put(pictures, row, _Photo(row.relative_path(1),
-                                   row.real(2, above=0) * row.real(3, above=0)))
+        size = photos.pixels(row, (2, 3))
+        if min(size) < 1:
+            raise row.error('needs a photo that is not empty')
+        _put(pictures, row, _Photo(row.relative_path(1), float(size[0]) * float(size[1])))
     boxes: Dict[str, np.ndarray] = {}
     for row in _rows(database, path, 'FaceRect', ('face_id', 'x', 'y', 'w', 'h')):
         box = photos.pixels(row, range(1, 5))

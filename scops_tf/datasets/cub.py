@@ -13,7 +13,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set, Tupl
 import numpy as np
 
 from scops_tf.datasets.lists import RESTORE, DatasetError, Line, read_lines
-from scops_tf.datasets.photos import check_present
+from scops_tf.datasets.photos import check_present, pixels
 from scops_tf.datasets.records import PartDataset, Record
 
 FOLDER = 'CUB_200_2011'
@@ -112,8 +112,10 @@ def _by_image(lines: Iterator[Line], value_of: Callable[[Line], _T], *,
 
 def _box(line: Line) -> np.ndarray:
     """The object's box f32[4]: (x, y, width, height)."""
-    return np.array([line.real(1), line.real(2), line.real(3, above=0), line.real(4, above=0)],
-                    np.float32)
+    box = pixels(line, range(1, 5))
+    if min(box[2:]) <= 0:
+        raise line.error('needs a box that is not empty')
+    return box
 
 
 def _landmark_names(lines: Iterator[Line]) -> Tuple[str, ...]:
@@ -135,7 +137,7 @@ def _landmarks(lines: Iterator[Line], paths: Dict[int, str], num_landmarks: int
         row = rows.setdefault(image_id, {})
         if landmark in row:
             raise line.error('must not repeat a landmark of an image')
-        row[landmark] = (line.real(2), line.real(3), line.integer(4, 0, 1))
+        row[landmark] = (*pixels(line, range(2, 4)), line.integer(4, 0, 1))
     landmarks = {}
     for image_id, row in rows.items():
         if len(row) == num_landmarks:

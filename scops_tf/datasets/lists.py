@@ -39,16 +39,14 @@ class Line:
             raise self.error(f'needs a number from {minimum} to {maximum} in column {column + 1}')
         return value
 
-    def real(self, column: int, above: float = -math.inf) -> float:
-        """The field as a finite float greater than `above`."""
+    def real(self, column: int) -> float:
+        """The field as a finite float."""
         try:
             value = float(self.fields[column])
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise self.error(f'needs a number in column {column + 1}')
-        if value <= above:
-            raise self.error(f'needs a number above {above:g} in column {column + 1}')
         return value
 
     def relative_path(self, column: int) -> str:

@@ -201,7 +201,24 @@ def _read_index(cache: str) -> Dict[str, Dict[str, Any]]:
             content = json.load(file)
     except (FileNotFoundError, ValueError):  # A damaged index is made anew.
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {stamp: entry for stamp, entry in content.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this is what `_index` writes of an annotation; what is not is read again."""
+    def are_whole(values: Any, count: int, least: int) -> bool:
+        return isinstance(values, list) and len(values) == count and all(
+            type(value) is int and value >= least for value in values)
+
+    if not isinstance(entry, dict) or set(entry) != {'size', 'objects'} or not isinstance(
+            entry['objects'], list):
+        return False
+    return are_whole(entry['size'], 2, 1 if entry['objects'] else 0) and all(
+        isinstance(found, list) and len(found) == 3 and isinstance(found[0], str)
+        and are_whole(found[1], 4, 0) and isinstance(found[2], list)
+        and all(isinstance(part, str) for part in found[2]) for found in entry['objects'])
 
 
 def _write_index(cache: str, known: Mapping[str, Any]) -> None:

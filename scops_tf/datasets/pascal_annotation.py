@@ -6,17 +6,14 @@ Masks are as large as the photo. Parts overlap: an eye lies on the head, a door 
 """
 from __future__ import annotations
 
-import io
 import os
 import re
-import struct
 from typing import Any, List, NamedTuple, Tuple
-import zlib
 
 import numpy as np
-import scipy.io
 
 from scops_tf import files
+from scops_tf.datasets import matlab_file
 from scops_tf.datasets.lists import RESTORE, DatasetError
 
 _QUADRUPED = ('head', 'leye', 'reye', 'lear', 'rear', 'muzzle', 'torso', 'neck', 'lfuleg', 'lflleg',
@@ -34,8 +31,6 @@ PART_NAMES = {
     'sheep': _QUADRUPED + ('lhorn', 'rhorn'),
 }
 CATEGORIES = tuple(PART_NAMES)
-# The type of a compressed element (miCOMPRESSED) in MATLAB's file format.
-_COMPRESSED = 15
 
 
 class Part(NamedTuple):
@@ -95,24 +90,19 @@ def read_annotation(path: str) -> Annotation:
     def damaged(law: str) -> DatasetError:
         return DatasetError(f'{path} {law}; {RESTORE}')
 
-    data = files.read(path)
-    if not _is_intact(data):
-        raise damaged('must be a compressed MATLAB file, as PASCAL-Part has them; it is damaged or '
-                      'another kind of file')
     try:
-        content = scipy.io.loadmat(io.BytesIO(data))
-    except Exception as error:  # Other data raises many kinds of errors.
-        reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
-        raise damaged(f'must be an annotation of PASCAL-Part, but reading it fails ({reason})'
-                      ) from None
+        content = matlab_file.read(files.read(path))
+    except matlab_file.MatlabFileError as error:
+        raise damaged('must be a compressed MATLAB file, as PASCAL-Part has them, but it is '
+                      f'damaged or another kind of file: {error}') from None
     try:
-        annotation = content['anno'][0, 0]
+        annotation, = content['anno']
         stem = os.path.splitext(os.path.basename(path))[0]
         if _text(annotation['imname']) != stem:
             raise damaged(f'must be the annotation of {stem}, it is that of '
-                          f'{_text(annotation["imname"])!r}')
-        objects = [_object(element) for element in annotation['objects'].flat]
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+                          f'{_text(annotation["imname"])[:60]!r}')
+        objects = [_object(element) for element in _elements(annotation['objects'])]
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         if isinstance(error, DatasetError):
             raise
         raise damaged('must hold anno with imname and objects of class, mask and parts, but '
@@ -130,43 +120,31 @@ def read_annotation(path: str) -> Annotation:
     return Annotation(size, tuple(found for found in objects if found.mask.any()))
 
 
-def _is_intact(data: bytes) -> bool:
-    """Whether this is a MATLAB 5 file of compressed elements with correct checksums.
-
-    Without this check SciPy's reader can crash on a damaged file, and Python with it.
-    """
-    position = 128
-    if data[124:128] != b'\x00\x01IM' or len(data) == position:
-        return False
-    while position < len(data):
-        kind, length = struct.unpack('<II', data[position:position + 8].ljust(8, b'\0'))
-        element = data[position + 8:position + 8 + length]
-        if kind != _COMPRESSED or len(element) != length:
-            return False
-        try:
-            zlib.decompress(element)
-        except zlib.error:
-            return False
-        position += 8 + length
-    return True
+def _elements(value: Any) -> List[Any]:
+    """The structures of an array; MATLAB saves an array without any as numbers of no size."""
+    if isinstance(value, np.ndarray) and not value.size:
+        return []
+    if not isinstance(value, list):
+        raise TypeError('for structures there is something else')
+    return value
 
 
 def _object(element: Any) -> Object:
     parts: List[Part] = []
-    for part in element['parts'].flat:
+    for part in _elements(element['parts']):
         mask = _mask(part['mask'])
         if mask.any():
             parts.append(Part(re.sub(r'_\d+$', '', _text(part['part_name'])), mask))
     return Object(_text(element['class']), _mask(element['mask']), tuple(parts))
 
 
-def _text(value: np.ndarray) -> str:
-    if value.dtype.kind != 'U' or value.size != 1:
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
         raise TypeError('for text there is something else')
-    return str(value.item())
+    return value
 
 
-def _mask(value: np.ndarray) -> np.ndarray:
-    if value.ndim != 2 or value.dtype.kind not in 'biuf' or not value.size:
+def _mask(value: Any) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or not value.size:
         raise TypeError('for a mask there is something else')
     return value > 0

@@ -13,12 +13,11 @@ import json
 import os
 import shutil
 from typing import Any, Dict, Optional, Tuple
-import zipfile
 
 import numpy as np
 import tqdm
 
-from scops_tf import images
+from scops_tf import array_files, images
 from scops_tf.datasets import creature
 from scops_tf.datasets.lists import DatasetError
 from scops_tf.datasets.records import PartDataset, Record
@@ -154,9 +153,9 @@ def _read_split(root: str, split: str, count: int) -> Tuple[Record, ...]:
     folder = os.path.join(root, split)
     path = os.path.join(folder, 'annotations.npz')
     try:
-        with np.load(path) as file:
-            landmarks, visible, boxes = file['landmarks'], file['visible'], file['boxes']
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = array_files.read(path)
+        landmarks, visible, boxes = (arrays[name] for name in ('landmarks', 'visible', 'boxes'))
+    except (OSError, KeyError, array_files.ArrayFileError) as error:
         raise DatasetError(f'{path} cannot be read ({error}); remove {root} to have it drawn '
                            'again.') from None
     records = tuple(

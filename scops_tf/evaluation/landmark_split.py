@@ -7,6 +7,11 @@ import numpy as np
 
 from scops_tf.evaluation.contingency import MetricError
 
+# No image is as large in any frame, nor is an object or the distance of two eyes as small, so other
+# numbers are damaged. Within these bounds all scores are finite.
+MAX_COORDINATE = 1e6
+MIN_LENGTH = 1e-6
+
 
 class Split(NamedTuple):
     """Part centres and annotations of the images that a regression is fitted or tested on.
@@ -33,8 +38,12 @@ def checked(split: Split, name: str) -> Split:
     """The split in float64, with `visible` filled in.
 
     Raises:
-      MetricError: If a field has a wrong shape, type or value.
+      MetricError: If a field has a wrong shape, type or value. Coordinates must lie in
+        [-MAX_COORDINATE, MAX_COORDINATE], and sides of boxes in [MIN_LENGTH, MAX_COORDINATE].
     """
+    def is_far(points: np.ndarray) -> np.ndarray:
+        return ~(np.abs(points) <= MAX_COORDINATE)
+
     def numbers(field: str, shape: tuple[int | None, ...], kinds: str = 'fiu') -> np.ndarray:
         array = np.asarray(getattr(split, field))
         fits = array.ndim == len(shape) and array.size and all(
@@ -55,13 +64,17 @@ def checked(split: Split, name: str) -> Split:
     if not visible.any():
         raise MetricError(f'`visible` must be true for at least one landmark of the {name} images; '
                           'got none.')
-    for field, bad in (('centers', np.isinf(centers).any((1, 2))),
-                       ('landmarks', (visible & ~np.isfinite(landmarks).all(2)).any(1)),
+    for field, bad in (('centers', (is_far(centers) & ~np.isnan(centers)).any((1, 2))),
+                       ('landmarks', (visible & is_far(landmarks).any(2)).any(1)),
                        ('boxes', np.zeros(1, bool) if boxes is None else
-                        ~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)))):
+                        (is_far(boxes) | (boxes < (-np.inf, -np.inf, MIN_LENGTH, MIN_LENGTH))
+                         ).any(1))):
         if bad.any():
-            law = {'centers': 'must be finite or NaN', 'landmarks': 'must be finite where visible',
-                   'boxes': 'must be finite and of positive size'}[field]
+            law = {'centers': f'must be at most {MAX_COORDINATE:.0f} from the origin, or NaN',
+                   'landmarks': f'must be at most {MAX_COORDINATE:.0f} from the origin where '
+                                'visible',
+                   'boxes': f'must be at most {MAX_COORDINATE:.0f} from the origin, and their '
+                            f'sides from {MIN_LENGTH:.6f} to {MAX_COORDINATE:.0f}'}[field]
             raise MetricError(f'`{field}` of the {name} images {law}; those of image '
                               f'{np.flatnonzero(bad)[0]} are not.')
     return Split(centers, landmarks, visible, boxes, classes)
@@ -117,10 +130,11 @@ def framed(split: Split, protocol: str, eyes: tuple[int, int], name: str) -> Fra
                               f'got {first} and {second}.')
         known = visible[:, first] & visible[:, second]
         distance = np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=1)
-        if (distance[known] <= 0).any():
-            at = np.flatnonzero(known & (distance <= 0))[0]
+        if (distance[known] < MIN_LENGTH).any():
+            at = np.flatnonzero(known & (distance < MIN_LENGTH))[0]
             raise MetricError(f'`landmarks` of the {name} images must have two eyes at different '
-                              f'places; image {at} has both at {landmarks[at, first].tolist()}.')
+                              f'places, at least {MIN_LENGTH:.6f} apart; image {at} has '
+                              f'both at {landmarks[at, first].tolist()}.')
         unit = np.where(known, distance, np.nan)
         if protocol == 'huang':
             scale = np.where(known, distance, 1.0)[:, None, None]
