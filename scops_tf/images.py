@@ -6,15 +6,18 @@ network preprocesses them itself from there. Sizes are (height, width) in pixels
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import io
 import os
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+import re
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+from absl import logging
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-from scops_tf import files
+from scops_tf import files, memory
 
 Size = Tuple[int, int]
 
@@ -26,6 +29,14 @@ _FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
 MAX_PIXELS = 108_000_000
+# Most bytes that a pixel takes while it is decoded: of a transparent photo four times four, as
+# decoded, as white, laid over it, and as RGB.
+_DECODING_BYTES = 16
+# For all images together that threads of this process decode at the same time. Eight photos of a
+# common camera have room, or one of the largest.
+ROOM = memory.Room(2 * 2 ** 30)
+# Ranges of cameras' and scanners' values that are stored in 16 bits.
+_BITS = (10, 12, 14, 16)
 if Image.MAX_IMAGE_PIXELS is not None:
     # Pillow's own limit is lower: it warns above it and refuses images of twice that size.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)
@@ -102,10 +113,15 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
             if draft_side is not None:
                 # JPEG can be decoded at a half, a quarter or an eighth at a fraction of the cost.
                 image.draft(None, (draft_side, draft_side))
+            # Pillow keeps the high 8 of 16 bits of a colour.
+            is_halved = not _is_sixteen_bit(image) and re.search(';16[BLN]', str(image.tile))
             image.load()
             if image.mode == 'F':
                 raise ImageError(f'{name} must have pixels of 8 or 16 bits; it has floating-point '
                                  'numbers, whose range is unknown: convert it.')
+            if is_halved and 0 < _largest(image) < 16:
+                raise ImageError(f'{name} must use the range of its 16 bits; it uses 12 or fewer, '
+                                 'and would be almost black: save it with 8 bits.')
             return ImageOps.exif_transpose(image)
     except ImageError:
         raise
@@ -120,17 +136,49 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
         raise ImageError(f'{name} cannot be decoded ({reason}): replace or remove it.') from error
 
 
+def _largest(image: Image.Image) -> int:
+    """The largest value of all channels but the opacity."""
+    return max(image.getchannel(name).getextrema()[1] for name in image.getbands() if name != 'A')
+
+
+def _is_sixteen_bit(image: Image.Image) -> bool:
+    return image.mode == 'I' or image.mode.startswith('I;')
+
+
 def _sixteen_bit(image: Image.Image) -> Optional[np.ndarray]:
-    """Values in [0, 65535] of an image of more than 8 bits per pixel; None for other images."""
-    if image.mode != 'I' and not image.mode.startswith('I;'):
+    """u16[H,W] of an image of more than 8 bits per pixel; None for other images."""
+    if not _is_sixteen_bit(image):
         return None
-    return np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    values = np.asarray(image)
+    clipped = np.empty(values.shape, np.uint16)
+    np.clip(values, 0, 65535, out=clipped, casting='unsafe')
+    return clipped
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _eight_bit(values: np.ndarray, name: str) -> np.ndarray:
+    """A photo's values u16[H,W] as u8[H,W].
+
+    The range is that of 10, 12, 14 or 16 bits, the least that holds all values of the photo.
+    """
+    used = next(bits for bits in _BITS if values.max() < 2 ** bits)
+    if used < 16 and values.max() > 0:
+        logging.log_first_n(
+            logging.WARNING, '%s has 16 bits and uses %d of them, so that its values are divided '
+            'by %d; other photos are treated in the same way, without a word.', 1, name, used,
+            2 ** used - 1)
+    # By a table, since arithmetic would need several bytes more for each pixel.
+    levels = np.arange(2 ** used, dtype=np.float64) * (255 / (2 ** used - 1))
+    table = np.floor(levels + 0.5).astype(np.uint8)
+    found = np.empty(values.shape, np.uint8)
+    for row, into in zip(values, found):
+        into[...] = table[row]
+    return found
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     values = _sixteen_bit(image)
     if values is not None:
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(_eight_bit(values, name))
     elif image.has_transparency_data:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
@@ -140,7 +188,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = None) -> np.ndarray:
     """Decodes an image file in the format JPEG, PNG, WebP, BMP, TIFF or GIF (first frame).
 
-    EXIF rotation is applied, transparent pixels are laid over white, and 16 bits become 8.
+    EXIF rotation is applied, transparent pixels are laid over white, and 16 bits become 8. The
+    range of 16 bits is that of 10, 12, 14 or 16 bits, the least that holds all values of the photo;
+    a warning names the first photo of less than 16.
 
     Args:
       data: Content of the file.
@@ -152,15 +202,16 @@ def decode(data: bytes, *, name: str = 'The image', max_side: Optional[int] = No
       u8[H,W,3]. RGB.
 
     Raises:
-      ImageError: If the data is empty, truncated or not an image, or the image has more than
-        `MAX_PIXELS` pixels.
+      ImageError: If the data is empty, truncated or not an image, the image has more than
+        `MAX_PIXELS` pixels, or has colour of 16 bits of which it uses 12 or fewer.
     """
     if max_side is not None and max_side < 1:
         raise ValueError(f'`max_side` must be at least 1; got {max_side}.')
-    image = _to_rgb(_load(data, name, None if max_side is None else 2 * max_side))
-    if max_side is not None:
-        image.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=None)
-    return np.array(image)
+    with room_for(data):
+        image = _to_rgb(_load(data, name, None if max_side is None else 2 * max_side), name)
+        if max_side is not None:
+            image.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=None)
+        return np.array(image)
 
 
 def _content(path: str) -> bytes:
@@ -171,6 +222,36 @@ def _content(path: str) -> bytes:
             f'{path} cannot be read ({error.strerror}): restore or remove it.') from error
 
 
+@contextlib.contextmanager
+def room_for(source: Union[str, bytes]) -> Iterator[None]:
+    """Holds room for an image while it is decoded; what is too much at a time waits, see `ROOM`.
+
+    All functions that decode hold it. A caller in one of several threads that goes on with the
+    image at its full size, as one that resizes it, holds it around both.
+
+    Args:
+      source: Path of the file, or its content. For what is no image nothing is held.
+    """
+    try:
+        if isinstance(source, str):
+            files.require_regular(source)
+        with Image.open(source if isinstance(source, str) else io.BytesIO(source),
+                        formats=_FORMATS) as image:
+            needed = _DECODING_BYTES * image.width * image.height
+    except Exception:  # Damaged data raises many kinds of errors; decoding gives the reason.
+        needed = 0
+    with ROOM.of(needed):
+        yield
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """The image in a file, see `_load`, with room for it."""
+    content = _content(path)
+    with room_for(content):
+        yield _load(content, path)
+
+
 def read(path: str, *, max_side: Optional[int] = None) -> np.ndarray:
     """The image in a file, u8[H,W,3]; see `decode`. A missing file raises `ImageError` too."""
     return decode(_content(path), name=path, max_side=max_side)
@@ -179,16 +260,18 @@ def read(path: str, *, max_side: Optional[int] = None) -> np.ndarray:
 def read_map(path: str) -> np.ndarray:
     """The grey map in a file of 8 or 16 bits, f32[H,W] in [0, 1]; colour becomes luminance.
 
+    The range is that of all 8 or 16 bits, whatever values the map has.
+
     Raises:
       ImageError: See `read`.
     """
-    image = _load(_content(path), path)
-    values = _sixteen_bit(image)
-    if values is not None:
-        return (values / 65535).astype(np.float32)
-    if image.mode not in ('L', 'LA'):
-        image = image.convert('RGB')
-    return np.array(image.convert('L'), np.float32) / 255
+    with _opened(path) as image:
+        values = _sixteen_bit(image)
+        if values is not None:
+            return np.divide(values, 65535, dtype=np.float32)
+        if image.mode not in ('L', 'LA'):
+            image = image.convert('RGB')
+        return np.divide(image.convert('L'), 255, dtype=np.float32)
 
 
 def read_labels(path: str) -> np.ndarray:
@@ -197,16 +280,16 @@ def read_labels(path: str) -> np.ndarray:
     Raises:
       ImageError: See `read`; also if the image is coloured or has labels above 255.
     """
-    image = _load(_content(path), path)
-    values = _sixteen_bit(image)
-    if values is None:
-        if image.mode not in ('1', 'L', 'LA', 'P'):
-            raise ImageError(f'{path} must hold labels, one channel or a palette; it is '
-                             f'{image.mode}: save it as a grey or palette PNG.')
-        values = np.asarray(image.getchannel(0) if image.mode == 'LA' else image)
-    if values.max() > 255:
-        raise ImageError(f'{path} must hold labels up to 255; its largest is {values.max()}.')
-    return values.astype(np.uint8)
+    with _opened(path) as image:
+        values = _sixteen_bit(image)
+        if values is None:
+            if image.mode not in ('1', 'L', 'LA', 'P'):
+                raise ImageError(f'{path} must hold labels, one channel or a palette; it is '
+                                 f'{image.mode}: save it as a grey or palette PNG.')
+            values = np.asarray(image.getchannel(0) if image.mode == 'LA' else image)
+        if values.max() > 255:
+            raise ImageError(f'{path} must hold labels up to 255; its largest is {values.max()}.')
+        return values.astype(np.uint8)
 
 
 def read_mask(path: str) -> np.ndarray:
@@ -221,19 +304,20 @@ def read_mask(path: str) -> np.ndarray:
       ImageError: See `read`; also if the image has transparent pixels, which say something that a
         mask cannot say.
     """
-    image = _load(_content(path), path)
-    values = _sixteen_bit(image)
-    if values is not None:
-        return values > 0
-    if image.has_transparency_data and np.asarray(image.convert('RGBA'))[..., 3].min() < 255:
-        raise ImageError(f'{path} must be a mask without transparent pixels; it has some: save it '
-                         'in grey, with 0 for the background.')
-    if image.mode in ('1', 'L', 'LA', 'P', 'PA'):
-        values = np.asarray(image.getchannel(0) if image.mode in ('LA', 'PA') else image, np.uint8)
-        is_object = values > 0
-        is_below = is_object & (values < 255)
-        return is_below if is_below.any() else is_object
-    return np.asarray(image.convert('RGB')).any(axis=-1)
+    with _opened(path) as image:
+        values = _sixteen_bit(image)
+        if values is not None:
+            return values > 0
+        if image.has_transparency_data and np.asarray(image.convert('RGBA'))[..., 3].min() < 255:
+            raise ImageError(f'{path} must be a mask without transparent pixels; it has some: save '
+                             'it in grey, with 0 for the background.')
+        if image.mode in ('1', 'L', 'LA', 'P', 'PA'):
+            values = np.asarray(
+                image.getchannel(0) if image.mode in ('LA', 'PA') else image, np.uint8)
+            is_object = values > 0
+            is_below = is_object & (values < 255)
+            return is_below if is_below.any() else is_object
+        return np.asarray(image.convert('RGB')).any(axis=-1)
 
 
 # Resizing.

@@ -106,6 +106,23 @@ def test_saliency_of_masks_is_the_share_of_pixels_that_are_not_0(records):
         np.testing.assert_allclose(store.saliency(i).mean(), 10 / (20 + i), atol=0.01)
 
 
+def test_masks_of_another_size_than_their_photo_are_counted(records, monkeypatch):
+    warned = []
+    monkeypatch.setattr(photo_store.logging, 'warning',
+                        lambda text, *values: warned.append(text % values))
+    sizes = [images.read(record.path).shape[:2] for record in records]
+    for record, size in zip(records, sizes):
+        Image.new('L', size[::-1], 255).save(record.mask_path)
+    photo_store.PhotoStore(records, image_size=SIZE, saliency='masks')
+    assert not warned
+    Image.new('L', (21, 22), 255).save(records[1].mask_path)
+    photo_store.PhotoStore(records, image_size=SIZE, saliency='masks')
+    assert warned == [
+        f'1 of {len(records)} masks have another size than their photo and are stretched over it: '
+        f'that of {records[1].name} is 22 x 21 and the photo {sizes[1][0]} x {sizes[1][1]} '
+        '(height x width).']
+
+
 def test_saliency_of_a_callable_is_computed_from_record_and_squashed_photo(records):
     def saliency(record: Record, image: np.ndarray) -> np.ndarray:
         assert image.dtype == np.uint8 and image.shape == SIZE + (3,)

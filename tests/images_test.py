@@ -1,6 +1,7 @@
 """Laws of the pixel conventions."""
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -350,3 +351,57 @@ def test_results_are_not_taken_for_photos_unless_their_folder_is_named(tmp_path)
     assert images.names_below(str(tmp_path)) == ['a.png', 'mine/c.png']
     assert images.left_out_below(str(tmp_path)) == ''
     assert images.names_below(str(tmp_path / 'parts')) == ['overlays/a.png']
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+def test_sixteen_bits_that_hold_fewer_have_the_range_of_those(bits):
+    values = np.linspace(0, 2 ** bits - 1, 20).round().astype(np.uint16).reshape(4, 5)
+    photo = images.decode(encoded(Image.fromarray(values), 'PNG'))
+    expected = np.floor(values * 255.0 / (2 ** bits - 1) + 0.5)
+    np.testing.assert_array_equal(photo, np.repeat(expected[..., np.newaxis], 3, axis=-1))
+    black = images.decode(encoded(Image.fromarray(values * np.uint16(0)), 'PNG'))
+    assert black.max() == 0
+
+
+def test_a_first_photo_of_fewer_bits_is_named_and_no_second(monkeypatch):
+    logged = []
+    monkeypatch.setattr(images.logging, 'log_first_n', lambda *message: logged.append(message))
+    images.decode(encoded(Image.fromarray(np.full((3, 4), 4000, np.uint16)), 'PNG'), name='dim.png')
+    (_, text, count, *values), = logged
+    assert count == 1 and (text % tuple(values)).startswith('dim.png has 16 bits and uses 12')
+
+
+def png_of_colour(values: np.ndarray) -> bytes:
+    """PNG of RGB u16[H,W,3], which Pillow does not write."""
+    height, width = values.shape[:2]
+    header = struct.pack('>IIBBBBB', width, height, 16, 2, 0, 0, 0)
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in values)
+    return (b'\x89PNG\r\n\x1a\n' + png_chunk(b'IHDR', header)
+            + png_chunk(b'IDAT', zlib.compress(rows)) + png_chunk(b'IEND', b''))
+
+
+def test_colour_of_sixteen_bits_must_use_them():
+    values = RNG.integers(0, 65536, (4, 7, 3)).astype(np.uint16)
+    photo = images.decode(png_of_colour(values))
+    np.testing.assert_array_equal(photo, values >> 8)
+    with pytest.raises(images.ImageError, match='dim.png must use the range of its 16 bits'):
+        images.decode(png_of_colour(values >> 4), name='dim.png')
+    assert images.decode(png_of_colour(values * np.uint16(0))).max() == 0
+
+
+def test_images_are_decoded_with_room_for_their_pixels(tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(images.ROOM, 'of', lambda needed: held.append(needed) or (
+        contextlib.nullcontext()))
+    grey = Image.new('L', (9, 6), 7)
+    for name, image in (('photo.png', red()), ('grey.png', grey)):
+        image.save(tmp_path / name)
+    path = str(tmp_path / 'grey.png')
+    images.read(str(tmp_path / 'photo.png'))
+    for read in (images.read_map, images.read_mask, images.read_labels):
+        read(path)
+    with images.room_for(path):
+        pass
+    assert held == [16 * 54] * 5
+    with images.room_for(str(tmp_path)), images.room_for(b'no image'):
+        assert held[5:] == [0, 0]

@@ -30,6 +30,7 @@ class _Example(NamedTuple):
     image: np.ndarray  # uint8[H,W,3]
     saliency: Optional[np.ndarray]  # f16[H,W], None for ones
     photo_size: Tuple[int, int]
+    map_size: Optional[Tuple[int, int]] = None  # Of the map in a file, before resizing.
 
 
 class PhotoStore:
@@ -118,24 +119,34 @@ class PhotoStore:
         return self._read(self.records[index])
 
     def _read(self, record: Record) -> _Example:
-        photo = images.read(record.path)
-        image = images.resize(photo, self.image_size)
+        with images.room_for(record.path):
+            photo = images.read(record.path)
+            size = photo.shape[:2]
+            image = images.resize(photo, self.image_size)
+            del photo  # It may be large.
         if self._saliency is None:
-            return _Example(image, None, photo.shape[:2])
-        if self._saliency == 'folder':
-            values = images.read_map(record.saliency_path)
-        elif self._saliency == 'masks':
-            values = images.read_mask(record.mask_path).astype(np.float32)
+            return _Example(image, None, size)
+        if isinstance(self._saliency, str):
+            values, map_size = self._resized_map(record)
         else:
+            map_size = None
             values = np.asarray(self._saliency(record, image))
             if values.shape != self.image_size or not (values.min() >= 0 and values.max() <= 1):
                 raise ValueError(
                     f'`saliency` must return [H,W] = {list(self.image_size)} in [0, 1] for '
                     f'{record.name}; got {list(values.shape)} in [{values.min()}, {values.max()}].')
-        if values.shape != self.image_size:
-            values = images.resize_map(values, self.image_size)
         # float16 is finer than the 8 bits of a map's file and needs half the memory of float32.
-        return _Example(image, values.astype(np.float16), photo.shape[:2])
+        return _Example(image, values.astype(np.float16), size, map_size)
+
+    def _resized_map(self, record: Record) -> Tuple[np.ndarray, Tuple[int, int]]:
+        """The record's map f32[H,W] at the size of the photos, and its own size."""
+        path = record.saliency_path if self._saliency == 'folder' else record.mask_path
+        with images.room_for(path):
+            values = (images.read_map(path) if self._saliency == 'folder'
+                      else images.read_mask(path).astype(np.float32))
+            if values.shape == self.image_size:
+                return values, values.shape
+            return images.resize_map(values, self.image_size), values.shape
 
     def _read_all(self, records: Sequence[Record], on_bad_file: str) -> None:
         def read(record: Record) -> Union[_Example, SkippedFile]:
@@ -149,6 +160,7 @@ class PhotoStore:
         readable: List[Record] = []
         skipped: List[SkippedFile] = []
         photo_sizes: List[Tuple[int, int]] = []
+        odd: List[str] = []
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool, tqdm.tqdm(
                 total=len(records), desc='Reading photos', unit='photo') as progress:
             # In chunks, since the pool would read ahead without limit.
@@ -163,6 +175,9 @@ class PhotoStore:
                         self._images[len(readable)] = result.image
                         if self._maps is not None:
                             self._maps[len(readable)] = result.saliency
+                    if self._saliency == 'masks' and result.map_size != result.photo_size:
+                        odd.append(f'that of {record.name} is {_sides(result.map_size)} and the '
+                                   f'photo {_sides(result.photo_size)}')
                     readable.append(record)
                     photo_sizes.append(result.photo_size)
         if not readable:
@@ -172,10 +187,17 @@ class PhotoStore:
             logging.warning('Left out %s: %s', record.name, reason)
         if skipped:
             logging.warning('Left out %d of %d photos.', len(skipped), len(records))
+        if odd:
+            logging.warning('%d of %d masks have another size than their photo and are stretched '
+                            'over it: %s (height x width).', len(odd), len(readable), odd[0])
         self.records, self.skipped = tuple(readable), tuple(skipped)
         self.photo_sizes = np.array(photo_sizes, np.int32)
         self._images = self._images[:len(readable)]
         self._images.setflags(write=False)  # `image` returns views of it.
+
+
+def _sides(size: Tuple[int, int]) -> str:
+    return f'{size[0]} x {size[1]}'
 
 
 def _check_saliency(records: Sequence[Record], saliency: SaliencySource) -> None:
