@@ -104,6 +104,11 @@ def _parse(argv: List[str]) -> List[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
+        named = next((each for each in argv[1:] if each.startswith('-') and os.path.exists(each)),
+                     None)
+        if named is not None:
+            error = CommandError(f'{error}; {named!r} is a file or folder, whose path must not '
+                                 f"begin with '-': write {'./' + named!r}, or -- before it.")
         sys.exit(_fail(error))
 
 

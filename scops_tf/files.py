@@ -8,10 +8,12 @@ import fcntl
 import io
 import itertools
 import os
+import re
+import shutil
 import socket
 import stat
 import tempfile
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 # Name of the file that marks a folder of results.
 MARK = '.scops_tf'
@@ -25,6 +27,10 @@ _ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or ra
 
 class FolderInUseError(ValueError):
     """A folder in which another process is at work; the message is one sentence for the user."""
+
+
+class FolderLostError(ValueError):
+    """A folder that is gone while it is written; the message is one sentence for the user."""
 
 
 def require_writable(folder: str) -> None:
@@ -89,8 +95,36 @@ def read(path: str, *, most: int = 2 ** 30) -> bytes:
         return content
 
 
+def temporary_folder(folder: str) -> str:
+    """Path beside a folder for what shall replace it; removes what killed processes left there.
+
+    The path has the names of this machine and process. What a process of this machine has left is
+    removed if that process is no longer alive; what others may still write is not touched.
+
+    Args:
+      folder: Path of the folder that is made in this way.
+    """
+    parent, name = os.path.split(os.path.abspath(folder))
+    prefix = f'{name}.{socket.gethostname()}-'
+    for found in os.listdir(parent) if os.path.isdir(parent) else ():
+        process = re.fullmatch(re.escape(prefix) + r'(\d+)\.tmp', found)
+        if process and not _is_alive(int(process.group(1))):
+            shutil.rmtree(os.path.join(parent, found), ignore_errors=True)
+    return os.path.join(parent, f'{prefix}{os.getpid()}.tmp')
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # It is another user's.
+        return True
+    return True
+
+
 @contextlib.contextmanager
-def owned(folder: str) -> Iterator[None]:
+def owned(folder: str) -> Iterator[Callable[[], None]]:
     """Holds a folder, so that no other process that asks for it writes there at the same time.
 
     The lock is the operating system's, on the file `.lock` in the folder, and ends with its owner
@@ -99,11 +133,24 @@ def owned(folder: str) -> Iterator[None]:
     Args:
       folder: The folder, which exists.
 
+    Yields:
+      A function that raises `FolderLostError` if the folder was removed, moved or replaced since.
+
     Raises:
       FolderInUseError: If another process holds it.
       OSError: If the folder cannot be written.
     """
     path = os.path.join(folder, '.lock')
+
+    def is_kept() -> bool:
+        return os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path))
+
+    def require_kept() -> None:
+        if not is_kept():
+            raise FolderLostError(
+                f'{folder!r} must stay where it is while a process writes there, but it was '
+                'removed, moved or replaced; what was not saved before is lost: start again.')
+
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -118,15 +165,15 @@ def owned(folder: str) -> Iterator[None]:
         except OSError:  # A file system without locks.
             break
         # The owner before may have removed the file after it was opened here.
-        if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+        if is_kept():
             break
         os.close(descriptor)
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, f'process {os.getpid()} on {socket.gethostname()}'.encode())
-        yield
+        yield require_kept
     finally:
-        if os.path.exists(path):
+        if is_kept():  # Else it would be that of another process.
             os.remove(path)
         os.close(descriptor)
 

@@ -37,6 +37,9 @@ _DECODING_BYTES = 16
 ROOM = memory.Room(2 * 2 ** 30)
 # Ranges of cameras' and scanners' values that are stored in 16 bits.
 _BITS = (10, 12, 14, 16)
+# Pillow keeps large images in blocks of 16 MiB. The C library may keep such blocks for each thread
+# when they are freed; larger ones it gives back to the system at once.
+Image.core.set_block_size(64 * 2 ** 20)
 if Image.MAX_IMAGE_PIXELS is not None:
     # Pillow's own limit is lower: it warns above it and refuses images of twice that size.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MAX_PIXELS)

@@ -78,7 +78,8 @@ def main(argv: List[str]) -> Optional[int]:
     with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
         for name, path in progress:
             try:
-                rows += _predict(predictor, name, images_lib.read(path), settings)
+                photo = images_lib.read(path, max_side=FLAGS.max_side)
+                rows += _predict(predictor, name, photo, settings)
             except images_lib.ImageError as error:
                 failed['read'].append(str(error))
             except OSError as error:
@@ -109,6 +110,7 @@ def _predict(predictor: Any, name: str, photo: np.ndarray, settings: config_lib.
     labels, centers, presence = found.labels[0], found.part_centers[0], found.presence[0]
     if FLAGS.crf:
         labels = _refined(photo, found.part_responses, predictor.metadata, settings)
+    labels = _without_parts(labels, presence < FLAGS.min_presence)
     if FLAGS.objects:
         owners = objects_lib.separate(labels, objects_lib.certain_pixels(
             found.part_responses[0], labels.shape))
@@ -122,7 +124,8 @@ def _predict(predictor: Any, name: str, photo: np.ndarray, settings: config_lib.
             centers[np.newaxis], presence[np.newaxis], areas[np.newaxis])
     overlay = drawing.overlay(photo, labels)
     for own_centers, own_presence in zip(each.centers, each.presence):
-        overlay = drawing.draw_centers(overlay, own_centers, own_presence)
+        overlay = drawing.draw_centers(
+            overlay, own_centers, np.where(presence < FLAGS.min_presence, 0, own_presence))
     part_pictures.write_label_png(
         _path('labels', f'{name}.png'), labels, palette_lib.palette(num_parts))
     images_lib.write_png(_path('overlays', f'{name}.png'), overlay)
@@ -130,6 +133,13 @@ def _predict(predictor: Any, name: str, photo: np.ndarray, settings: config_lib.
         part_responses=found.part_responses[0].astype(np.float16), part_centers=centers,
         presence=presence))
     return _rows(name, each)
+
+
+def _without_parts(labels: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Labels u8[H,W] with background in place of the parts that are `absent`, bool[K]."""
+    kept = np.arange(len(absent) + 1, dtype=np.uint8)
+    kept[1:][absent] = 0
+    return kept[labels]
 
 
 def _rows(name: str, parts: objects_lib.ObjectParts) -> List[List[Any]]:
@@ -165,6 +175,12 @@ if __name__ == '__main__':
     flags.DEFINE_string('out', 'predictions', 'Folder that the results are written to.')
     flags.DEFINE_bool('crf', False, 'Refine labels with a dense CRF (needs the extra [crf]).')
     flags.DEFINE_bool('objects', False, 'Group the parts into objects.')
+    flags.DEFINE_float('min_presence', 0.0, 'Least presence of a part that is drawn; a part with '
+                       'less is background, and has the area 0 in the table. Blank photos show '
+                       'parts too, since these are relative.', lower_bound=0, upper_bound=1)
+    flags.DEFINE_integer('max_side', None, 'Largest number of pixels of the longer side; a larger '
+                         'photo is scaled down first, with all that is written of it, centres too.',
+                         lower_bound=1)
     flags.DEFINE_multi_string('gin_param', [], 'Binding of Crf, such as Crf.iterations=5, over '
                               'those of the run; may be repeated.')
     command.run(main)

@@ -101,6 +101,17 @@ def test_checkpoints_are_found_and_counted_without_their_list(tmp_path, damage):
     assert list(checkpoints.kept(str(tmp_path))) == [2, 3, 4]
 
 
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
+    _, checkpoint, manager = _manager(tmp_path)
+    checkpoints.save(manager, 5)
+    folder = pathlib.Path(checkpoints.folder_of(str(tmp_path)))
+    before = sorted(os.listdir(folder))
+    (folder / 'ckpt-8_temp').mkdir()
+    (folder / 'ckpt-8_temp' / 'part-00000-of-00001.data-00000-of-00001').write_bytes(b'half')
+    checkpoints.manager(checkpoint, str(tmp_path), keep=3)
+    assert sorted(os.listdir(folder)) == before
+
+
 def test_a_whole_list_is_left_as_it_is(tmp_path):
     _, checkpoint, manager = _manager(tmp_path)
     checkpoints.save(manager, 1)

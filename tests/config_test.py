@@ -296,3 +296,11 @@ def test_every_section_is_frozen_and_documented():
         assert type(section).__doc__
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(section, dataclasses.fields(section)[0].name, 1)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_gin_file(tmp_path):
+    inner, outer = tmp_path / 'inner.gin', tmp_path / 'outer.gin'
+    inner.write_text('\ufeffRun.num_parts = 7\n', encoding='utf-8')
+    outer.write_text("\ufeffinclude 'inner.gin'\nRun.steps = 700  # Ü\n", encoding='utf-8')
+    loaded = config.load([str(outer)])
+    assert loaded.run.num_parts == 7 and loaded.run.steps == 700

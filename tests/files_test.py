@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -181,3 +182,33 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
         raise KeyError
     with files.owned(str(tmp_path)):
         pass
+
+
+def test_a_folder_that_is_gone_is_noticed_and_the_lock_of_another_stays(tmp_path):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    with files.owned(str(folder)) as require_kept:
+        require_kept()
+        shutil.rmtree(folder)
+        for remake in (False, True):
+            if remake:
+                folder.mkdir()
+                (folder / '.lock').write_text('of another process')
+            with pytest.raises(files.FolderLostError, match="'.*run' must stay where it is"):
+                require_kept()
+    assert (folder / '.lock').read_text() == 'of another process'
+
+
+def test_what_dead_processes_left_beside_a_folder_is_removed_and_nothing_else(tmp_path):
+    host = socket.gethostname()
+    done = subprocess.Popen([sys.executable, '-c', ''])
+    done.wait()
+    dead = f'drawn.{host}-{done.pid}.tmp'
+    others = [f'drawn.{host}-{os.getppid()}.tmp', f'drawn.elsewhere-{done.pid}.tmp',
+              f'other.{host}-{done.pid}.tmp', f'drawn.{host}-x.tmp', 'drawn']
+    for name in (dead, *others):
+        (tmp_path / name / 'inside').mkdir(parents=True)
+    path = files.temporary_folder(str(tmp_path / 'drawn'))
+    assert path == str(tmp_path / f'drawn.{host}-{os.getpid()}.tmp')
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    assert files.temporary_folder(str(tmp_path / 'absent' / 'drawn')).startswith(str(tmp_path))

@@ -109,6 +109,19 @@ def test_normalized_responses_are_those_of_the_labels():
     np.testing.assert_array_equal(_decode(responses, (11, 20)), labels)
 
 
+@pytest.mark.parametrize('size', [(23, 31), (64, 96), (200, 17), (5, 90), (1, 8), (3, 2)])
+def test_labels_in_strips_are_those_of_the_whole_photo(monkeypatch, size):
+    responses = tf.constant(_responses(size=(9, 14)))
+    whole = decoding.decode(responses, size).numpy()
+    assert len(np.unique(whole)) > 1
+    # Strips of one row and of four, the last of which is shorter.
+    for numbers in (1, 4 * 2 * 3 * size[1]):
+        monkeypatch.setattr(decoding, '_MAX_NUMBERS', numbers)
+        strips = tf.function(decoding.decode)(responses, (tf.constant(size[0]), size[1])).numpy()
+        np.testing.assert_array_equal(strips, whole)
+        assert strips.dtype == np.uint8
+
+
 def test_part_responses_sum_to_1_at_any_size():
     logits = tf.random.stateless_normal((2, 4, 6, 3), [0, 1])
     responses = decoding.part_responses_from_logits(logits, (9, 16)).numpy()

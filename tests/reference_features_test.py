@@ -157,7 +157,7 @@ def test_features_can_be_exported(drawn, tmp_path):
 @pytest.mark.parametrize('batches', [
     [], [np.zeros((1, 2, 3, 32))], [np.full((1, 2, 3, 32), np.inf)]])
 def test_scales_of_nothing_are_an_error(drawn, batches):
-    with pytest.raises(ValueError, match='`batches` must give every tap a positive and finite RMS'):
+    with pytest.raises(ValueError, match='The photos must show something in all layers'):
         drawn.measure_scales(batches)
     np.testing.assert_array_equal(drawn.tap_scales, [1, 1])
 

@@ -54,6 +54,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
     with_saliency = config.data.saliency is not None and (
         name != 'dff' or config.dff.num_background > 0)
     store = photo_features.open_store(config, records, workdir, with_saliency=with_saliency)
+    photo_features.warn_of_few(config, len(store))
     raw = photo_features.reference_features(
         config, network, photo_features.at_reference_size(config, store, workdir),
         os.path.join(workdir, 'cache'))

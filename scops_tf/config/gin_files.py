@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util  # noqa: F401  gin's `include` uses it without importing it
 import logging
 import os
@@ -95,7 +96,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = (), *,
 def _folders(path: str) -> Tuple[str, ...]:
     """The folders of a gin file and of the files that it includes."""
     folder = os.path.dirname(os.path.abspath(path))
-    with open(path, encoding='utf-8') as file:
+    with _open(path) as file:
         names = re.findall(r'^include\s+[\'"](.+)[\'"]', file.read(), re.MULTILINE)
     folders = {folder: None}
     for name in names:
@@ -103,6 +104,13 @@ def _folders(path: str) -> Tuple[str, ...]:
                  if os.path.isfile(included) and not os.path.samefile(included, path)]
         folders.update(dict.fromkeys(_folders(found[0]) if found else ()))
     return tuple(folders)
+
+
+# A byte order mark, which some editors write, is no part of the text, and the text is UTF-8
+# whatever the locale. Gin asks its readers in their order, so that one that is registered beside
+# this would come too late.
+_open = functools.partial(open, encoding='utf-8-sig')
+gin.config._FILE_READERS[0] = (_open, os.path.isfile)
 
 
 def _is_no_search_step(record: logging.LogRecord) -> bool:

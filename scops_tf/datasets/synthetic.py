@@ -17,7 +17,7 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 import tqdm
 
-from scops_tf import array_files, images
+from scops_tf import array_files, files, images
 from scops_tf.datasets import creature
 from scops_tf.datasets.lists import DatasetError
 from scops_tf.datasets.records import PartDataset, Record
@@ -54,7 +54,7 @@ def write(folder: str, *, num_train: int, num_test: int, size: Tuple[int, int] =
                 'size': list(size), 'seed': seed}
     if _is_complete(folder, settings):
         return
-    temporary = f'{folder}.{os.getpid()}.tmp'
+    temporary = files.temporary_folder(folder)
     try:
         for stream, (split, count) in enumerate((('train', num_train), ('test', num_test))):
             _write_split(os.path.join(temporary, split), count, tuple(size), (seed, stream))

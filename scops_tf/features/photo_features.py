@@ -5,6 +5,7 @@ import dataclasses
 import os
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+from absl import logging
 import numpy as np
 import tensorflow as tf
 
@@ -54,6 +55,15 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
     return photo_store.PhotoStore(
         records, image_size=image_size or config.run.image_size, saliency=source,
         on_bad_file=data.on_bad_file, memory_limit_gib=data.memory_limit_gib)
+
+
+def warn_of_few(config: config_lib.Config, num_photos: int) -> None:
+    """Warns if parts are to be found in fewer photos than there are parts, or in one."""
+    least = max(config.run.num_parts, 2)
+    if num_photos < least:
+        logging.warning('%d photo%s for %d parts: parts are what photos have in common, so they '
+                        'will be of no use; give at least %d photos, better a hundred.',
+                        num_photos, '' if num_photos == 1 else 's', config.run.num_parts, least)
 
 
 def at_reference_size(config: config_lib.Config, store: photo_store.PhotoStore, workdir: str

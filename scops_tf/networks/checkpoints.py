@@ -66,7 +66,7 @@ def _is_readable(path: str) -> bool:
 
 def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
             ) -> tf.train.CheckpointManager:
-    """The manager of a run's checkpoints, which knows all that exist.
+    """The manager of a run's checkpoints, which knows all that exist, in a folder that is owned.
 
     Args:
       checkpoint: What is saved.
@@ -77,6 +77,8 @@ def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
       OSError: If the list of checkpoints is not that of the files and cannot be written.
     """
     found, folder = kept(workdir), folder_of(workdir)
+    # A killed process has left these unfinished; no other one writes here now.
+    _remove_unfinished(folder)
     paths = list(found.values())
     if [os.path.basename(path) for path in paths] != [
             os.path.basename(path) for path in _listed(folder)] and paths:
@@ -87,6 +89,11 @@ def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
             all_model_checkpoint_timestamps=[os.path.getmtime(f'{path}.index') for path in paths])
         files.write(os.path.join(folder, 'checkpoint'), str(state).encode())
     return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=keep)
+
+
+def _remove_unfinished(folder: str) -> None:
+    for left in glob.glob(os.path.join(glob.escape(folder), 'ckpt-*_temp')):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def find(workdir: str, step: Optional[int] = None) -> Optional[str]:
@@ -149,8 +156,7 @@ def save(manager: tf.train.CheckpointManager, step: int) -> str:
         return manager.save(checkpoint_number=step)
     except (tf.errors.OpError, OSError) as error:
         # An unfinished checkpoint must not go on filling a full disk.
-        for left in glob.glob(os.path.join(glob.escape(manager.directory), '*_temp')):
-            shutil.rmtree(left, ignore_errors=True)
+        _remove_unfinished(manager.directory)
         then = f'{latest!r} is untouched and ' if latest else ''
         raise OSError(
             f'The checkpoint of step {step} must be written to {manager.directory!r}, which fails '

@@ -159,8 +159,10 @@ class ReferenceFeatures(tf.Module):
         rms = np.sqrt([sums[start:stop].sum() / max(count * (stop - start), 1)
                        for start, stop in zip(edges, edges[1:])])
         if not np.all(np.isfinite(rms) & (rms > 0)):
-            raise ValueError('`batches` must give every tap a positive and finite RMS; got '
-                             f'{rms.tolist()} over {count} cells: look at the photos.')
+            raise ValueError('The photos must show something in all layers of the reference '
+                             'features, but the mean squares of their features have the roots '
+                             f'{", ".join(f"{each:g}" for each in rms)}: look at the photos, which '
+                             'are black or of one colour, or at the weights of the network.')
         self.tap_scales.assign(rms)
 
 

@@ -8,6 +8,9 @@ import tensorflow as tf
 from scops_tf import geometry, images
 from scops_tf.serving import main_object
 
+# Largest number of values of part maps at the size of photos, 32 MiB, that are held at a time.
+_MAX_NUMBERS = 2 ** 23
+
 
 def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
     """R: soft-max of the up-sampled part logits over background and parts (§3.1).
@@ -47,6 +50,9 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
            ) -> tf.Tensor:
     """Labels: the largest of the normalized part responses and a constant background (§3.1).
 
+    Labels of large photos are decoded in strips, so that the memory beside the labels does not grow
+    with the photo times the parts.
+
     Args:
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
       size: (height, width) of the labels.
@@ -55,10 +61,59 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
     Returns:
       u8[B,H,W]. 0 is background, k is the k-th part. In a tie background wins, then the first part.
     """
-    normalized = normalized_responses(part_responses, size)
+    normalized = _normalized(part_responses[..., 1:])
+    shape = tf.shape(normalized)
+    # Of a row of all maps; none is in an empty batch.
+    numbers = tf.maximum(shape[0] * shape[3] * size[1], 1)
+
+    def whole() -> tf.Tensor:
+        return _labels(tf.image.resize(normalized, size), background)
+
+    def in_strips() -> tf.Tensor:
+        return _decoded_in_strips(normalized, size, tf.maximum(_MAX_NUMBERS // numbers, 1),
+                                  background)
+
+    # One photo of 108 megapixels with 32 parts would have maps of 13 GB.
+    return tf.cond(size[0] <= _MAX_NUMBERS // numbers, whole, in_strips)
+
+
+def _labels(normalized: tf.Tensor, background: float) -> tf.Tensor:
     winner = tf.argmax(normalized, axis=-1, output_type=tf.int32) + 1
     is_part = tf.reduce_max(normalized, axis=-1) > background
     return tf.cast(tf.where(is_part, winner, 0), tf.uint8)
+
+
+def _decoded_in_strips(normalized: tf.Tensor, size: Tuple[Any, Any], strip: tf.Tensor,
+                       background: float) -> tf.Tensor:
+    """Labels u8[B,H,W] of maps f32[B,h,w,K], of `strip` rows at a time.
+
+    The arithmetic is that of `tf.image.resize`, so the labels are those of all rows at once: first
+    along the rows, which that function does itself, then between two of them.
+    """
+    height = tf.shape(normalized)[1]
+    scale = tf.cast(height, tf.float32) / tf.cast(size[0], tf.float32)
+
+    def labels_of(first: tf.Tensor) -> tf.Tensor:
+        rows = tf.range(first, tf.minimum(first + strip, size[0]))
+        place = (tf.cast(rows, tf.float32) + 0.5) * scale - 0.5
+        above = tf.maximum(tf.cast(tf.floor(place), tf.int32), 0)
+        below = tf.minimum(tf.cast(tf.math.ceil(place), tf.int32), height - 1)
+        used = normalized[:, above[0]:below[-1] + 1]
+        wide = tf.image.resize(used, (tf.shape(used)[1], size[1]))
+        upper = tf.gather(wide, above - above[0], axis=1)
+        lower = tf.gather(wide, below - above[0], axis=1)
+        share = (place - tf.floor(place))[:, tf.newaxis, tf.newaxis]
+        # Rows come first, so that strips can be joined.
+        return tf.transpose(_labels(upper + (lower - upper) * share, background), (1, 0, 2))
+
+    count = -(-size[0] // strip)
+    _, strips = tf.while_loop(
+        lambda number, _: number < count,
+        lambda number, found: (number + 1, found.write(number, labels_of(number * strip))),
+        (0, tf.TensorArray(tf.uint8, size=count, infer_shape=False,
+                           element_shape=(None, normalized.shape[0], None))),
+        parallel_iterations=1)
+    return tf.transpose(strips.concat(), (1, 0, 2))
 
 
 def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,

@@ -8,6 +8,9 @@ import tensorflow as tf
 from scops_tf import geometry
 from scops_tf.serving import decoding
 
+# Number of pixels of a photo, some 200 MB in float32.
+_LARGE_PHOTO = 2 ** 24
+
 
 class SegmenterResponses(tf.Module):
     """Part responses of a segmenter at the size of its input photos.
@@ -77,8 +80,13 @@ class PartModel(tf.Module):
         """
         shape = tf.shape(images)
         size = (shape[1], shape[2])
-        pixels = tf.cast(images, tf.float32) / 255.0
-        pixels = tf.image.resize(pixels, self.input_size, antialias=True)
+        # A large photo is resized as bytes, since it would take eight times its memory in float32.
+        # Both ways agree up to rounding.
+        pixels = tf.cond(
+            size[0] * size[1] > _LARGE_PHOTO,
+            lambda: tf.image.resize(images, self.input_size, antialias=True) / 255.0,
+            lambda: tf.image.resize(tf.cast(images, tf.float32) / 255.0, self.input_size,
+                                    antialias=True))
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
         return self.decoded(self.network.part_responses(pixels), size)
 

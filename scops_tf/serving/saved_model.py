@@ -39,7 +39,7 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
     if os.path.isdir(folder) and os.listdir(folder) and not is_export(folder):
         raise ExportError(f'The folder of an export must be empty, or be an older export; {folder} '
                           'holds something else: give another one.')
-    temporary, replaced = f'{folder}.{os.getpid()}.tmp', f'{folder}.{os.getpid()}.old'
+    temporary, replaced = files.temporary_folder(folder), f'{folder}.{os.getpid()}.old'
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
                  'center_power': model.center_power}

@@ -22,6 +22,7 @@ from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import (
     loss_scale,
+    memory_need,
     preparation,
     replicas,
     teacher as teacher_lib,
@@ -101,7 +102,9 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
+      MemoryNeedError: If the training needs twice the memory that there is.
       FolderInUseError: If another process trains in the folder.
+      FolderLostError: If the folder is removed, moved or replaced while it is trained in.
       TrainingError: If the loss is not finite or the parts have vanished.
       WorkerLostError: If another worker has ended; this process should then be started again.
       ValueError: If data, weights, replicas or checkpoints cannot be used.
@@ -141,16 +144,17 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
     files.require_writable(workdir)
     # The chief writes for all workers.
     owned = files.owned(workdir) if replicas.is_chief(strategy) else contextlib.nullcontext()
-    with owned:
-        return _train_owned(config, workdir, strategy, stop, scorer, dataset)
+    with owned as require_kept:
+        return _train_owned(config, workdir, strategy, stop, scorer, dataset, require_kept)
 
 
 def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
-                 stop: StopRequest, scorer: Optional[Scorer], dataset: datasets.PartDataset
-                 ) -> bool:
+                 stop: StopRequest, scorer: Optional[Scorer], dataset: datasets.PartDataset,
+                 require_kept: Optional[Callable[[], None]]) -> bool:
     """Trains in a folder that no other training writes to."""
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
+    _check_memory(trainer, len(dataset.train))
     # The chief leaves a checkpoint and full caches for the others.
     with replicas.chief_first(strategy):
         restored = trainer.restore(workdir)
@@ -163,6 +167,7 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
         elif config.run.init_from:
             trainer.model.restore(checkpoints.require(config.run.init_from, 'Run.init_from'))
         store = photo_features.open_store(config, dataset.train, workdir)
+        photo_features.warn_of_few(config, len(store))
         if restored:
             photo_list.require_same(workdir, store.records, config.data.saliency)
         prepared = preparation.prepare(
@@ -186,15 +191,35 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
             scores = _scores(trainer, prepared, score)
             writer.settings(config.settings, list(scores))
             writer.scalars(scores, 0)
-        return _run_steps(trainer, prepared, stop, _Records(manager, writer, score))
+        return _run_steps(trainer, prepared, stop, _Records(manager, writer, score, require_kept))
+
+
+def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
+    """Compares what the training needs with the memory; see `memory_need`. No law is for GPUs."""
+    if tf.config.list_physical_devices('GPU'):
+        return
+    config, model = trainer.config, trainer.model
+    memory_need.check(memory_need.estimate(
+        config, num_photos,
+        batch_size=-(-config.run.batch_size // trainer.strategy.num_replicas_in_sync),
+        reference_shape=model.reference_features.shape(config.reference_size),
+        backbone_shape=model.segmenter.feature_shape(config.run.image_size)))
 
 
 class _Records(NamedTuple):
-    """The writers of the chief, for checkpoints and TensorBoard logs, and what is scored."""
+    """The writers of the chief, for checkpoints and TensorBoard logs, what is scored, and a check.
+
+    Attributes:
+      manager: Of the checkpoints.
+      writer: Of TensorBoard.
+      score: What scores the model, or None.
+      require_kept: Raises an error if the run's folder is gone; see `files.owned`.
+    """
 
     manager: tf.train.CheckpointManager
     writer: tensorboard.SummaryWriter
     score: Optional[Score]
+    require_kept: Callable[[], None]
 
 
 def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
@@ -249,6 +274,8 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
             if records and (step % config.logging.pictures_every == 0 or done):
                 write_pictures(trainer, prepared.store, records.writer, step)
             if records and (step % config.checkpoint.every == 0 or done or stopping):
+                # TensorFlow would make the folder anew, without the files of the start.
+                records.require_kept()
                 trainer.save(records.manager)
                 if not stopping:  # A process that was asked to end should not take its time.
                     records.writer.scalars(_scores(trainer, prepared, records.score), step)

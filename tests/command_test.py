@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from scops_tf import command
+
+
+def test_a_file_that_looks_like_a_flag_is_named_with_what_to_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '-dash.png').touch()
+    with pytest.raises(SystemExit) as stopped:
+        command._parse(['predict', 'other.png', '-dash.png'])
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err
+    assert message.count('\n') == 1
+    assert "'-dash.png' is a file" in message and "write './-dash.png', or --" in message
+
+
+def test_an_unknown_flag_that_is_no_file_says_no_more(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command._parse(['predict', '--nowhere=1'])
+    message = capsys.readouterr().err
+    assert "'nowhere'" in message and 'is a file' not in message
