@@ -14,7 +14,7 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 import tensorflow as tf
 
-from scops_tf import config as config_lib, datasets
+from scops_tf import config as config_lib, datasets, files
 from scops_tf.evaluation import training_scores
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints, pretrained
@@ -110,6 +110,20 @@ def test_the_advice_to_a_collapsed_run_names_settings_that_there_are(objective, 
     named = re.findall('`(.+?)`', objective.advice)
     assert named and set(named) <= set(load().settings)
     assert (objective is uld.Uld) == all(name.startswith('Uld.') for name in named)
+
+
+def test_a_run_whose_folder_is_removed_ends_with_a_sentence(load, tmp_path, monkeypatch):
+    folder = tmp_path / 'run'
+
+    class Removing(trainer_lib.Trainer):
+        def train_step(self, batch):
+            shutil.rmtree(folder, ignore_errors=True)
+            return super().train_step(batch)
+
+    monkeypatch.setattr(loop.trainer_lib, 'Trainer', Removing)
+    with pytest.raises(files.FolderLostError, match="run' must stay where it is"):
+        loop.train(load('Run.steps=1'), str(folder))
+    assert not (folder / 'checkpoints').exists()
 
 
 def test_a_finished_run_is_left_as_it_is(small, trained_run, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -88,3 +89,21 @@ def test_a_damaged_export_is_one_sentence(tmp_path, damage):
         predictor_lib.Predictor(str(folder))
     assert '\n' not in str(caught.value) and 'export again' in str(caught.value)
     assert os.path.isdir(folder)
+
+
+@pytest.mark.parametrize('message, reason', [
+    ("Graph execution error:\n\nDetected at node 'a' defined at (most recent call last):\n"
+     "  File \"x.py\", line 1\nNode: 'a'\nNo room left.\n\t [[{{node a}}]] [Op:__inference_1]",
+     'No room left'),
+    ("Graph execution error:\n\nNode: 'a'\n2 root error(s) found.\n  (0) UNKNOWN:  No room left\n",
+     'UNKNOWN:  No room left'),
+    ('No room left.\nAnd more.', 'No room left')])
+def test_errors_of_the_graph_are_told_by_their_reason(export_dir, monkeypatch, message, reason):
+    loaded = predictor_lib.Predictor(export_dir)
+
+    def fail(**_):
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setattr(loaded, '_predict', fail)
+    with pytest.raises(predictor_lib.PredictorError, match=re.escape(f'({reason}); give smaller')):
+        loaded.predict(np.zeros((1, 20, 60, 3), np.uint8))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
@@ -62,10 +63,9 @@ class Predictor:
             self._predict = self._loaded.signatures['serving_default']
             _require_outputs(self._predict, self.num_parts)
         except Exception as error:  # Damaged data raises many kinds of errors.
-            reason = str(getattr(error, 'message', None) or error).split('\n')[0].rstrip('.')
             raise PredictorError(
                 f'The export {export_dir!r} must be whole, but it is damaged '
-                f'({reason or type(error).__name__}); export again.') from error
+                f'({_reason(error)}); export again.') from error
 
     @property
     def num_parts(self) -> int:
@@ -79,15 +79,34 @@ class Predictor:
           images: u8[B,H,W,3]. RGB.
 
         Raises:
-          PredictorError: If `images` is of another type or rank.
+          PredictorError: If `images` is of another type or rank, or TensorFlow fails, as for want
+            of memory.
         """
         images = np.asarray(images)
         if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3
                 or 0 in images.shape):
             raise PredictorError('`images` must be uint8[B,H,W,3], RGB, none of them empty; got '
                                  f'{images.dtype}{list(images.shape)}.')
-        outputs = self._predict(images=tf.constant(images))
+        try:
+            outputs = self._predict(images=tf.constant(images))
+        except tf.errors.OpError as error:
+            raise PredictorError(f'Photos of the shape {list(images.shape)} cannot be predicted '
+                                 f'({_reason(error)}); give smaller photos, or fewer at a time, '
+                                 'or export again.') from error
         return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that tells the reason.
+
+    TensorFlow's errors of a graph begin with a line that says no more than that, and a list of
+    places in its own sources.
+    """
+    message = str(getattr(error, 'message', None) or error)
+    found = re.search(r"^Node: '.*'\n(?:.* root error\(s\) found\.\n\s*\(0\) )?(.*)", message,
+                      re.MULTILINE)
+    line = (found.group(1) if found else message).strip().split('\n')[0].rstrip('.')
+    return line or type(error).__name__
 
 
 def _require_schema(metadata: Any) -> None:
