@@ -125,7 +125,8 @@ def test_labels_in_strips_of_a_row_are_those_in_a_graph_too(monkeypatch):
     responses = tf.constant(_responses(size=(9, 14)))
     whole = decoding.decode(responses, (23, 31)).numpy()
     monkeypatch.setattr(decoding, '_MAX_NUMBERS', 1)
-    strips = tf.function(decoding.decode, autograph=False)(responses, (tf.constant(23), tf.constant(31))).numpy()
+    decode = tf.function(decoding.decode, autograph=False)
+    strips = decode(responses, (tf.constant(23), tf.constant(31))).numpy()
     np.testing.assert_array_equal(strips, whole)
 
 
