@@ -23,17 +23,17 @@ def main(argv: List[str]) -> None:
     trained = trained_model.load_part_model(config, FLAGS.workdir, precision=FLAGS.precision)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    saved_model.export(trained.part_model, folder, metadata={
+    exported = saved_model.export(trained.part_model, folder, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'tap_scales': trained.tap_scales,
         'config': config.operative})
     logging.set_verbosity(logging.INFO)
-    logging.info('Exported step %d to %s.', trained.step, folder)
+    logging.info('Exported step %d to %s.', trained.step, exported)
 
 
 if __name__ == '__main__':
     command.define_run_flags()
-    flags.DEFINE_string('export_dir', None, 'Folder of the SavedModel, which is replaced; `export` '
-                        'in the run\'s folder where not given.')
+    flags.DEFINE_string('export_dir', None, 'Folder of the numbered SavedModels; `export` in the '
+                        'run\'s folder where not given.')
     flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Arithmetic of the '
                       'network: bfloat16 is for processors that multiply in it, such as CPUs with '
                       'AMX and GPUs; labels stay the same on 99.9 % of the pixels. It rounds '

@@ -429,8 +429,7 @@ def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Set
             model = part_model_lib.PartModel(part_model_lib.SegmenterResponses(served),
                                              num_parts=setting.parts, input_size=(size, size))
             with tempfile.TemporaryDirectory() as folder:
-                saved_model.export(model, folder, metadata={})
-                loaded = tf.saved_model.load(folder)
+                loaded = tf.saved_model.load(saved_model.export(model, folder, metadata={}))
             predict = loaded.signatures['serving_default']
             images = tf.constant(setting.photos(batch))
 

@@ -262,8 +262,7 @@ def test_a_baseline_is_served_as_a_segmenter_is(planted, name, tmp_path):
     images, labels, *_ = planted
     model = part_model_lib.PartModel(_fits(planted)[name], num_parts=3, input_size=(HEIGHT, WIDTH))
     photos = np.rint(images * 255).astype(np.uint8)
-    saved_model.export(model, str(tmp_path / 'export'), metadata={})
-    loaded = tf.saved_model.load(str(tmp_path / 'export'))
+    loaded = tf.saved_model.load(saved_model.export(model, str(tmp_path), metadata={}))
     served = loaded.signatures['serving_default'](images=tf.constant(photos))
     assert served['labels'].shape == labels.shape[:1] + (HEIGHT, WIDTH)
     inner = served['labels'].numpy()[:, STRIDE // 2::STRIDE, STRIDE // 2::STRIDE]

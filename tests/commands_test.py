@@ -136,7 +136,7 @@ def run(trained_run, tmp_path_factory, run_command) -> pathlib.Path:
 
 
 def test_an_export_says_its_step_and_keeps_the_configuration(run):
-    with open(run / 'export' / 'scops_tf.json', encoding='utf-8') as file:
+    with open(run / 'export' / '1' / 'scops_tf.json', encoding='utf-8') as file:
         metadata = json.load(file)
     assert metadata['step'] == 40 and metadata['num_parts'] == 3
     assert metadata['config'] == (run / 'config.gin').read_text(encoding='utf-8')
@@ -161,7 +161,8 @@ def test_a_run_of_an_earlier_version_is_refused_and_stays_as_it_is(
 
 
 def test_an_export_of_an_earlier_version_predicts(run, run_command, tmp_path):
-    export = shutil.copytree(run / 'export', tmp_path / 'export')
+    # Without a number.
+    export = shutil.copytree(run / 'export' / '1', tmp_path / 'export')
     described = json.loads((export / 'scops_tf.json').read_text(encoding='utf-8'))
     described['config'] = 'Crf.iterations = 3\nPartBasis.position = 0.25\n'
     (export / 'scops_tf.json').write_text(json.dumps(described), encoding='utf-8')

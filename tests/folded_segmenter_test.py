@@ -105,8 +105,7 @@ def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(plain, precision)
 def test_an_export_has_no_layers_and_the_logits_of_the_segmenter(plain, folded, tmp_path):
     model = part_model_lib.PartModel(
         part_model_lib.SegmenterResponses(folded), num_parts=3, input_size=(64, 96))
-    saved_model.export(model, str(tmp_path / 'export'), metadata={})
-    loaded = tf.saved_model.load(str(tmp_path / 'export'))
+    loaded = tf.saved_model.load(saved_model.export(model, str(tmp_path), metadata={}))
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     found = loaded.signatures['serving_default'](images=tf.constant(photos))
     expected = decoding.part_responses_from_logits(

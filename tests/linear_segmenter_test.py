@@ -198,8 +198,8 @@ def test_logits_of_cached_features_are_those_that_are_served(config, workdir):
 def test_an_export_predicts_as_the_trained_model(config, workdir, tmp_path):
     trained = trained_model.load_part_model(config, str(workdir))
     assert trained.step == 8 and min(trained.tap_scales) > 0
-    export = str(tmp_path / 'export')
-    saved_model.export(trained.part_model, export, metadata={'step': trained.step})
+    export = saved_model.export(
+        trained.part_model, str(tmp_path), metadata={'step': trained.step})
     # Photos of another size than the training's.
     photos = _photos(50, 110)
     found = predictor_lib.Predictor(export).predict(photos)

@@ -1,7 +1,6 @@
 """Laws of what is served: decoding, places in the photo, and an export equal to the model."""
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from scops_tf import config as config_lib, images as images_lib
+from scops_tf import config as config_lib
 from scops_tf.serving import decoding, part_model as part_model_lib, saved_model, trained_model
 
 INPUT_SIZE = (64, 96)
@@ -39,9 +38,7 @@ def trained(trained_run, small) -> part_model_lib.PartModel:
 
 @pytest.fixture(scope='module')
 def exported(trained, tmp_path_factory) -> str:
-    folder = str(tmp_path_factory.mktemp('export') / 'new' / 'model')
-    saved_model.export(trained, folder, metadata={'step': 40})
-    return folder
+    return saved_model.export(trained, str(tmp_path_factory.mktemp('export')), metadata={})
 
 
 def _photos(size=(50, 130), count: int = 2, seed: int = 0) -> np.ndarray:
@@ -339,54 +336,3 @@ def test_encoded_photos_of_different_sizes_are_a_clear_error(exported):
 def test_bytes_that_are_no_image_are_an_error(by_color):
     with pytest.raises(tf.errors.InvalidArgumentError):
         by_color.predict_encoded(tf.constant([b'no image']))
-
-
-def test_the_metadata_says_what_was_exported(exported):
-    with open(os.path.join(exported, saved_model.METADATA_FILE), encoding='utf-8') as file:
-        assert json.load(file) == {
-            'step': 40, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1,
-            'center_window': None, 'center_power': 1.0}
-
-
-def test_an_older_export_is_replaced_and_nothing_else_is_left(by_color, tmp_path):
-    for step in (1, 2):
-        saved_model.export(by_color, str(tmp_path / 'export'), metadata={'step': step})
-    with open(tmp_path / 'export' / saved_model.METADATA_FILE, encoding='utf-8') as file:
-        assert json.load(file)['step'] == 2
-    assert os.listdir(tmp_path) == ['export']
-
-
-@pytest.mark.parametrize('failing', ['saving', 'moving'])
-def test_an_export_that_fails_leaves_the_older_one(by_color, tmp_path, monkeypatch, failing):
-    folder = str(tmp_path / 'export')
-    saved_model.export(by_color, folder, metadata={'step': 1})
-    replace = os.replace
-
-    def full(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device')
-
-    def replace_but_the_new_one(source, target):
-        if target == folder and source.endswith('.tmp'):
-            raise OSError(28, 'No space left on device')
-        replace(source, target)
-
-    if failing == 'saving':
-        monkeypatch.setattr(saved_model.tf.saved_model, 'save', full)
-    else:
-        monkeypatch.setattr(saved_model.os, 'replace', replace_but_the_new_one)
-    with pytest.raises(OSError, match=f'written to {folder}.*No space left on device'):
-        saved_model.export(by_color, folder, metadata={'step': 2})
-    monkeypatch.undo()
-    with open(os.path.join(folder, saved_model.METADATA_FILE), encoding='utf-8') as file:
-        assert json.load(file)['step'] == 1
-    assert os.listdir(tmp_path) == ['export']
-
-
-def test_a_folder_of_something_else_is_never_replaced(by_color, tmp_path):
-    images_lib.write_png(str(tmp_path / 'photos' / 'mine.png'), _photos()[0])
-    with pytest.raises(saved_model.ExportError, match='photos holds something else'):
-        saved_model.export(by_color, str(tmp_path / 'photos'), metadata={})
-    assert os.listdir(tmp_path / 'photos') == ['mine.png']
-    (tmp_path / 'empty').mkdir()
-    saved_model.export(by_color, str(tmp_path / 'empty'), metadata={})
-    assert saved_model.is_export(str(tmp_path / 'empty'))

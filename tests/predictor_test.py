@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import re
 
 import numpy as np
@@ -24,10 +25,9 @@ class _Constant(tf.Module):
 
 @pytest.fixture(scope='module')
 def export_dir(tmp_path_factory) -> str:
-    folder = str(tmp_path_factory.mktemp('export') / 'halves')
     model = part_model_lib.PartModel(_Constant(), num_parts=2, input_size=(32, 48))
-    saved_model.export(model, folder, metadata={'step': 7})
-    return folder
+    return saved_model.export(
+        model, str(tmp_path_factory.mktemp('export')), metadata={'step': 7})
 
 
 def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
@@ -79,11 +79,11 @@ def _set(folder, **values):
     lambda folder: os.truncate(folder / 'variables' / 'variables.data-00000-of-00001', 2),
     lambda folder: os.truncate(folder / 'saved_model.pb', 900)])
 def test_a_damaged_export_is_one_sentence(tmp_path, damage):
-    folder = tmp_path / 'export'
     network = _Constant()
     network.unused = tf.Variable(1.0)
-    saved_model.export(part_model_lib.PartModel(network, num_parts=2, input_size=(32, 48)),
-                       str(folder), metadata={})
+    folder = pathlib.Path(saved_model.export(
+        part_model_lib.PartModel(network, num_parts=2, input_size=(32, 48)), str(tmp_path),
+        metadata={}))
     damage(folder)
     with pytest.raises(predictor_lib.PredictorError, match='it is damaged') as caught:
         predictor_lib.Predictor(str(folder))

@@ -112,10 +112,10 @@ def make(config: config_lib.Config, workdir: str) -> None:
     model = part_model(config, fit(config.run.method, config, observed))
     # Saved late, so that a user who mends an earlier failure may use the same folder.
     config_lib.save(config, workdir)
-    folder = os.path.join(workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    saved_model.export(model, folder, metadata={
+    exported = saved_model.export(model, os.path.join(workdir, 'export'), metadata={
         'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist(),
         'config': config.operative})
     logging.set_verbosity(logging.INFO)
-    logging.info('Exported to %s. Next: python -m scops_tf.evaluate --workdir=%s', folder, workdir)
+    logging.info(
+        'Exported to %s. Next: python -m scops_tf.evaluate --workdir=%s', exported, workdir)

@@ -38,9 +38,11 @@ class Predictor:
     """An exported part segmenter.
 
     Args:
-      export_dir: Folder written by `scops_tf.serving.saved_model.export`.
+      export_dir: Folder written by `scops_tf.serving.saved_model.export`, whose newest version is
+        taken, or a single version.
 
     Attributes:
+      folder: Folder of the SavedModel.
       metadata: Description of the export: 'num_parts', 'input_size', 'background',
         'center_window', 'center_power' and, from a trained run, 'step', 'precision', 'tap_scales'
         and 'config'.
@@ -50,21 +52,23 @@ class Predictor:
     """
 
     def __init__(self, export_dir: str) -> None:
-        if not saved_model.is_export(export_dir):
+        self.folder = saved_model.newest(export_dir)
+        if self.folder is None:
             raise PredictorError(
                 '`--export_dir` must be a folder written by `python -m scops_tf.export`, which has '
-                f'a file {saved_model.METADATA_FILE}; there is none in {export_dir!r}.')
-        path = os.path.join(export_dir, saved_model.METADATA_FILE)
+                f'numbered folders with a file {saved_model.METADATA_FILE}; there is none in '
+                f'{export_dir!r}.')
+        path = os.path.join(self.folder, saved_model.METADATA_FILE)
         try:
             self.metadata: Dict[str, Any] = json.loads(files.read(path))
             _require_schema(self.metadata)
             # Kept, since the signature's variables live only as long as the loaded object.
-            self._loaded = tf.saved_model.load(export_dir)
+            self._loaded = tf.saved_model.load(self.folder)
             self._predict = self._loaded.signatures['serving_default']
             _require_outputs(self._predict, self.num_parts)
         except Exception as error:  # Damaged data raises many kinds of errors.
             raise PredictorError(
-                f'The export {export_dir!r} must be whole, but it is damaged '
+                f'The export {self.folder!r} must be whole, but it is damaged '
                 f'({_reason(error)}); export again.') from error
 
     @property

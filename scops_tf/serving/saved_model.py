@@ -1,10 +1,11 @@
-"""The SavedModel of a run: writing it and recognizing its folder."""
+"""The exports of a run: SavedModels in numbered folders, the newest of which is read."""
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import tensorflow as tf
 
@@ -18,53 +19,87 @@ class ExportError(ValueError):
     """A folder that cannot be exported to; the message is one sentence for the user."""
 
 
-def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any]) -> None:
-    """Writes the model as a SavedModel; a complete one replaces an older export.
+def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any]) -> str:
+    """Writes the model as a SavedModel into the folder's next version, such as `export/2`.
 
-    Its signatures are `PartModel.signatures`.
+    A version is there whole or not at all, and none is ever changed. TensorFlow Serving reads such
+    a folder and serves the version of the highest number. The signatures are those of
+    `PartModel.signatures`.
 
     Args:
       model: Model to write.
-      folder: Folder of the SavedModel. It must be absent, empty, or an older export, which is
-        replaced.
+      folder: Folder of the versions. It must be absent, empty, or hold an export; what begins with
+        a dot does not count. An export of earlier versions of this package, which lies in the
+        folder itself, stays there.
       metadata: JSON values for `scops_tf.json`. The number of parts, the input size, the background
         and the window and power of the centres are added.
 
+    Returns:
+      The folder of the SavedModel.
+
     Raises:
       ValueError: If the path cannot be used, or as an ExportError, the folder holds something else.
-      OSError: If the folder cannot be written. An older export is then untouched.
+      OSError: If the folder cannot be written.
     """
     files.require_no_pattern(folder, '--export_dir')
     folder = os.path.abspath(folder)
-    if os.path.isdir(folder) and os.listdir(folder) and not is_export(folder):
-        raise ExportError(f'The folder of an export must be empty, or be an older export; {folder} '
+    if os.path.isdir(folder) and newest(folder) is None and any(
+            not name.startswith('.') for name in os.listdir(folder)):
+        raise ExportError(f'The folder of an export must be empty, or hold older exports; {folder} '
                           'holds something else: give another one.')
-    temporary, replaced = files.temporary_folder(folder), f'{folder}.{os.getpid()}.old'
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
                  'center_power': model.center_power}
+    # TensorFlow Serving passes over what is no number.
+    temporary = files.temporary_folder(os.path.join(folder, '.export'))
+    shutil.rmtree(temporary, ignore_errors=True)  # Of a killed process of the same number.
     try:
         os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures=model.signatures)
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
-        if os.path.isdir(folder):
-            os.replace(folder, replaced)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if os.path.isdir(replaced):
-                os.replace(replaced, folder)
-            raise
+        return _as_next_version(temporary, folder)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, 'strerror', None) or getattr(error, 'message', None) or str(error)
         raise OSError(f'The export must be written to {folder}, which fails ({reason}); free disk '
                       'space or make the folder writable, and export again.') from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _as_next_version(written: str, folder: str) -> str:
+    """Moves a folder to the next version, and returns its new path."""
+    number = max(_versions(folder), default=0)
+    while True:
+        number += 1
+        path = os.path.join(folder, str(number))
+        # A folder that is not empty cannot be replaced, so the version of another export that ends
+        # at the same time stays.
+        try:
+            os.rename(written, path)
+            return path
+        except OSError:
+            if not os.path.exists(path):
+                raise
+
+
+def newest(folder: str) -> Optional[str]:
+    """The folder of the SavedModel that a folder of exports stands for; None if there is none.
+
+    It is the version of the highest number. A folder without versions stands for itself, if it
+    holds a SavedModel: it is a version, or an export of an earlier version of this package.
+    """
+    exports = [path for _, path in sorted(_versions(folder).items()) if is_export(path)]
+    return exports[-1] if exports else folder if is_export(folder) else None
+
+
+def _versions(folder: str) -> Dict[int, str]:
+    """Paths of the numbered entries of a folder, by number."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return {int(name): os.path.join(folder, name) for name in names
+            if re.fullmatch('[0-9]+', name)}
 
 
 def is_export(folder: str) -> bool:
-    """Whether a folder holds what `export` writes."""
+    """Whether a folder is a SavedModel that `export` wrote."""
     return os.path.isfile(os.path.join(folder, METADATA_FILE))
