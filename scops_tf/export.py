@@ -14,17 +14,23 @@ FLAGS = flags.FLAGS
 def main(argv: List[str]) -> None:
     """Exports the run's latest checkpoint, or the checkpoint of `Evaluation.step`."""
     command.require_no_arguments(argv)
+    if FLAGS.target == 'cpu' and FLAGS.precision == 'float16':
+        raise command.CommandError(
+            '`--precision` must be float32 or bfloat16 with --target=cpu, since CPUs are slow in '
+            'float16; got float16: give --target=gpu.')
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
     from scops_tf.serving import (
         saved_model,
         trained_model,
     )
 
-    trained = trained_model.load_part_model(config, FLAGS.workdir, precision=FLAGS.precision)
+    trained = trained_model.load_part_model(
+        config, FLAGS.workdir, precision=FLAGS.precision, target=FLAGS.target)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     exported = saved_model.export(trained.part_model, folder, metadata={
-        'step': trained.step, 'precision': FLAGS.precision, 'tap_scales': trained.tap_scales,
+        'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
+        'tap_scales': trained.tap_scales,
         'config': config.operative})
     logging.set_verbosity(logging.INFO)
     logging.info('Exported step %d to %s.', trained.step, exported)
@@ -34,8 +40,12 @@ if __name__ == '__main__':
     command.define_run_flags()
     flags.DEFINE_string('export_dir', None, 'Folder of the numbered SavedModels; `export` in the '
                         'run\'s folder where not given.')
-    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'Arithmetic of the '
-                      'network: bfloat16 is for processors that multiply in it, such as CPUs with '
-                      'AMX and GPUs; labels stay the same on 99.9 % of the pixels. It rounds '
-                      'the last stage of a ResNet, all but the first one of VGG19.')
+    flags.DEFINE_enum('target', 'cpu', ['cpu', 'gpu'], 'Device that the network is arranged for: '
+                      'in float32 wide convolutions become matrix products for a CPU, and all stay '
+                      'as they are for a GPU. Both run on either device.')
+    flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16', 'float16'], 'Arithmetic of '
+                      'the network; inputs and outputs are the same. bfloat16 is for CPUs with AMX '
+                      'and GPUs from Ampere on, and rounds the last stage of a ResNet, all but the '
+                      'first one of VGG19. float16 is for GPUs, and rounds all. Labels stay the '
+                      'same on 99.9 % of the pixels.')
     command.run(main)

@@ -97,4 +97,35 @@ def test_a_layer_of_another_kind_is_refused():
 
 def test_an_unknown_precision_is_refused(network):
     with pytest.raises(ValueError, match='`precision` must be one of'):
+        folded_network.FoldedNetwork(network, precision='float64')
+    with pytest.raises(ValueError, match="`target` must be one of cpu, gpu; got 'tpu'"):
+        folded_network.FoldedNetwork(network, target='tpu')
+
+
+def test_for_a_gpu_all_convolutions_are_plain_and_the_maps_are_the_same(network):
+    plain = folded_network.FoldedNetwork(network, target='gpu')
+    assert {convolution.kernel.shape.rank for convolution in plain.convolutions} == {4}
+    for found, expected in zip(plain(_maps(20, 28)), network(_maps(20, 28))):
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_maps_in_float16_are_near_those_in_float32_and_overflow_late(network):
+    rounded = folded_network.FoldedNetwork(
+        network, precision='float16', target='gpu', rounded=('',))
+    assert {variable.dtype for variable in rounded.variables} == {tf.float16}
+    assert {convolution.kernel.shape.rank for convolution in rounded.convolutions} == {4}
+    # The second photo comes to more than float16 can hold.
+    maps = _maps(20, 28) * [[[[1.0]]], [[[200.0]]]]
+    for found, expected in zip(rounded(maps), network(maps)):
+        assert found.dtype == tf.float32
+        for one, wanted in zip(found.numpy(), expected.numpy()):
+            assert 0 < np.sqrt(np.mean((one - wanted) ** 2)) < 2e-3 * np.std(wanted)
+    assert np.max(network(maps)[0]) > tf.float16.max
+
+
+def test_an_activation_that_does_not_scale_is_refused_in_float16():
+    photos = tf.keras.Input((None, None, 3))
+    network = tf.keras.Model(photos, tf.keras.layers.Conv2D(3, 1, activation='sigmoid')(photos))
+    with pytest.raises(ValueError, match='no activation but ReLU in float16; got sigmoid'):
         folded_network.FoldedNetwork(network, precision='float16')
+    folded_network.FoldedNetwork(network, precision='bfloat16')

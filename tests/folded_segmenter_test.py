@@ -8,7 +8,6 @@ import tensorflow as tf
 from scops_tf.networks import linear_segmenter, reference_features as features_lib, segmenter
 from scops_tf.serving import (
     decoding,
-    folded_network,
     folded_segmenter,
     part_model as part_model_lib,
     saved_model,
@@ -91,7 +90,12 @@ def test_bfloat16_is_kept_to_the_stages_that_bear_it_and_near_the_logits(plain):
     assert 0 < error < 0.02 * np.std(expected)
 
 
-@pytest.mark.parametrize('precision', folded_network.PRECISIONS)
+def test_float16_is_for_all_of_the_network(plain):
+    rounded = folded_segmenter.fold(plain.network, 'float16', 'gpu')
+    assert {variable.dtype for variable in rounded.variables} == {tf.float16}
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_photos_of_a_batch_do_not_mix_and_may_be_of_any_number(plain, precision):
     network = folded_segmenter.FoldedSegmenter(plain, precision=precision)
     model = part_model_lib.PartModel(
@@ -126,4 +130,4 @@ def test_another_network_is_refused(backbone):
 
 def test_an_unknown_precision_is_refused(resnet):
     with pytest.raises(ValueError, match='`precision` must be one of'):
-        folded_segmenter.FoldedSegmenter(resnet, precision='float16')
+        folded_segmenter.FoldedSegmenter(resnet, precision='float64')

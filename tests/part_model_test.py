@@ -333,6 +333,25 @@ def test_encoded_photos_of_different_sizes_are_a_clear_error(exported):
         signature(encoded=encoded)
 
 
-def test_bytes_that_are_no_image_are_an_error(by_color):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        by_color.predict_encoded(tf.constant([b'no image']))
+@pytest.mark.parametrize('encoded, words', [
+    ([], '`encoded` must hold at least one photo'),
+    ([b''], r'bytes of JPEG, PNG, BMP or GIF files; .* bytes:\] \[0\]'),
+    ([b'no image'], r'bytes of JPEG, PNG, BMP or GIF files; .* bytes:\] \[8\]'),
+    ([b'\xff\xd8\xff damaged'], 'Invalid JPEG data')])
+def test_what_is_no_photo_is_an_error_with_its_reason(by_color, encoded, words):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        by_color.predict_encoded(tf.constant(encoded, tf.string))
+
+
+@pytest.mark.parametrize('shape', [(0, 24, 40, 3), (2, 0, 40, 3)])
+def test_photos_without_pixels_are_an_error_with_their_shape(by_color, shape):
+    with pytest.raises(tf.errors.InvalidArgumentError, match='`images` must hold at') as caught:
+        by_color.predict(tf.zeros(shape, tf.uint8))
+    assert f'[{" ".join(map(str, shape))}]' in str(caught.value)
+
+
+def test_labels_can_be_had_alone(by_color):
+    photos = _photos()
+    found = by_color.predict_labels(photos)
+    assert found.keys() == {'labels'}
+    np.testing.assert_array_equal(found['labels'], by_color.predict(photos)['labels'])

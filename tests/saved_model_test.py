@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from scops_tf import images as images_lib
-from scops_tf.serving import part_model as part_model_lib, predictor, saved_model
+from scops_tf.serving import part_model as part_model_lib, predictor, saved_model, warmup
 
 
 class _Colors(tf.Module):
@@ -52,6 +52,24 @@ def test_the_metadata_says_what_was_exported(version):
 
 def test_the_first_version_is_1_and_nothing_else_is_left(version):
     assert version.name == '1' and os.listdir(version.parent) == ['1']
+
+
+def test_every_signature_answers_its_warm_up_request(version):
+    loaded, found = tf.saved_model.load(str(version)), {}
+    records = tf.data.TFRecordDataset(str(version / 'assets.extra' / 'tf_serving_warmup_requests'))
+    for record in records.as_numpy_iterator():
+        request = warmup.message('PredictionLog').FromString(record).predict_log.request
+        (name, tensor), = request.inputs.items()
+        value = tf.io.parse_tensor(
+            tensor.SerializeToString(), tf.uint8 if name == 'images' else tf.string)
+        found[request.model_spec.signature_name] = loaded.signatures[
+            request.model_spec.signature_name](**{name: value})
+    assert found.keys() == loaded.signatures.keys() == {
+        'serving_default', 'labels', 'encoded', 'encoded_labels'}
+    for whole, alone in (('serving_default', 'labels'), ('encoded', 'encoded_labels')):
+        assert found[whole]['part_responses'].shape == (1, 64, 96, 4)
+        assert found[alone].keys() == {'labels'}
+        np.testing.assert_array_equal(found[alone]['labels'], found[whole]['labels'])
 
 
 def test_each_export_is_the_next_version_and_those_before_stay(model, tmp_path, quick):

@@ -10,10 +10,17 @@ import tensorflow as tf
 from scops_tf.networks import layer_graph
 from scops_tf.serving import winograd
 
-PRECISIONS = ('float32', 'bfloat16')
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+TARGETS = ('cpu', 'gpu')
 
 # With at least so many channels, Winograd's algorithm saves a CPU more than its transforms cost.
 _WINOGRAD_CHANNELS = 128
+
+# Maps in float16 are held as a sixteenth, which is exact: with ReLU and pooling all maps of a
+# network scale together. VGG19 comes to 26 000 on patterns of black and white, and float16 ends at
+# 65 504.
+_SHARES = {tf.float16: 1 / 16}
+_SCALING = (tf.keras.activations.relu, tf.keras.activations.linear)
 
 
 class FoldedNetwork(tf.Module):
@@ -22,31 +29,40 @@ class FoldedNetwork(tf.Module):
     Args:
       network: Keras model with one input, of convolutions with or without batch norm, activations,
         max pooling, zero padding and sums. Later changes of its weights have no effect here.
-      precision: 'float32' gives the network's outputs up to rounding; wide convolutions use
-        Winograd's algorithm, which is fast on any CPU. 'bfloat16' is for devices that multiply in
-        it: the convolutions that `rounded` selects are computed in bfloat16, the others in float32,
-        all without Winograd's algorithm.
+      precision: 'float32' gives the network's outputs up to rounding. 'bfloat16' and 'float16' are
+        for devices that multiply in them: the convolutions that `rounded` selects are computed in
+        it, the others in float32.
+      target: Device that the convolutions are arranged for. With 'cpu' and float32, wide ones use
+        Winograd's algorithm, which is fast on any CPU. All others are plain ones.
       rounded: Prefixes of the names of convolutions.
 
     Raises:
-      ValueError: If `precision` is unknown, or the network has a layer of another kind.
+      ValueError: If `precision` or `target` is unknown, or the network has a layer of another kind,
+        or in float16 another activation than ReLU.
     """
 
     def __init__(self, network: tf.keras.Model, *, precision: str = 'float32',
-                 rounded: Tuple[str, ...] = ()) -> None:
+                 target: str = 'cpu', rounded: Tuple[str, ...] = ()) -> None:
         super().__init__(name=network.name)
         if precision not in PRECISIONS:
             raise ValueError(
                 f'`precision` must be one of {", ".join(PRECISIONS)}; got {precision!r}.')
+        if target not in TARGETS:
+            raise ValueError(f'`target` must be one of {", ".join(TARGETS)}; got {target!r}.')
+        half_type = tf.as_dtype(precision)
         self.convolutions = []
         self._input, self._outputs = network.input_names[0], layer_graph.output_names(network)
         self._steps = []
         for step in layer_graph.steps(network):
+            if half_type in _SHARES and getattr(
+                    step.layer, 'activation', _SCALING[0]) not in _SCALING:
+                raise ValueError('`network` must have no activation but ReLU in float16; got '
+                                 f'{step.layer.activation.__name__}.')
             if isinstance(step.layer, tf.keras.layers.Conv2D):
-                half = precision == 'bfloat16' and step.name.startswith(rounded)
                 function = _Convolution(
                     step.layer, step.norm,
-                    dtype=tf.bfloat16 if half else tf.float32, fast=precision == 'float32')
+                    dtype=half_type if step.name.startswith(rounded) else tf.float32,
+                    fast=target == 'cpu' and half_type == tf.float32)
                 self.convolutions.append(function)
             else:
                 function = tf.identity if step.is_folded else _function(step.layer)
@@ -57,7 +73,7 @@ class FoldedNetwork(tf.Module):
         found = {self._input: maps}
         for name, function, inputs in self._steps:
             found[name] = function(*(found[key] for key in inputs))
-        outputs = [tf.cast(found[name], tf.float32) for name in self._outputs]
+        outputs = [_as_type(found[name], tf.float32) for name in self._outputs]
         return outputs if len(outputs) > 1 else outputs[0]
 
 
@@ -89,17 +105,27 @@ class _Convolution(tf.Module):
             and self._stride == 1 and self._padding == 'SAME')
         if self._winograd:
             kernel = winograd.transform_kernel(kernel)
+        bias = bias * _SHARES.get(dtype, 1)
         self.kernel = tf.Variable(tf.cast(kernel, dtype), trainable=False, name='kernel')
         self.bias = tf.Variable(tf.cast(bias, dtype), trainable=False, name='bias')
 
     def __call__(self, maps: tf.Tensor) -> tf.Tensor:
-        maps = tf.cast(maps, self.kernel.dtype)
+        maps = _as_type(maps, self.kernel.dtype)
         if self._winograd:
             results = winograd.convolve(maps, self.kernel, dilation=self._dilation)
         else:
             results = tf.nn.conv2d(maps, self.kernel, self._stride, self._padding,
                                    dilations=self._dilation)
         return self._activation(tf.nn.bias_add(results, self.bias))
+
+
+def _as_type(maps: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Maps in another type, as the share of themselves that this type holds."""
+    share = _SHARES.get(dtype, 1) / _SHARES.get(maps.dtype, 1)
+    if share < 1:
+        maps *= share
+    maps = tf.cast(maps, dtype)
+    return maps * share if share > 1 else maps
 
 
 def _function(layer: tf.keras.layers.Layer) -> Callable[..., tf.Tensor]:

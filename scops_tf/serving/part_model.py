@@ -1,13 +1,17 @@
 """The served graph: from photos of any size to part labels, responses, centres and presence."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import tensorflow as tf
 
 from scops_tf import geometry
 from scops_tf.serving import decoding
 
+_IMAGES = [tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')]
+_ENCODED = [tf.TensorSpec([None], tf.string, name='encoded')]
+# How files of JPEG, PNG, BMP and GIF begin, as TensorFlow tells them apart.
+_BEGINNINGS = (b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM', b'GIF8')
 # Number of pixels of a photo, some 200 MB in float32.
 _LARGE_PHOTO = 2 ** 24
 
@@ -61,10 +65,10 @@ class PartModel(tf.Module):
     @property
     def signatures(self) -> Dict[str, Any]:
         """The functions that an export serves, by name."""
-        return {'serving_default': self.predict, 'encoded': self.predict_encoded}
+        return {'serving_default': self.predict, 'labels': self.predict_labels,
+                'encoded': self.predict_encoded, 'encoded_labels': self.predict_encoded_labels}
 
-    @tf.function(autograph=False, input_signature=[
-        tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')])
+    @tf.function(autograph=False, input_signature=_IMAGES)
     def predict(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of photos of one size.
 
@@ -77,8 +81,14 @@ class PartModel(tf.Module):
             sum to 1, and channel 0 is background.
           part_centers: f32[B,K,2]. (x, y) in pixels of the photo; see `decoding.part_centers`.
           presence: f32[B,K]. Largest response of each part, in [0, 1].
+
+        Raises:
+          InvalidArgumentError: If there is no photo or no pixel.
         """
         shape = tf.shape(images)
+        images = _checked(images, tf.reduce_all(shape > 0), [
+            '`images` must hold at least one photo of at least one pixel; got [photos, height, '
+            'width, 3]:', shape])
         size = (shape[1], shape[2])
         # A large photo is resized as bytes, since it would take eight times its memory in float32.
         # Both ways agree up to rounding.
@@ -108,32 +118,54 @@ class PartModel(tf.Module):
             'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)),
         }
 
-    @tf.function(autograph=False, input_signature=[
-        tf.TensorSpec([None], tf.string, name='encoded')])
+    @tf.function(autograph=False, input_signature=_IMAGES)
+    def predict_labels(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """The labels of `predict` alone, which are a small share of what it returns."""
+        return {'labels': self.predict(images)['labels']}
+
+    @tf.function(autograph=False, input_signature=_ENCODED)
     def predict_encoded(self, encoded: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of encoded photos of one size; the outputs are those of `predict`.
 
         Args:
           encoded: string[B]. JPEG, PNG, BMP or GIF (first frame). EXIF rotation is not applied,
             since TensorFlow has no operation for it, and transparency is dropped.
+
+        Raises:
+          InvalidArgumentError: If there is no photo, one is damaged or of another format, or their
+            sizes differ.
         """
+        encoded = _checked(encoded, tf.size(encoded) > 0,
+                           ['`encoded` must hold at least one photo; it holds none.'])
         size = tf.shape(_decode_image(encoded[0]))
 
         def decoded(data: tf.Tensor) -> tf.Tensor:
             image = _decode_image(data)
-            message = ('Photos of one request must all have one size; send those of other sizes '
-                       'one by one. Got [height, width, 3]:')
-            check = tf.debugging.Assert(
-                tf.reduce_all(tf.shape(image) == size), [message, size, 'and', tf.shape(image)])
-            with tf.control_dependencies([check]):
-                return tf.identity(image)
+            return _checked(image, tf.reduce_all(tf.shape(image) == size), [
+                'Photos of one request must all have one size; send those of other sizes one by '
+                'one. Got [height, width, 3]:', size, 'and', tf.shape(image)])
 
         return self.predict(tf.map_fn(
             decoded, encoded, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8)))
 
+    @tf.function(autograph=False, input_signature=_ENCODED)
+    def predict_encoded_labels(self, encoded: tf.Tensor) -> Dict[str, tf.Tensor]:
+        """The labels of `predict_encoded` alone."""
+        return {'labels': self.predict_encoded(encoded)['labels']}
+
 
 def _decode_image(data: tf.Tensor) -> tf.Tensor:
+    """Pixels u8[H,W,3] of a photo."""
+    begins = [tf.strings.substr(data, 0, len(beginning)) == beginning
+              for beginning in _BEGINNINGS]
+    data = _checked(data, tf.reduce_any(begins), [
+        '`encoded` must hold the bytes of JPEG, PNG, BMP or GIF files; of another kind is a photo '
+        'of this number of bytes:', tf.strings.length(data)])
     image = tf.io.decode_image(data, channels=3, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])
 
 
+def _checked(tensor: tf.Tensor, holds: tf.Tensor, message: List[Any]) -> tf.Tensor:
+    """The tensor, or an InvalidArgumentError with texts and i32 tensors where a law is broken."""
+    with tf.control_dependencies([tf.debugging.Assert(holds, message, summarize=4)]):
+        return tf.identity(tensor)

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 import tensorflow as tf
 
 from scops_tf import files
-from scops_tf.serving import part_model as part_model_lib
+from scops_tf.serving import part_model as part_model_lib, warmup
 
 METADATA_FILE = 'scops_tf.json'
 
@@ -56,6 +56,7 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
     try:
         os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures=model.signatures)
+        warmup.write(temporary, model.signatures, model.input_size)
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
         return _as_next_version(temporary, folder)

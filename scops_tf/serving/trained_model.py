@@ -30,18 +30,20 @@ class TrainedModel(NamedTuple):
         return self.model.reference_features.tap_scales.numpy().tolist()
 
 
-def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32'
-                    ) -> TrainedModel:
+def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32',
+                    target: str = 'cpu') -> TrainedModel:
     """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest one.
 
     Args:
       config: Configuration of the run. Its `Run.precision` makes no difference.
       workdir: Folder of the run.
       precision: See `FoldedSegmenter`. Segmenters that it does not support take 'float32' only.
+      target: See `FoldedSegmenter`. Segmenters that it does not support are the same for both.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it holds networks of another shape.
-      ValueError: If `precision` is unknown, or is not 'float32' for an unsupported segmenter.
+      ValueError: If `precision` or `target` is unknown, or `precision` is not 'float32' for an
+        unsupported segmenter.
     """
     model = model_lib.Model(config, precision='float32', is_restored=True)
     foldable = folded_segmenter.is_foldable(model.segmenter)
@@ -50,8 +52,8 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
                          f'segmenter that is on neither a ResNet nor VGG19; got {precision!r}.')
     step = model.restore(
         checkpoints.require(workdir, '--workdir', step=config.evaluation.step))
-    served = (folded_segmenter.FoldedSegmenter(model.segmenter, precision=precision) if foldable
-              else model.segmenter)
+    served = (folded_segmenter.FoldedSegmenter(
+        model.segmenter, precision=precision, target=target) if foldable else model.segmenter)
     part_model = part_model_lib.PartModel(
         part_model_lib.SegmenterResponses(served), num_parts=config.run.num_parts,
         input_size=config.run.image_size, **dataclasses.asdict(config.decode))
