@@ -1,14 +1,35 @@
-"""Exports a trained run as a SavedModel: `python -m scops_tf.export --workdir=runs/cub`."""
+"""Exports a trained run as a SavedModel: `python -m scops_tf.export --workdir=runs/cub`.
+
+The first export of a run is in `<workdir>/export/1`, the next one in `<workdir>/export/2`. Beside
+the SavedModel a version holds `scops_tf.json` and the model card, `MODEL_CARD.md`, with the scores
+of the step if `evaluate` has measured them.
+"""
 from __future__ import annotations
 
+import json
 import os
-from typing import List
+from typing import Any, Dict, List, Optional
 
 from absl import flags, logging
 
-from scops_tf import command, config as config_lib
+from scops_tf import command, config as config_lib, files
 
 FLAGS = flags.FLAGS
+
+
+def _scores(workdir: str, step: int) -> Optional[Dict[str, Any]]:
+    """What `evaluate` wrote on a step, with the scores of the run alone; None if it has not."""
+    path = os.path.join(workdir, 'eval', f'scores_{step}.json')
+    if not os.path.exists(path):
+        return None
+    try:
+        found = json.loads(files.read(path))
+        return {**{name: found[name] for name in ('protocol', 'unit', 'counts')},
+                'scores': found['scores']['this run']}
+    except (ValueError, KeyError, TypeError) as error:
+        raise command.CommandError(
+            f'{path!r} must be as `evaluate` wrote it, but it is damaged '
+            f'({type(error).__name__}): evaluate again, or remove it.') from error
 
 
 def main(argv: List[str]) -> None:
@@ -28,10 +49,9 @@ def main(argv: List[str]) -> None:
         config, FLAGS.workdir, precision=FLAGS.precision, target=FLAGS.target)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    exported = saved_model.export(trained.part_model, folder, metadata={
+    exported = saved_model.export(trained.part_model, folder, config=config, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-        'tap_scales': trained.tap_scales,
-        'config': config.operative})
+        'tap_scales': trained.tap_scales, 'scores': _scores(FLAGS.workdir, trained.step)})
     logging.set_verbosity(logging.INFO)
     logging.info('Exported step %d to %s.', trained.step, exported)
 

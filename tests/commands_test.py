@@ -76,6 +76,12 @@ def test_a_folder_without_a_run_is_named(run_command, tmp_path, name):
 
 @pytest.mark.parametrize('name, flag', [
     ('export', '--workdir'), ('predict', '--export_dir')])
+def test_float16_is_refused_for_a_cpu_before_anything_is_read(run_command):
+    done = run_command('export', '--workdir=/nowhere', '--precision=float16')
+    assert 'with --target=cpu' in _error(done) and 'give --target=gpu' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_a_flag_that_must_be_given_is_named(run_command, name, flag):
     assert f'Flag {flag} must have a value' in _error(run_command(name))
 
@@ -130,7 +136,11 @@ def run(trained_run, tmp_path_factory, run_command) -> pathlib.Path:
     """A copy of a trained run, with its export."""
     workdir = tmp_path_factory.mktemp('runs') / 'exported'
     shutil.copytree(trained_run, workdir)
-    done = run_command('export', f'--workdir={workdir}')
+    (workdir / 'eval').mkdir()
+    (workdir / 'eval' / 'scores_40.json').write_text(json.dumps({
+        'protocol': 'cub', 'unit': 'per cent', 'counts': {'photos to train': 6},
+        'scores': {'this run': {'NMI': 12.34}, 'k-means': {'NMI': 56.78}}}), encoding='utf-8')
+    done = run_command('export', f'--workdir={workdir}', '--target=gpu')
     assert done.returncode == 0, done.stderr
     return workdir
 
@@ -140,6 +150,19 @@ def test_an_export_says_its_step_and_keeps_the_configuration(run):
         metadata = json.load(file)
     assert metadata['step'] == 40 and metadata['num_parts'] == 3
     assert metadata['config'] == (run / 'config.gin').read_text(encoding='utf-8')
+    assert metadata['target'] == 'gpu' and metadata['precision'] == 'float32'
+    card = (run / 'export' / '1' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '| NMI | 12.3 |' in card and '56.8' not in card and '6 photos to train' in card
+    assert '    Data.dataset = synthetic' in card and '| arranged for | gpu |' in card
+    assert 'Data.root' not in card
+
+
+def test_scores_that_are_damaged_are_named(run, run_command, tmp_path):
+    folder = shutil.copytree(run, tmp_path / 'run')
+    (folder / 'eval' / 'scores_40.json').write_text('{}', encoding='utf-8')
+    sentence = _error(run_command('export', f'--workdir={folder}'))
+    assert 'scores_40.json' in sentence and 'evaluate again' in sentence
+    assert os.listdir(folder / 'export') == ['1']
 
 
 @pytest.mark.parametrize('name, flag', [

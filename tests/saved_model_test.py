@@ -54,6 +54,15 @@ def test_the_first_version_is_1_and_nothing_else_is_left(version):
     assert version.name == '1' and os.listdir(version.parent) == ['1']
 
 
+def test_the_card_has_the_signatures_and_says_what_is_not_known(version):
+    card = (version / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '| `labels` | images uint8[?,?,?,3] | labels uint8[?,?,?] |' in card
+    assert ('| `encoded` | encoded string[?] | labels uint8[?,?,?], part_centers float32[?,3,2], '
+            'part_responses float32[?,64,96,4], presence float32[?,3] |') in card
+    assert '| step of the training | 1 |' in card and '| dataset | not recorded |' in card
+    assert 'Not measured: the run was not evaluated' in card
+
+
 def test_every_signature_answers_its_warm_up_request(version):
     loaded, found = tf.saved_model.load(str(version)), {}
     records = tf.data.TFRecordDataset(str(version / 'assets.extra' / 'tf_serving_warmup_requests'))

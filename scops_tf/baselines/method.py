@@ -113,9 +113,8 @@ def make(config: config_lib.Config, workdir: str) -> None:
     # Saved late, so that a user who mends an earlier failure may use the same folder.
     config_lib.save(config, workdir)
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    exported = saved_model.export(model, os.path.join(workdir, 'export'), metadata={
-        'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist(),
-        'config': config.operative})
+    exported = saved_model.export(model, os.path.join(workdir, 'export'), config=config, metadata={
+        'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist()})
     logging.set_verbosity(logging.INFO)
     logging.info(
         'Exported to %s. Next: python -m scops_tf.evaluate --workdir=%s', exported, workdir)

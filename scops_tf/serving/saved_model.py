@@ -9,8 +9,8 @@ from typing import Any, Dict, Optional
 
 import tensorflow as tf
 
-from scops_tf import files
-from scops_tf.serving import part_model as part_model_lib, warmup
+from scops_tf import config as config_lib, files
+from scops_tf.serving import model_card, part_model as part_model_lib, warmup
 
 METADATA_FILE = 'scops_tf.json'
 
@@ -19,7 +19,8 @@ class ExportError(ValueError):
     """A folder that cannot be exported to; the message is one sentence for the user."""
 
 
-def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any]) -> str:
+def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any],
+           config: Optional[config_lib.Config] = None) -> str:
     """Writes the model as a SavedModel into the folder's next version, such as `export/2`.
 
     A version is there whole or not at all, and none is ever changed. TensorFlow Serving reads such
@@ -32,7 +33,10 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         a dot does not count. An export of earlier versions of this package, which lies in the
         folder itself, stays there.
       metadata: JSON values for `scops_tf.json`. The number of parts, the input size, the background
-        and the window and power of the centres are added.
+        and the window and power of the centres are added. The model card shows them; 'scores' is
+        what `evaluate` wrote on the run, with the scores of the run alone.
+      config: Configuration of the run, kept as 'config' in `scops_tf.json`; None where there is no
+        run.
 
     Returns:
       The folder of the SavedModel.
@@ -50,6 +54,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
                  'center_power': model.center_power}
+    if config is not None:
+        described['config'] = config.operative
     # TensorFlow Serving passes over what is no number.
     temporary = files.temporary_folder(os.path.join(folder, '.export'))
     shutil.rmtree(temporary, ignore_errors=True)  # Of a killed process of the same number.
@@ -59,6 +65,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         warmup.write(temporary, model.signatures, model.input_size)
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
+        files.write(os.path.join(temporary, model_card.FILE), model_card.text(
+            described, model.signatures, config and config.settings).encode())
         return _as_next_version(temporary, folder)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, 'strerror', None) or getattr(error, 'message', None) or str(error)
