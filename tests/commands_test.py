@@ -153,7 +153,7 @@ def test_an_export_says_its_step_and_keeps_the_configuration(run):
     assert metadata['target'] == 'gpu' and metadata['precision'] == 'float32'
     card = (run / 'export' / '1' / 'MODEL_CARD.md').read_text(encoding='utf-8')
     assert '| NMI | 12.3 |' in card and '56.8' not in card and '6 photos to train' in card
-    assert '    Data.dataset = synthetic' in card and '| arranged for | gpu |' in card
+    assert "    Data.dataset = 'synthetic'" in card and '| arranged for | gpu |' in card
     assert 'Data.root' not in card
 
 

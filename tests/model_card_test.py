@@ -30,10 +30,10 @@ def test_a_card_has_settings_data_scores_and_versions():
     assert list(sections)[1:] == ['Signatures', 'Data', 'Settings', 'Scores', 'Limits', 'Licence',
                                   'Versions']
     assert '| arithmetic | float16 |' in card and '128x96' in card and '/home/me' not in card
-    assert '    Data.dataset = cub' in sections['Data']
+    assert "    Data.dataset = 'cub'" in sections['Data']
     assert '90 photos to train, 88 photos to test' in sections['Data']
     assert sections['Settings'].strip('\n') == (
-        '    Run.num_parts = 4\n    Segmenter.weights = own.h5')
+        "    Run.num_parts = 4\n    Segmenter.weights = 'own.h5'")
     assert 'Logging' not in card
     assert '| NMI | 41.3 |' in sections['Scores'] and 'protocol cub; per cent' in sections['Scores']
     assert f'| scops_tf | {__version__} |' in sections['Versions']

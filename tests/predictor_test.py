@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -25,7 +25,9 @@ class _Constant(tf.Module):
 
 @pytest.fixture(scope='module')
 def export_dir(tmp_path_factory) -> str:
-    model = part_model_lib.PartModel(_Constant(), num_parts=2, input_size=(32, 48))
+    network = _Constant()
+    network.unused = tf.Variable(1.0)
+    model = part_model_lib.PartModel(network, num_parts=2, input_size=(32, 48))
     return saved_model.export(
         model, str(tmp_path_factory.mktemp('export')), metadata={'step': 7})
 
@@ -78,12 +80,8 @@ def _set(folder, **values):
     lambda folder: (folder / 'variables' / 'variables.index').write_bytes(b''),
     lambda folder: os.truncate(folder / 'variables' / 'variables.data-00000-of-00001', 2),
     lambda folder: os.truncate(folder / 'saved_model.pb', 900)])
-def test_a_damaged_export_is_one_sentence(tmp_path, damage):
-    network = _Constant()
-    network.unused = tf.Variable(1.0)
-    folder = pathlib.Path(saved_model.export(
-        part_model_lib.PartModel(network, num_parts=2, input_size=(32, 48)), str(tmp_path),
-        metadata={}))
+def test_a_damaged_export_is_one_sentence(export_dir, tmp_path, damage):
+    folder = shutil.copytree(export_dir, tmp_path / 'export')
     damage(folder)
     with pytest.raises(predictor_lib.PredictorError, match='it is damaged') as caught:
         predictor_lib.Predictor(str(folder))

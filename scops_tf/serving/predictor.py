@@ -72,6 +72,11 @@ class Predictor:
                 f'({_reason(error)}); export again.') from error
 
     @property
+    def signatures(self) -> Dict[str, Any]:
+        """The functions that the export serves, by name; they live as long as this object."""
+        return dict(self._loaded.signatures)
+
+    @property
     def num_parts(self) -> int:
         """Number of parts K."""
         return self.metadata['num_parts']
