@@ -74,14 +74,14 @@ def test_a_folder_without_a_run_is_named(run_command, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('name, flag', [
-    ('export', '--workdir'), ('predict', '--export_dir')])
 def test_float16_is_refused_for_a_cpu_before_anything_is_read(run_command):
     done = run_command('export', '--workdir=/nowhere', '--precision=float16')
     assert 'with --target=cpu' in _error(done) and 'give --target=gpu' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize('name, flag', [
+    ('export', '--workdir'), ('predict', '--export_dir')])
 def test_a_flag_that_must_be_given_is_named(run_command, name, flag):
     assert f'Flag {flag} must have a value' in _error(run_command(name))
 
