@@ -167,4 +167,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(model, tmp_path, quick):
     # What an export that was killed leaves.
     (tmp_path / 'empty' / '.1234.tmp').mkdir()
     saved_model.export(model, str(tmp_path / 'empty'), metadata={})
-    assert saved_model.newest(str(tmp_path / 'empty')) == str(tmp_path / 'empty' / '1')
+    path = str(tmp_path / 'empty' / '1')
+    assert saved_model.newest(str(tmp_path / 'empty')) == path
+    with pytest.raises(saved_model.ExportError, match='1 is one of them: give the folder that'):
+        saved_model.export(model, path, metadata={})

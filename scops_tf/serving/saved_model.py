@@ -14,6 +14,8 @@ from scops_tf.serving import model_card, part_model as part_model_lib, warmup
 
 METADATA_FILE = 'scops_tf.json'
 
+_NUMBER = re.compile('[0-9]+')
+
 
 class ExportError(ValueError):
     """A folder that cannot be exported to; the message is one sentence for the user."""
@@ -42,7 +44,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
       The folder of the SavedModel.
 
     Raises:
-      ValueError: If the path cannot be used, or as an ExportError, the folder holds something else.
+      ValueError: If the path cannot be used, or as an ExportError, the folder holds something else
+        or is a version itself.
       OSError: If the folder cannot be written.
     """
     files.require_no_pattern(folder, '--export_dir')
@@ -51,6 +54,9 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
             not name.startswith('.') for name in os.listdir(folder)):
         raise ExportError(f'The folder of an export must be empty, or hold older exports; {folder} '
                           'holds something else: give another one.')
+    if _NUMBER.fullmatch(os.path.basename(folder)) and is_export(folder):
+        raise ExportError('The folder of an export must be that of the versions; '
+                          f'{folder} is one of them: give the folder that it lies in.')
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
                  'center_power': model.center_power}
@@ -106,7 +112,7 @@ def _versions(folder: str) -> Dict[int, str]:
     """Paths of the numbered entries of a folder, by number."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return {int(name): os.path.join(folder, name) for name in names
-            if re.fullmatch('[0-9]+', name)}
+            if _NUMBER.fullmatch(name)}
 
 
 def is_export(folder: str) -> bool:
