@@ -17,8 +17,12 @@ from scops_tf import command, config as config_lib, files
 FLAGS = flags.FLAGS
 
 
-def _scores(workdir: str, step: int) -> Optional[Dict[str, Any]]:
-    """What `evaluate` wrote on a step, with the scores of the run alone; None if it has not."""
+def scores(workdir: str, step: int) -> Optional[Dict[str, Any]]:
+    """What `evaluate` wrote on a step, with the scores of the run alone; None if it has not.
+
+    Raises:
+      CommandError: If the file is damaged.
+    """
     path = os.path.join(workdir, 'eval', f'scores_{step}.json')
     if not os.path.exists(path):
         return None
@@ -51,7 +55,7 @@ def main(argv: List[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     exported = saved_model.export(trained.part_model, folder, config=config, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-        'tap_scales': trained.tap_scales, 'scores': _scores(FLAGS.workdir, trained.step)})
+        'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
     logging.set_verbosity(logging.INFO)
     logging.info('Exported step %d to %s.', trained.step, exported)
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import command, predict
+from scops_tf import command, export, predict
 from scops_tf.pictures.palette import palette
 from scops_tf.serving import crf, decoding, objects, predictor as predictor_lib
 
@@ -157,12 +157,13 @@ def test_an_export_says_its_step_and_keeps_the_configuration(run):
     assert 'Data.root' not in card
 
 
-def test_scores_that_are_damaged_are_named(run, run_command, tmp_path):
-    folder = shutil.copytree(run, tmp_path / 'run')
-    (folder / 'eval' / 'scores_40.json').write_text('{}', encoding='utf-8')
-    sentence = _error(run_command('export', f'--workdir={folder}'))
-    assert 'scores_40.json' in sentence and 'evaluate again' in sentence
-    assert os.listdir(folder / 'export') == ['1']
+def test_scores_are_those_of_the_step_and_damaged_ones_are_named(tmp_path):
+    assert export.scores(str(tmp_path), 40) is None
+    (tmp_path / 'eval').mkdir()
+    (tmp_path / 'eval' / 'scores_40.json').write_text('{}', encoding='utf-8')
+    assert export.scores(str(tmp_path), 39) is None
+    with pytest.raises(command.CommandError, match='scores_40.json.* evaluate again'):
+        export.scores(str(tmp_path), 40)
 
 
 @pytest.mark.parametrize('name, flag', [

@@ -13,7 +13,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _PYTHONS = ('3.9.18', '3.10.13', '3.11.7')
-_DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config',
+_DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config', 'google': 'protobuf',
                   'pydensecrf': 'pydensecrf2', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
 
 
