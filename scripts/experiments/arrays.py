@@ -1,0 +1,87 @@
+"""The experiment on arrays of any method that `evaluate_arrays` scores: damaged `.npz` files."""
+from __future__ import annotations
+
+import io
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from experiments import mutation
+from experiments.outcome import Experiment, Outcome, judge
+from scops_tf import evaluate_arrays, files
+from scops_tf.evaluation import text_report
+
+_PHOTOS = {'train': 24, 'test': 15}
+
+
+def _prepare(folder: str) -> Dict[str, Any]:
+    """Arrays of both files; the truth is a noisy affine map of the predictions."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(6, 8)) * 0.3
+    pred: Dict[str, np.ndarray] = {}
+    truth: Dict[str, np.ndarray] = {}
+    for which, number in _PHOTOS.items():
+        centers = rng.uniform(0, 1, (number, 3, 2)) * [128, 80]
+        landmarks = centers.reshape(number, 6) @ weights + rng.normal(size=(number, 8))
+        pred[which], truth[which] = centers, landmarks.reshape(number, 4, 2)
+        names = np.array([f'{which}/{index:03}.jpg' for index in range(number)])
+        pred[f'names_{which}'] = truth[f'names_{which}'] = names
+        truth[f'visible_{which}'] = rng.random((number, 4)) < 0.9
+        truth[f'box_{which}'] = np.concatenate(
+            [rng.uniform(0, 30, (number, 2)), rng.uniform(40, 90, (number, 2))], 1)
+        truth[f'class_{which}'] = np.arange(number) % 3 + 1
+        truth[f'size_{which}'] = np.tile([128, 80], (number, 1))
+    return {'folder': folder, 'pred': pred, 'truth': truth}
+
+
+def _npz(arrays: Dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _case(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Outcome:
+    which = 'pred' if rng.random() < 0.4 else 'truth'
+    arrays, how = dict(state[which]), []
+    # Most files have one thing wrong with them, some have two.
+    for _ in range(1 + int(rng.random() < 0.2)):
+        arrays, one = mutation.of_arrays(arrays, rng)
+        how.append(one)
+    content = {name: _npz(state[name]) for name in ('pred', 'truth')}
+    content[which] = _npz(arrays)
+    if rng.random() < 0.15:
+        content[which], one = mutation.of_bytes(content[which], rng)
+        how.append(one)
+    paths = {name: os.path.join(state['folder'], f'{name}.npz') for name in content}
+    for name, path in paths.items():
+        files.write(path, content[name])
+    protocol = str(rng.choice(['scops', 'cub']))
+    out = os.path.join(state['folder'], 'scores.json')
+
+    def attempt() -> Dict[str, Any]:
+        result = evaluate_arrays.evaluate(paths['pred'], paths['truth'], protocol=protocol,
+                                          keypoint=0)
+        evaluate_arrays.write(result, out)
+        text_report.of_arrays(result)
+        return json.loads(files.read(out))
+
+    return judge(attempt, _problem_of, f'{protocol}, {which}: {", ".join(how)}')
+
+
+def _problem_of(result: Dict[str, Any]) -> Optional[str]:
+    for name, entry in result['scores'].items():
+        values = [entry['test'], entry['train'], *entry['landmarks'],
+                  *(each['test'] for each in entry.get('classes', {}).values())]
+        bad = [value for value in values if value is not None and not 0 <= value < np.inf]
+        if bad:
+            return f'{name} scores {bad[0]}'
+    if any(value < 1 for name, value in result['counts'].items() if name.endswith('images')):
+        return f'counts {result["counts"]}'
+    return None
+
+
+EXPERIMENTS: List[Experiment] = [
+    Experiment('arrays', '`.npz` files for `evaluate_arrays`, with other values, types, shapes or '
+               'names, or damaged', 600, _prepare, _case)]
