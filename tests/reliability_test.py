@@ -19,12 +19,12 @@ sys.path.append(str(_SCRIPTS))
 
 import experiments  # noqa: E402
 from experiments import (  # noqa: E402
-    annotations as annotation_cases,
     commands,
     interruptions,
     isolation,
     mutation,
     outcome,
+    readers,
     served,
     starter,
     table,
@@ -70,10 +70,10 @@ def test_requests_are_served_or_refused_and_a_damaged_export_is_told(tmp_path, m
 
 def test_a_reader_that_lets_a_wrong_value_through_is_found(tmp_path):
     dataset = _ALL['cub'].prepare(str(tmp_path)).read()
-    assert annotation_cases._problem_of((dataset, {'landmark error': 3.0})) is None
-    assert 'is inf' in annotation_cases._problem_of((dataset, {'landmark error': np.inf}))
+    assert readers._problem_of((dataset, {'landmark error': 3.0})) is None
+    assert 'is inf' in readers._problem_of((dataset, {'landmark error': np.inf}))
     dataset.test[0].box[2] = np.nan
-    assert 'has the box' in annotation_cases._problem_of((dataset, {}))
+    assert 'has the box' in readers._problem_of((dataset, {}))
 
 
 # How outcomes are told apart.
@@ -97,12 +97,12 @@ def test_a_result_a_sentence_a_traceback_and_a_wrong_result_are_told_apart():
 def test_a_case_that_crashes_or_hangs_costs_that_case_alone(tmp_path):
     def case(state: str, index: int, rng: np.random.Generator) -> outcome.Outcome:
         if index == 1:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGKILL)
         if index == 3:
             time.sleep(60)
         return outcome.Outcome(outcome.RIGHT, f'{state} {rng.integers(1000)}')
 
-    experiment = outcome.Experiment('any', 'any', 5, lambda folder: 'ready', case, 2.0)
+    experiment = outcome.Experiment('any', 'any', 5, lambda folder: 'ready', case, 1.0)
     found = dict(isolation.outcomes(experiment, 7, range(5), folder=str(tmp_path)))
     assert [found[index].kind for index in range(5)] == [
         outcome.RIGHT, outcome.CRASH, outcome.RIGHT, outcome.HANG, outcome.RIGHT]

@@ -5,7 +5,7 @@ import importlib
 from typing import Any, Dict
 
 # The order of the table.
-_MODULES = ('photos', 'annotations', 'arrays', 'settings', 'stored', 'served', 'interruptions',
+_MODULES = ('photos', 'readers', 'arrays', 'settings', 'stored', 'served', 'interruptions',
             'numerics')
 
 
