@@ -272,6 +272,35 @@ def test_another_folder_is_not_taken_for_drawings(tmp_path):
         synthetic.read(str(tmp_path))
 
 
+@pytest.mark.parametrize('name, change, words', [
+    ('landmarks', lambda array: array[0, 0, 0], r'must be float32\[.N., 10, 2\]; got float32\[\]'),
+    ('landmarks', lambda array: array[..., :1], 'must be float32'),
+    ('landmarks', lambda array: array * np.inf, 'must be finite and at most 1000000'),
+    ('visible', lambda array: array.astype(np.float32), 'must be bool'),
+    ('boxes', lambda array: array * [1, 1, 0, 1], 'must be float32.* got float64'),
+    ('boxes', lambda array: array * np.float32([1, 1, 0, 1]), 'with an area')])
+def test_annotations_that_cannot_have_been_drawn_are_refused(tmp_path, name, change, words):
+    folder = tmp_path / 'creatures'
+    synthetic.write(str(folder), num_train=1, num_test=0)
+    path = folder / 'train' / 'annotations.npz'
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays[name] = change(arrays[name])
+    np.savez(path, **arrays)
+    with pytest.raises(DatasetError, match=f'`{name}` of .*{words}.*: remove .* drawn again'):
+        synthetic.read(str(folder))
+
+
+@pytest.mark.parametrize('value', ['"x"', 'true', '-1', '1.5', 'null'])
+def test_a_number_of_photos_that_is_none_is_named(tmp_path, value):
+    folder = tmp_path / 'creatures'
+    synthetic.write(str(folder), num_train=1, num_test=0)
+    path = folder / 'manifest.json'
+    path.write_text(path.read_text().replace('"num_test": 0', f'"num_test": {value}'))
+    with pytest.raises(DatasetError, match='`num_test` in .* must be a whole number, at least 0'):
+        synthetic.read(str(folder))
+
+
 @pytest.mark.parametrize('setting', [
     {'num_train': 0}, {'num_test': -1}, {'size': (31, 64)}, {'seed': -1}])
 def test_settings_out_of_range_are_errors_that_name_them(tmp_path, setting):

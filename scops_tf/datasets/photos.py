@@ -13,7 +13,7 @@ from scops_tf import files
 from scops_tf.datasets.lists import DatasetError, Line
 
 # No photo is this large, so larger numbers are not coordinates.
-_FARTHEST = 1e6
+FARTHEST = 1e6
 # More threads than cores, since they mostly wait for the disk.
 _WORKERS = 16
 _CHUNK = 256
@@ -26,8 +26,8 @@ def pixels(line: Line, columns: Iterable[int]) -> np.ndarray:
       DatasetError: If a field is not a number, or is too large for a photo.
     """
     values = [line.real(column) for column in columns]
-    if max(map(abs, values)) > _FARTHEST:
-        raise line.error(f'needs pixels, at most {_FARTHEST:.0f}')
+    if max(map(abs, values)) > FARTHEST:
+        raise line.error(f'needs pixels, at most {FARTHEST:.0f}')
     return np.array(values, np.float32)
 
 

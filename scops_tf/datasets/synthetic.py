@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 
 from scops_tf import array_files, files, images
-from scops_tf.datasets import creature
+from scops_tf.datasets import creature, photos
 from scops_tf.datasets.lists import DatasetError
 from scops_tf.datasets.records import PartDataset, Record
 
@@ -102,6 +102,10 @@ def _read_manifest(folder: str) -> Optional[Dict[str, Any]]:
     expected = {'version', 'num_train', 'num_test', 'size', 'seed'}
     if not isinstance(settings, dict) or set(settings) != expected:
         raise DatasetError(f'{path} must hold {", ".join(sorted(expected))}; remove {folder}.')
+    for name in ('num_train', 'num_test'):
+        if type(settings[name]) is not int or settings[name] < 0:
+            raise DatasetError(f'`{name}` in {path} must be a whole number, at least 0; got '
+                               f'{str(settings[name])[:60]!r}: remove {folder}.')
     return settings
 
 
@@ -158,6 +162,7 @@ def _read_split(root: str, split: str, count: int) -> Tuple[Record, ...]:
     except (OSError, KeyError, array_files.ArrayFileError) as error:
         raise DatasetError(f'{path} cannot be read ({error}); remove {root} to have it drawn '
                            'again.') from None
+    _require_lawful(path, root, landmarks, visible, boxes)
     records = tuple(
         Record(name=f'{split}/{index:05d}.png', path=_photo_path(folder, 'photos', index),
                box=boxes[index], landmarks=landmarks[index], visible=visible[index],
@@ -173,3 +178,22 @@ def _read_split(root: str, split: str, count: int) -> Tuple[Record, ...]:
             f'{"is missing" if missing else f"has {len(records)}"}; remove {root} to have them '
             'drawn again.')
     return records
+
+
+def _require_lawful(path: str, root: str, landmarks: np.ndarray, visible: np.ndarray,
+                    boxes: np.ndarray) -> None:
+    """Refuses annotations of other types, shapes or values than are drawn."""
+    num_landmarks = len(creature.LANDMARK_NAMES)
+    for name, array, dtype, shape in (
+            ('landmarks', landmarks, np.float32, (num_landmarks, 2)),
+            ('visible', visible, np.bool_, (num_landmarks,)), ('boxes', boxes, np.float32, (4,))):
+        if array.dtype != dtype or array.ndim < 1 or array.shape[1:] != shape:
+            law, got = f'{np.dtype(dtype)}{["N", *shape]}', f'{array.dtype}{list(array.shape)}'
+        elif dtype == np.float32 and not np.all(np.abs(array) <= photos.FARTHEST):
+            law, got = f'finite and at most {photos.FARTHEST:.0f}', 'other values'
+        elif name == 'boxes' and not np.all(array[:, 2:] > 0):
+            law, got = '(x, y, width, height) with an area', 'one without'
+        else:
+            continue
+        raise DatasetError(f'`{name}` of {path} must be {law}; got {got}: remove {root} to have it '
+                           'drawn again.')
