@@ -6,6 +6,7 @@ bits, the other commands with the same files.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -39,16 +40,17 @@ class _Whole(NamedTuple):
     predictions: str
 
 
-def _prepare(folder: str) -> _Whole:
+def _prepare(folder: str, *, traced: bool = False, others: bool = True) -> _Whole:
+    """What is left without an interruption: by a training, a traced one, and other commands."""
     commands = Commands(folder)
     digests = {}
-    for eager in (True, False):
+    for eager in (True, False) if traced else (True,):
         workdir = os.path.join(folder, 'whole' if eager else 'traced')
         _require(commands.train(workdir, eager=eager))
         digests[eager] = commands.digest(workdir)
     run, out = os.path.join(folder, 'whole'), os.path.join(folder, 'predictions')
     whole = _Whole(commands, run, digests, out)
-    for name in ('export', 'evaluate', 'predict'):
+    for name in ('export', 'evaluate', 'predict') if others else ():
         _require(_other(whole, name, run, out))
     return whole
 
@@ -255,8 +257,8 @@ def _disk(whole: _Whole, index: int, rng: np.random.Generator) -> Outcome:
 
 EXPERIMENTS: List[Experiment] = [
     Experiment('kills', 'SIGKILL in a training, or while results are written; then the same '
-               'command', 50, _prepare, _kill, 4000.0),
-    Experiment('signals', 'SIGTERM or SIGINT in a training; then the same command', 30, _prepare,
-               _signal, 4000.0),
+               'command', 50, functools.partial(_prepare, traced=True), _kill, 4000.0),
+    Experiment('signals', 'SIGTERM or SIGINT in a training; then the same command', 30,
+               functools.partial(_prepare, others=False), _signal, 4000.0),
     Experiment('disk', 'a full disk, or a limit of the size of files; then the same command with '
                'room', 24, _prepare, _disk, 4000.0)]
