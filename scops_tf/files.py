@@ -19,6 +19,8 @@ from typing import Any, Callable, Iterable, Iterator, Sequence
 MARK = '.scops_tf'
 # Numbers of temporary files, which threads write at the same time.
 _NUMBERS = itertools.count()
+# Folders in which this process has removed what killed ones left.
+_TIDIED = set()
 _OTHER_ADVICE = 'change the permissions of its folder, or give another one'
 _ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or raise your quota',
            errno.EROFS: 'give a folder on a disk that can be written to',
@@ -106,11 +108,21 @@ def temporary_folder(folder: str) -> str:
     """
     parent, name = os.path.split(os.path.abspath(folder))
     prefix = f'{name}.{socket.gethostname()}-'
-    for found in os.listdir(parent) if os.path.isdir(parent) else ():
-        process = re.fullmatch(re.escape(prefix) + r'(\d+)\.tmp', found)
-        if process and not _is_alive(int(process.group(1))):
-            shutil.rmtree(os.path.join(parent, found), ignore_errors=True)
+    _remove_left(parent, re.escape(prefix) + r'(\d+)\.tmp')
     return os.path.join(parent, f'{prefix}{os.getpid()}.tmp')
+
+
+def _remove_left(folder: str, pattern: str) -> None:
+    """Removes from a folder what has such a name with the number of a process that is dead."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        process = re.fullmatch(pattern, name)
+        if process and not _is_alive(int(process.group(1))):
+            path = os.path.join(folder, name)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # Another process was faster.
+                    os.remove(path)
 
 
 def _is_alive(process: int) -> bool:
@@ -202,7 +214,7 @@ def write(path: str, content: bytes) -> None:
     """Writes or replaces a file atomically; makes its folder.
 
     A reader sees the old content until the new one is complete. If the process is killed, the old
-    content stays.
+    content stays, and the next process that writes in the folder removes what it left.
 
     Args:
       path: Path of the file.
@@ -214,9 +226,13 @@ def write(path: str, content: bytes) -> None:
     folder = os.path.dirname(path) or '.'
     # Short, so that the longest name that the file system allows can be written. Hidden, so that no
     # reader of a folder takes what a killed process left for a photo.
-    temporary = os.path.join(folder, f'.{os.getpid()}-{next(_NUMBERS)}.tmp')
+    prefix = f'.{socket.gethostname()}-'
+    temporary = os.path.join(folder, f'{prefix}{os.getpid()}-{next(_NUMBERS)}.tmp')
     try:
         os.makedirs(folder, exist_ok=True)
+        if os.path.abspath(folder) not in _TIDIED:
+            _TIDIED.add(os.path.abspath(folder))
+            _remove_left(folder, re.escape(prefix) + r'(\d+)-\d+\.tmp')
         with open(temporary, 'wb') as file:
             file.write(content)
         os.replace(temporary, path)

@@ -212,3 +212,17 @@ def test_what_dead_processes_left_beside_a_folder_is_removed_and_nothing_else(tm
     assert path == str(tmp_path / f'drawn.{host}-{os.getpid()}.tmp')
     assert sorted(os.listdir(tmp_path)) == sorted(others)
     assert files.temporary_folder(str(tmp_path / 'absent' / 'drawn')).startswith(str(tmp_path))
+
+
+def test_what_a_killed_write_left_is_removed_by_the_next_process_that_writes_there(
+        tmp_path, monkeypatch):
+    host = socket.gethostname()
+    done = subprocess.Popen([sys.executable, '-c', ''])
+    done.wait()
+    others = [f'.{host}-{os.getppid()}-0.tmp', f'.elsewhere-{done.pid}-0.tmp', f'{done.pid}-0.tmp',
+              'scores.json']
+    for name in (f'.{host}-{done.pid}-3.tmp', *others):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(files, '_TIDIED', set())
+    files.write(str(tmp_path / 'scores.json'), b'{}')
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
