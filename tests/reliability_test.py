@@ -206,7 +206,9 @@ def test_damage_changes_what_it_is_given_and_depends_on_its_generator_alone(dama
 def test_damaged_arrays_differ_and_the_given_ones_stay():
     arrays: Dict[str, np.ndarray] = {'train': np.ones((4, 3, 2)), 'names': np.array(['a', 'b'])}
     for index in range(60):
-        mutation.of_arrays(arrays, outcome.generator(1, index))
+        rng, changed = outcome.generator(1, index), arrays
+        for _ in range(4):  # Damage may be damaged again, until nothing is left.
+            changed = mutation.of_arrays(changed, rng)[0] if changed else changed
     np.testing.assert_array_equal(arrays['train'], 1)
     assert arrays['names'].tolist() == ['a', 'b']
 

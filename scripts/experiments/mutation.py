@@ -119,7 +119,8 @@ def of_arrays(arrays: Dict[str, np.ndarray], rng: np.random.Generator
     """Arrays, one of which has other values, another type or shape or name, and what was done."""
     arrays = dict(arrays)
     name = str(rng.choice(sorted(arrays)))
-    array = arrays[name]
+    # An earlier change may have left a single value.
+    array = np.atleast_1d(arrays[name])
     changes: Dict[str, Callable[[], np.ndarray]] = {
         'of type': lambda: _as_type(array, str(rng.choice(
             ['f2', 'f4', 'f8', 'c16', 'i8', 'u1', '?', 'U20', 'S20', 'datetime64[s]', 'O',
@@ -162,8 +163,8 @@ def _with_odd_values(array: np.ndarray, rng: np.random.Generator, count: int, *,
     odd: Tuple[Any, ...] = (
         (np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-320, -1.0, 0.0) if array.dtype.kind == 'f' else
         (0, 1, -1, 2 ** 62) if array.dtype.kind == 'i' else
-        (0, 1) if array.dtype.kind in 'bu' else ('', 'x', '\u00e9'))
-    if not array.ndim or not array.size:
+        (0, 1) if array.dtype.kind in 'bu' else ('', 'x', 'y'))
+    if not array.size or array.dtype.kind not in 'fibuUS':
         return array
     places = rng.permutation(array.size)[:count]
     drawn = [odd[rng.integers(len(odd))] for _ in places]
