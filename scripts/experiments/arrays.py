@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
+import damaged_files
 import numpy as np
 
 from experiments import mutation
@@ -14,6 +16,8 @@ from scops_tf import evaluate_arrays, files
 from scops_tf.evaluation import text_report
 
 _PHOTOS = {'train': 24, 'test': 15}
+# Number of first files of `damaged_files.npz` that have all of its kinds of damage.
+_KINDS = 15
 
 
 def _prepare(folder: str) -> Dict[str, Any]:
@@ -42,18 +46,25 @@ def _npz(arrays: Dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _case(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Outcome:
-    which = 'pred' if rng.random() < 0.4 else 'truth'
-    arrays, how = dict(state[which]), []
+def _damaged(arrays: Dict[str, np.ndarray], rng: np.random.Generator) -> Tuple[bytes, str]:
+    """A damaged file of the arrays, and what was done."""
+    if rng.random() < 0.4:
+        # The archive, its members and their headers; every kind is among the first files.
+        files_of_kinds = damaged_files.npz(arrays, count=_KINDS, seed=int(rng.integers(2 ** 31)))
+        how, data = next(itertools.islice(files_of_kinds, int(rng.integers(_KINDS)), None))
+        return data, how
+    told = []
     # Most files have one thing wrong with them, some have two.
     for _ in range(1 + int(rng.random() < 0.2)):
         arrays, one = mutation.of_arrays(arrays, rng)
-        how.append(one)
+        told.append(one)
+    return _npz(arrays), ', '.join(told)
+
+
+def _case(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Outcome:
+    which = 'pred' if rng.random() < 0.4 else 'truth'
     content = {name: _npz(state[name]) for name in ('pred', 'truth')}
-    content[which] = _npz(arrays)
-    if rng.random() < 0.15:
-        content[which], one = mutation.of_bytes(content[which], rng)
-        how.append(one)
+    content[which], how = _damaged(state[which], rng)
     paths = {name: os.path.join(state['folder'], f'{name}.npz') for name in content}
     for name, path in paths.items():
         files.write(path, content[name])
@@ -67,7 +78,7 @@ def _case(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Outcom
         text_report.of_arrays(result)
         return json.loads(files.read(out))
 
-    return judge(attempt, _problem_of, f'{protocol}, {which}: {", ".join(how)}')
+    return judge(attempt, _problem_of, f'{protocol}, {which}: {how}')
 
 
 def _problem_of(result: Dict[str, Any]) -> Optional[str]:
