@@ -8,7 +8,8 @@ from setuptools.command import build_py
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _LINES = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-_TEST = ['pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9']
+# pycocotools reads the labels that we write for COCO.
+_TEST = ['pycocotools>=2.0.7', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9']
 
 
 def _version() -> str:
@@ -28,7 +29,7 @@ class _BuildWithGinFiles(build_py.build_py):
             shutil.copytree(_ROOT / 'gin', target)
 
 
-_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'select', 'evaluate_arrays')
+_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays')
 
 setuptools.setup(
     name='scops_tf',

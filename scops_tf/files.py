@@ -223,6 +223,11 @@ def write(path: str, content: bytes) -> None:
     Raises:
       OSError: If the file cannot be written. An older file is then untouched.
     """
+    write_chunks(path, [content])
+
+
+def write_chunks(path: str, chunks: Iterable[bytes]) -> None:
+    """As `write`, of a content that need not fit into memory: its chunks follow each other."""
     folder = os.path.dirname(path) or '.'
     # Short, so that the longest name that the file system allows can be written. Hidden, so that no
     # reader of a folder takes what a killed process left for a photo.
@@ -234,7 +239,7 @@ def write(path: str, content: bytes) -> None:
             _TIDIED.add(os.path.abspath(folder))
             _remove_left(folder, re.escape(prefix) + r'(\d+)-\d+\.tmp')
         with open(temporary, 'wb') as file:
-            file.write(content)
+            file.writelines(chunks)
         os.replace(temporary, path)
     except OSError as error:
         # OSError chooses its class, such as PermissionError, by the errno.

@@ -10,6 +10,7 @@ import subprocess
 from typing import Any, Callable, ContextManager, Iterator, List
 
 import command_process
+import numpy as np
 import pytest
 
 # Read by TensorFlow when it is first imported, which the tests' modules do after this one.
@@ -122,6 +123,25 @@ def prepare() -> Callable[..., Any]:
             start_step=int(trainer.step.numpy()))
 
     return prepare
+
+
+@pytest.fixture(scope='session')
+def label_result() -> Callable[..., Any]:
+    """Makes a `PartResult` with labels u8[H,W] of a photo, whose responses are certain."""
+    from scops_tf.labels.part_names import PartNames
+    from scops_tf.labels.result import PartResult
+
+    def make(labels: np.ndarray, parts: PartNames, *, name: str = 'a', **values: Any) -> PartResult:
+        responses = np.eye(parts.num_parts + 1, dtype=np.float32)[labels[::3, ::3]]
+        masks = [labels == number for number in range(1, parts.num_parts + 1)]
+        centers = [np.argwhere(mask)[:, ::-1].mean(axis=0) if mask.any()
+                   else np.divide(labels.shape[::-1], 2) for mask in masks]
+        given = {'part_responses': responses, 'presence': responses[..., 1:].max(axis=(0, 1)),
+                 'part_centers': np.stack(centers), **values}
+        return PartResult(name=name, file_name=f'{name}.jpg', path=f'/photos/{name}.jpg',
+                          labels=labels, parts=parts, **given)
+
+    return make
 
 
 @pytest.fixture(scope='session')

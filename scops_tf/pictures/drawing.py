@@ -78,7 +78,7 @@ def _stroke(size: Sequence[int]) -> int:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
-            outlined: bool = True) -> np.ndarray:
+            outlined: bool = True, colors: Optional[np.ndarray] = None) -> np.ndarray:
     """Photo with its parts tinted and outlined; the background is unchanged.
 
     Args:
@@ -86,6 +86,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
       labels: Integers [H,W].
       alpha: Share of the part's colour in the tint, in [0, 1].
       outlined: Whether a part has a border of its full colour, inside its area.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
 
     Returns:
       uint8[H,W,3].
@@ -97,7 +98,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
     if image.shape[:2] != labels.shape:
         raise ValueError(
             f'`labels` must be of the image\'s size {image.shape[:2]}; got {labels.shape}.')
-    colors = palette(int(labels.max(initial=0)))
+    colors = palette(int(labels.max(initial=0))) if colors is None else colors
     blended = np.empty(image.shape, np.uint8)
     # In strips, since the arithmetic takes 24 bytes for each value of the photo.
     for start in range(0, len(image), _STRIP):
@@ -165,7 +166,7 @@ def _draw_disc(canvas: Image.Image, center: Sequence[float], radius: float, colo
 
 
 def draw_centers(image: np.ndarray, centers: np.ndarray, presence: Optional[np.ndarray] = None, *,
-                 min_presence: float = 0.3) -> np.ndarray:
+                 min_presence: float = 0.3, colors: Optional[np.ndarray] = None) -> np.ndarray:
     """Photo with a numbered dot in the part's colour at the centre of every present part.
 
     Args:
@@ -173,6 +174,7 @@ def draw_centers(image: np.ndarray, centers: np.ndarray, presence: Optional[np.n
       centers: f[K,2]. (x, y) in pixels of `image`; a centre that is not finite is not drawn.
       presence: f[K] in [0, 1], the largest response of each part, or bool[K]. None draws all parts.
       min_presence: Least presence of a drawn part; a part with less responds only to noise.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
 
     Returns:
       uint8[H,W,3].
@@ -186,7 +188,8 @@ def draw_centers(image: np.ndarray, centers: np.ndarray, presence: Optional[np.n
         raise ValueError(
             f'`presence` must be of shape [{len(centers)}]; got {list(presence.shape)}.')
     canvas = Image.fromarray(image)
-    radius, colors = max(7, 0.032 * min(image.shape[:2])), palette(len(centers))
+    radius = max(7, 0.032 * min(image.shape[:2]))
+    colors = palette(len(centers)) if colors is None else colors
     drawn = (presence >= min_presence) & np.isfinite(centers).all(axis=1)
     for part in np.flatnonzero(drawn) + 1:
         _draw_disc(canvas, centers[part - 1], radius, colors[part], str(part))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -35,10 +35,12 @@ class PartGallery:
       num_crops: Largest number of crops per part, each from another photo.
       crop_share: Side of a crop as a share of the photo's shorter side.
       crop_size: Side in pixels of the squares that crops are scaled to.
+      colors: uint8[K+1,3]. Colours of the labels; None for those of `palette`.
     """
 
     def __init__(self, num_parts: int, *, num_crops: int = 8, crop_share: float = 0.4,
-                 crop_size: int = 128) -> None:
+                 crop_size: int = 128, colors: Optional[np.ndarray] = None) -> None:
+        self._colors = colors
         self._num_crops, self._crop_share, self._crop_size = num_crops, crop_share, crop_size
         self._best: List[List[Tuple[float, int, np.ndarray]]] = [[] for _ in range(num_parts)]
         self._area, self._presence = np.zeros(num_parts), np.zeros(num_parts)
@@ -91,7 +93,8 @@ class PartGallery:
         size = (self._crop_size, self._crop_size)
         crop = Image.fromarray(image[window]).resize(size, Image.Resampling.BICUBIC)
         mask = Image.fromarray(mask[window].astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-        return drawing.overlay(np.array(crop), np.array(mask) * part, alpha=0)
+        return drawing.overlay(
+            np.array(crop), np.array(mask) * part, alpha=0, colors=self._colors)
 
     def parts(self) -> List[PartSummary]:
         """Summaries of the K parts over all added photos.

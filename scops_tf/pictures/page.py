@@ -96,6 +96,8 @@ def _write_jpeg(path: str, image: np.ndarray) -> None:
 def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = None,
                tables: Sequence[ScoreTable] = (),
                parts: Sequence[gallery.PartSummary] = (),
+               part_titles: Optional[Mapping[int, str]] = None,
+               colors: Optional[np.ndarray] = None,
                overlays: Sequence[Tuple[np.ndarray, str]] = (),
                curves: Optional[Mapping[str, Tuple[Sequence[float], Sequence[float]]]] = None,
                config: str = '') -> str:
@@ -107,6 +109,8 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
       facts: Short facts below the title, such as {'step': 1000}.
       tables: Tables of scores.
       parts: Summaries of all parts, in the order of the parts.
+      part_titles: Titles of the parts that are shown, by number; None for all, as 'part 1'.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
       overlays: (uint8[H,W,3], caption) of test photos with their parts.
       curves: (steps, values) of the learning curves, by name.
       config: Operative configuration, which the page shows folded.
@@ -119,14 +123,16 @@ def write_page(folder: str, *, title: str, facts: Optional[Mapping[str, Any]] = 
       OSError: If a file cannot be written.
     """
     cards = []
-    colors = palette(len(parts))[1:]
-    for number, (part, color) in enumerate(zip(parts, colors), start=1):
-        paths = []
+    colors = palette(len(parts)) if colors is None else colors
+    if part_titles is None:
+        part_titles = {number: f'part {number}' for number in range(1, len(parts) + 1)}
+    for number, title_of_part in part_titles.items():
+        part, paths = parts[number - 1], []
         for index, crop in enumerate(part.crops, start=1):
             paths.append(f'images/part-{number}-{index}.jpg')
             _write_jpeg(os.path.join(folder, paths[-1]), crop)
-        cards.append({'number': number, 'files': paths,
-                      'color': f'#{bytes(color.tolist()).hex()}',
+        cards.append({'title': title_of_part, 'files': paths,
+                      'color': f'#{bytes(colors[number].tolist()).hex()}',
                       'area': f'{100 * part.area_share:.1f}', 'presence': f'{part.presence:.2f}'})
     photos = []
     for index, (image, caption) in enumerate(overlays, start=1):

@@ -43,7 +43,8 @@ def write_label_png(path: str, labels: np.ndarray, colors: Optional[np.ndarray] 
 
 def parts_picture(image: np.ndarray, labels: np.ndarray, centers: Optional[np.ndarray] = None,
                   presence: Optional[np.ndarray] = None, *,
-                  cell_size: Optional[Tuple[int, int]] = None) -> np.ndarray:
+                  cell_size: Optional[Tuple[int, int]] = None,
+                  colors: Optional[np.ndarray] = None) -> np.ndarray:
     """Photo with its parts and part centres, drawn at its final size so that lines stay sharp.
 
     Args:
@@ -52,6 +53,7 @@ def parts_picture(image: np.ndarray, labels: np.ndarray, centers: Optional[np.nd
       centers: f[K,2]. (x, y) in pixels of `image`, or None for no dots.
       presence: Presence of the parts; see `drawing.draw_centers`.
       cell_size: (height, width) to fit the picture into; None for the image's own size.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
 
     Returns:
       uint8[h,w,3].
@@ -59,11 +61,11 @@ def parts_picture(image: np.ndarray, labels: np.ndarray, centers: Optional[np.nd
     shown, factor = sheets.fit(drawing.check_image(image), cell_size or image.shape[:2])
     labels = Image.fromarray(drawing.check_labels(labels))
     labels = labels.resize(shown.shape[1::-1], Image.Resampling.NEAREST)
-    shown = drawing.overlay(shown, np.array(labels))
+    shown = drawing.overlay(shown, np.array(labels), colors=colors)
     if centers is None:
         return shown
     centers = images_lib.scale_points(np.asarray(centers, np.float64), factor)
-    return drawing.draw_centers(shown, centers, presence)
+    return drawing.draw_centers(shown, centers, presence, colors=colors)
 
 
 def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.ndarray, *,

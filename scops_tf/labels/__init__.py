@@ -1,0 +1,1 @@
+"""Labels of parts: their names and merges, the result of a prediction, and the formats of tools."""

@@ -1,0 +1,180 @@
+"""Labels as Label Studio has them: one JSON of tasks with predictions, as brush masks.
+
+`labelstudio/tasks.json` is imported into a project whose labelling interface is
+`labelstudio/labeling_config.xml`. A task names its photo by `/data/local-files/?d=<photo>`, as
+Label Studio serves folders of its own machine.
+
+A mask is kept as a stream of bits. The head has the number of bytes of the mask as RGBA (32 bits),
+the bits per value less one (5), and four sizes of lengths less one (4 each). Then each run has one
+bit, 1 for a repeated value and 0 for values one by one, two bits that choose a size, the length
+less one in that many bits, and the value or values.
+
+    https://labelstud.io/tags/brushlabels
+"""
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator, List, Sequence, Tuple
+from urllib import parse
+from xml.sax import saxutils
+
+import numpy as np
+
+from scops_tf import files
+from scops_tf.labels import polygons
+from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.instances import instances
+from scops_tf.labels.json_text import dump, load, require
+from scops_tf.labels.part_names import PartNames
+from scops_tf.labels.parts_file import color_text
+from scops_tf.labels.pieces import Pieces
+from scops_tf.labels.result import PartResult
+
+FOLDER, FILE, CONFIG_FILE = 'labelstudio', 'tasks.json', 'labeling_config.xml'
+_PREFIX = '/data/local-files/?d='
+# Bits of the lengths of runs that our streams use.
+_SIZES = (3, 4, 8, 16)
+
+
+def encode(mask: np.ndarray) -> List[int]:
+    """The stream of a mask bool[H,W], as bytes."""
+    values = mask.ravel()
+    starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
+    # Of RGBA values, all four of which are alike.
+    lengths = 4 * np.diff([*starts, len(values)])
+    text = [f'{4 * len(values):032b}{8 - 1:05b}', *(f'{size - 1:04b}' for size in _SIZES)]
+    most = 1 << _SIZES[-1]
+    for start, length in zip(starts, lengths.tolist()):
+        value = '1' * 8 if values[start] else '0' * 8
+        for own in [most] * (length // most) + ([length % most] if length % most else []):
+            choice = next(index for index, size in enumerate(_SIZES) if own <= 1 << size)
+            text.append(f'1{choice:02b}{own - 1:0{_SIZES[choice]}b}{value}')
+    bits = ''.join(text)
+    bits += '0' * (-len(bits) % 8)
+    return list(int(bits, 2).to_bytes(len(bits) // 8, 'big'))
+
+
+def decode(stream: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
+    """The mask bool[H,W] of a stream: the pixels whose alpha is above 0.
+
+    Raises:
+      ValueError: If the stream is damaged or of another size.
+    """
+    bits = ''.join(f'{value:08b}' for value in stream)
+    at = 0
+
+    def take(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count:at], 2)
+
+    count, width = take(32), take(5) + 1
+    sizes = [take(4) + 1 for _ in range(4)]
+    if count != 4 * size[0] * size[1]:
+        raise ValueError(f'a mask of {count} values is not one of {size[0]} x {size[1]} RGBA')
+    values, done = np.zeros(count, np.uint8), 0
+    while done < count:
+        repeated, length = take(1), take(sizes[take(2)]) + 1
+        if at > len(bits):
+            raise ValueError('a mask ends early')
+        values[done:done + length] = take(width) if repeated else [
+            take(width) for _ in range(length)]
+        done += length
+    return values[3::4].reshape(size) > 0
+
+
+class Writer:
+    """Writes the tasks when it is closed.
+
+    Args:
+      out: Folder of the results.
+      parts: Names and colours of the parts.
+      tolerance: Not used: masks are exact.
+    """
+
+    def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
+        self._folder, self._parts = os.path.join(out, FOLDER), parts
+        self._pieces = Pieces(self._folder)
+
+    def add(self, result: PartResult) -> None:
+        """Keeps the labels of a photo.
+
+        Raises:
+          OSError: If they cannot be written.
+        """
+        height, width = result.size
+        regions = [
+            {'id': f'part{number}', 'type': 'brushlabels', 'from_name': 'parts',
+             'to_name': 'image', 'original_width': width, 'original_height': height,
+             'image_rotation': 0, 'score': round(found.presence, 4),
+             'value': {'format': 'rle', 'rle': encode(found.on_photo(result.size)),
+                       'brushlabels': [self._parts.names[found.part]]}}
+            for number, found in enumerate(instances(result), start=1)]
+        photo = parse.quote(files.encoded(result.file_name))
+        self._pieces.add(result.name, dump(
+            {'data': {'image': _PREFIX + photo, 'width': width, 'height': height},
+             'predictions': [{'model_version': 'scops_tf', 'result': regions}]}))
+
+    def close(self) -> None:
+        """Writes the tasks of all photos and the labelling interface.
+
+        Raises:
+          OSError: If a file cannot be written.
+        """
+        files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
+        labels = ''.join(
+            f'    <Label value={saxutils.quoteattr(part.name)} '
+            f'background="{color_text(part.color)}"/>\n' for part in self._parts.parts)
+        files.write(os.path.join(self._folder, CONFIG_FILE), (
+            '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
+            f'  <BrushLabels name="parts" toName="image">\n{labels}'
+            '  </BrushLabels>\n</View>\n').encode())
+        self._pieces.remove()
+
+    def _chunks(self) -> Iterator[bytes]:
+        yield b'['
+        for number, piece in enumerate(self._pieces):
+            yield (b',\n' if number else b'\n') + piece
+        yield b'\n]\n'
+
+
+def read(path: str) -> List[Annotation]:
+    """The labels in a JSON of Label Studio: brush masks and polygons.
+
+    Of a task the first annotation counts, or else the first prediction.
+
+    Args:
+      path: The JSON, or a folder with `tasks.json`.
+
+    Raises:
+      AnnotationError: If it cannot be read, or a photo has no region, which would have its size.
+      OSError: If it cannot be opened.
+    """
+    path = os.path.join(path, FILE) if os.path.isdir(path) else path
+    content = load(path)
+    require(isinstance(content, list), path, 'be a JSON of Label Studio, a list of tasks')
+    annotations, names = [], {}
+    try:
+        for task in content:
+            image = parse.unquote(task['data']['image'].split('?d=')[-1],
+                                  errors='surrogateescape')
+            regions = [*task.get('annotations', []), *task.get('predictions', [])][0]['result']
+            shapes = [_shape(one) for one in regions if one['type'] in (
+                'brushlabels', 'polygonlabels')]
+            source = regions[0] if regions else task['data']
+            size = (source.get('original_height', source.get('height')),
+                    source.get('original_width', source.get('width')))
+            annotations.append(painted(image, size, shapes, names))
+            names = annotations[-1].names
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise AnnotationError(f'{path} must be a whole JSON of Label Studio, but it is not '
+                              f'({type(error).__name__}: {error}): export it again.') from None
+    return annotations
+
+
+def _shape(region: Any) -> Tuple[str, np.ndarray]:
+    value, size = region['value'], (region['original_height'], region['original_width'])
+    if region['type'] == 'brushlabels':
+        return value['brushlabels'][0], decode(value['rle'], size)
+    outline = np.array(value['points'], np.float64) / 100 * size[::-1]
+    return value['polygonlabels'][0], polygons.fill([outline], size)
