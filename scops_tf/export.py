@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional
 from absl import flags, logging
 
 from scops_tf import command, config as config_lib, files
+from scops_tf.labels import parts_file
 
 FLAGS = flags.FLAGS
 
@@ -44,18 +45,22 @@ def main(argv: List[str]) -> None:
             '`--precision` must be float32 or bfloat16 with --target=cpu, since CPUs are slow in '
             'float16; got float16: give --target=gpu.')
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
+    parts = parts_file.load_or_unnamed(FLAGS.workdir, config.run.num_parts)
     from scops_tf.serving import (
         saved_model,
         trained_model,
     )
 
     trained = trained_model.load_part_model(
-        config, FLAGS.workdir, precision=FLAGS.precision, target=FLAGS.target)
+        config, FLAGS.workdir, precision=FLAGS.precision, target=FLAGS.target, parts=parts)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    exported = saved_model.export(trained.part_model, folder, config=config, metadata={
+    exported = saved_model.export(trained.part_model, folder, config=config, parts=parts, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-        'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
+        'tap_scales': trained.tap_scales, 'scores': _scores(FLAGS.workdir, trained.step)})
+    if parts.is_named:
+        # Names that were given to earlier versions no longer hold.
+        parts_file.save(parts, folder)
     logging.set_verbosity(logging.INFO)
     logging.info('Exported step %d to %s.', trained.step, exported)
 

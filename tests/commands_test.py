@@ -327,12 +327,13 @@ def test_photos_are_named_by_what_tells_them_apart(tmp_path):
     a, b = _photos(tmp_path, 'x/a.png', 'x/deep/b.JPG')
     _photos(tmp_path, 'x/.hidden.png', 'x/out/labels/a.png')
     found = predict.list_photos([str(tmp_path / 'x'), str(a)], but=str(tmp_path / 'x' / 'out'))
-    assert found == [('a', str(a)), (os.path.join('deep', 'b'), str(b))]
+    assert found == [('a', str(a), 'a.png'),
+                     (os.path.join('deep', 'b'), str(b), os.path.join('deep', 'b.JPG'))]
     other, = _photos(tmp_path, 'y/a.png')
-    assert [name for name, _ in predict.list_photos([str(a), str(other)], but='')] == [
+    assert [photo.name for photo in predict.list_photos([str(a), str(other)], but='')] == [
         os.path.join('x', 'a'), os.path.join('y', 'a')]
     twin, = _photos(tmp_path, 'x/a.jpg')
-    assert [name for name, _ in predict.list_photos([str(a), str(twin)], but='')] == [
+    assert [photo.name for photo in predict.list_photos([str(a), str(twin)], but='')] == [
         'a.png', 'a.jpg']
 
 

@@ -6,6 +6,7 @@ import types
 import tensorflow as tf
 
 from scops_tf import __version__
+from scops_tf.labels.part_names import PartNames
 from scops_tf.serving import model_card
 
 _DESCRIBED = {'num_parts': 4, 'input_size': [128, 96], 'background': 0.3, 'center_window': None,
@@ -37,6 +38,15 @@ def test_a_card_has_settings_data_scores_and_versions():
     assert 'Logging' not in card
     assert '| NMI | 41.3 |' in sections['Scores'] and 'protocol cub; per cent' in sections['Scores']
     assert f'| scops_tf | {__version__} |' in sections['Versions']
+
+
+def test_names_merges_and_drops_are_in_the_card():
+    names = PartNames.unnamed(4).changed(names={1: 'head'}, merges=[[2, 3]], drops=[4])
+    part = _sections(model_card.text(_DESCRIBED, _SIGNATURES, parts=names))['Parts']
+    assert '| 1 | head | 1 |' in part and '| 2 | part 2 | 2 + 3 |' in part
+    assert 'background: 4.' in part
+    unnamed = model_card.text(_DESCRIBED, _SIGNATURES, parts=PartNames.unnamed(4))
+    assert 'Parts' not in _sections(unnamed)
 
 
 def test_what_is_not_known_is_said():

@@ -11,6 +11,7 @@ import numpy as np
 from scops_tf import config as config_lib
 from scops_tf.evaluation.photo_batches import PhotoBatch, Predict
 from scops_tf.evaluation.text_report import OURS, STATISTICS
+from scops_tf.labels.part_names import PartNames
 from scops_tf.pictures import gallery, page, parts as part_pictures
 
 # Largest numbers of photos in the gallery of parts, and of photos that are shown whole.
@@ -23,12 +24,13 @@ class Pictures:
     """The pictures of the page, which are drawn while the test photos are predicted.
 
     Args:
-      num_parts: K.
+      parts: Names and colours of the parts.
       predict: Prediction by the run.
     """
 
-    def __init__(self, num_parts: int, predict: Predict) -> None:
-        self.gallery = gallery.PartGallery(num_parts)
+    def __init__(self, parts: PartNames, predict: Predict) -> None:
+        self.parts = parts
+        self.gallery = gallery.PartGallery(parts.num_parts, colors=parts.colors)
         self.overlays: List[Tuple[np.ndarray, str]] = []
         self._predict, self._count = predict, 0
 
@@ -41,7 +43,8 @@ class Pictures:
             self.gallery.add(image, labels, responses[..., 1:])
             if self._count < _SHOWN_PHOTOS:
                 self.overlays.append((part_pictures.parts_picture(
-                    image, labels, centers, presence, cell_size=_SHOWN_SIZE), record.name))
+                    image, labels, centers, presence, cell_size=_SHOWN_SIZE,
+                    colors=self.parts.colors), record.name))
             self._count += 1
 
 
@@ -63,6 +66,9 @@ def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
     facts['parts'] = result['num_parts']
     page.write_page(folder, title=f'Parts of {result["dataset"]}', facts=facts,
                     tables=[_table(result, directions)], parts=pictures.gallery.parts(),
+                    part_titles={number: pictures.parts.title(number)
+                                 for number in pictures.parts.names},
+                    colors=pictures.parts.colors,
                     overlays=pictures.overlays, curves=_curves(folder), config=config.operative)
 
 

@@ -16,6 +16,7 @@ from scops_tf.evaluation import photo_batches
 from scops_tf.evaluation.part_maps import PartMaps
 from scops_tf.evaluation.photo_batches import PhotoBatch, Predict
 from scops_tf.features import run_features
+from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import (
     checkpoints,
     model as model_lib,
@@ -53,23 +54,24 @@ class Run(NamedTuple):
         return bool(self.trained and self.trained.model.segmenter.reads_reference_features)
 
 
-def load(config: config_lib.Config, workdir: str) -> Run:
+def load(config: config_lib.Config, workdir: str, parts: Optional[PartNames] = None) -> Run:
     """Loads the model of a run.
 
     Args:
       config: Configuration of the run. Its `Decode` holds for an export too.
       workdir: Folder of the run.
+      parts: Parts that are merged and dropped; None for none.
 
     Raises:
       ValueError: If there is neither a checkpoint nor an export, or it cannot be used.
     """
     export = os.path.join(workdir, 'export')
     if checkpoints.find(workdir) is None and os.path.isdir(export):
-        loaded = predictor_lib.Predictor(export)
-        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), config),
+        loaded = predictor_lib.Predictor(export, named=False)
+        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), config, parts),
                    loaded.metadata['step'], loaded.metadata['tap_scales'])
     trained = trained_model.load_part_model(
-        config, workdir, precision=config.evaluation.precision)
+        config, workdir, precision=config.evaluation.precision, parts=parts)
     return Run(lambda batch: trained.part_model.predict(tf.constant(batch.images)),
                trained.step, trained.tap_scales, trained)
 
@@ -123,16 +125,16 @@ def decoded_from(part_model: part_model_lib.PartModel,
     return lambda batch: decode(batch.features)
 
 
-def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
+def _decoded(outputs: Dict[str, Any], config: config_lib.Config, parts: Optional[PartNames]
+             ) -> Dict[str, Any]:
     """Predictions of an export, decoded again by the `Decode` of the configuration."""
-    size = outputs['labels'].shape[1:]
+    size, decode = outputs['labels'].shape[1:], config.decode
     responses = outputs['part_responses']
-    return {**outputs,
-            'labels': decoding.decode(
-                responses, size, background=config.decode.background).numpy(),
-            'part_centers': decoding.part_centers(
-                tf.constant(responses), size, window=config.decode.center_window,
-                power=config.decode.center_power).numpy()}
+    outputs = {**outputs, 'labels': decoding.decode(
+        responses, size, background=decode.background).numpy()}
+    lookup = (parts or PartNames.unnamed(config.run.num_parts)).lookup
+    return decoding.merged_outputs(
+        outputs, lookup, window=decode.center_window, power=decode.center_power)
 
 
 def refined(predict: Predict, config: config_lib.Config) -> Predict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from absl import logging
 import numpy as np
@@ -18,6 +18,8 @@ from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit, position_maps
 from scops_tf.evaluation.photo_batches import Predict
 from scops_tf.evaluation.text_report import OURS, REFINED, WHOLE_PHOTO
 from scops_tf.features import photo_features, run_features
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 
 _CLUSTERED = 'k-means on the same features'
 _POSITIONS = 'k-means on pixel positions'
@@ -57,12 +59,13 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
     """
     other = config_lib.load_run(other_workdir) if other_workdir else None
     dataset = _load_dataset(config, workdir)
-    run = run_predictions.load(config, workdir)
+    parts = parts_file.load_or_unnamed(workdir, config.run.num_parts)
+    run = run_predictions.load(config, workdir, parts)
     photos = _open_photos(config, dataset, workdir)
     scorer = dataset_scores.Scorer(
         dataset, _split(photos.fit), _split(photos.test), config.run.image_size)
 
-    maps, pictures = _predict(config, run, photos, workdir, with_crf=with_crf)
+    maps, pictures = _predict(config, run, parts, photos, workdir, with_crf=with_crf)
     ours = scorer.scores(config.run.num_parts, *maps[OURS])
     result = {
         'protocol': scorer.protocol, 'dataset': dataset.name, 'method': config.run.method,
@@ -70,7 +73,10 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         'counts': scorer.counts, 'skipped_photos': len(photos.test.skipped),
         'image_list_sha256': scorer.image_list_hash, 'unit': 'per cent',
         'scores': {OURS: ours.values, **_other_rows(scorer, config, maps)},
-        'intervals_95': ours.intervals, 'notes': [*dataset.notes, *ours.notes]}
+        'intervals_95': ours.intervals,
+        'notes': [*dataset.notes, *ours.notes, *_about_names(parts)]}
+    if parts.is_named:
+        result['parts'] = {str(number): name for number, name in parts.names.items()}
     if other:
         result['consistency'] = _consistency(
             maps[OURS][1], config.run.num_parts, photos.test, other, other_workdir)
@@ -116,8 +122,9 @@ def _split(store: Optional[photo_store.PhotoStore]) -> PhotoSplit:
     return PhotoSplit(store.records, store.photo_sizes)
 
 
-def _predict(config: config_lib.Config, run: run_predictions.Run, photos: _Photos, workdir: str, *,
-             with_crf: bool) -> Tuple[Dict[str, _Maps], Optional[run_page.Pictures]]:
+def _predict(config: config_lib.Config, run: run_predictions.Run, parts: PartNames,
+             photos: _Photos, workdir: str, *, with_crf: bool
+             ) -> Tuple[Dict[str, _Maps], Optional[run_page.Pictures]]:
     """Part maps of the run and of the methods beside it, by name, and the pictures of a page.
 
     There are pictures, and is a page, of the latest step alone.
@@ -135,14 +142,40 @@ def _predict(config: config_lib.Config, run: run_predictions.Run, photos: _Photo
         methods, photos.fit, config, 'Photos to fit', features=features)
     if with_crf:
         methods[REFINED] = run_predictions.refined(predict, config)
-    pictures = (run_page.Pictures(config.run.num_parts, predict)
+    pictures = (run_page.Pictures(parts, predict)
                 if config.evaluation.step is None else None)
     test = run_predictions.part_maps(
         methods, photos.test, config, 'Photos to test', features=features,
         visit=pictures and pictures.add)
     # The CRF changes labels alone, and only part centres are fitted.
     maps = {name: (fit.get(OURS if name == REFINED else name), test[name]) for name in methods}
+    for name in {OURS, REFINED} & set(maps):
+        maps[name] = tuple(found and _of_shown(found, parts) for found in maps[name])
     return maps, pictures
+
+
+def _of_shown(maps: PartMaps, parts: PartNames) -> PartMaps:
+    """Part maps with the centres of the parts that are shown alone; labels keep their numbers."""
+    shown = [part.number - 1 for part in parts.parts]
+    return maps._replace(
+        centers=maps.centers[:, shown], presence=maps.presence[:, shown],
+        whole_centers=maps.whole_centers if maps.whole_centers is None
+        else maps.whole_centers[:, shown])
+
+
+def _about_names(parts: PartNames) -> List[str]:
+    """Sentences on what names, merges and drops have to do with the scores."""
+    notes = []
+    if parts.changes_labels:
+        merged = [' + '.join(map(str, part.of)) for part in parts.parts if len(part.of) > 1]
+        notes.append('Scored are the parts as merged and dropped in parts.json'
+                     + (f'; merged: {", ".join(merged)}' if merged else '')
+                     + (f'; dropped: {", ".join(map(str, parts.dropped))}' if parts.dropped else '')
+                     + '.')
+        if parts.photos:
+            notes.append('The parts were named from annotated photos, so scores on these are no '
+                         f'test: {", ".join(parts.photos[:10])}.')
+    return notes
 
 
 def _fit_clusters(config: config_lib.Config, train: photo_store.PhotoStore,
@@ -178,7 +211,8 @@ def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: 
 def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
                  other: config_lib.Config, other_workdir: str) -> Dict[str, Any]:
     """Agreement of the part maps with another run's part maps of the same photos."""
-    run = run_predictions.load(other, other_workdir)
+    run = run_predictions.load(other, other_workdir, parts_file.load_or_unnamed(
+        other_workdir, other.run.num_parts))
     maps = run_predictions.part_maps(
         {other_workdir: run.predict}, store, other, 'Photos to test, by the other run')
     most = max(num_parts, other.run.num_parts)

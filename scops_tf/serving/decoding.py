@@ -1,8 +1,9 @@
 """Decoding of part logits into part responses, labels and part centres (§3.1)."""
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
+import numpy as np
 import tensorflow as tf
 
 from scops_tf import geometry, images
@@ -25,6 +26,20 @@ def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) ->
       f32[B,H,W,K+1]. In [0, 1]; channels sum to 1, and channel 0 is background.
     """
     return tf.nn.softmax(geometry.upsample(tf.cast(part_logits, tf.float32), size))
+
+
+def merged_responses(part_responses: tf.Tensor, lookup: Sequence[int]) -> tf.Tensor:
+    """Responses of merged parts: the sum of the responses of the parts that they consist of.
+
+    Args:
+      part_responses: f32[B,h,w,K+1].
+      lookup: Number of the merged part that each channel belongs to, [K+1]; 0 for the background,
+        to which dropped parts belong too. See `labels.part_names.PartNames.lookup`.
+
+    Returns:
+      f32[B,h,w,K+1]. Channels still sum to 1; those of numbers that are no longer in use are 0.
+    """
+    return tf.tensordot(part_responses, tf.one_hot(lookup, len(lookup)), axes=1)
 
 
 def normalized_responses(part_responses: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
@@ -146,6 +161,31 @@ def part_centers(part_responses: tf.Tensor, size: Tuple[Any, Any], *,
     input_size = parts.shape[1:3]
     centers = geometry.frame_to_pixels(geometry.part_centers(weights), input_size)
     return photo_points(centers, input_size, size)
+
+
+def merged_outputs(outputs: Dict[str, Any], lookup: Sequence[int], *,
+                   window: Optional[float] = None, power: float = 1.0) -> Dict[str, Any]:
+    """Outputs of `PartModel.predict` with parts that are merged and dropped.
+
+    Labels become those of the merged parts, so a merged part covers what its parts covered, and a
+    dropped one is background. Responses are sums, and centres and presence follow from them. Done
+    twice, it is the same as done once.
+
+    Args:
+      outputs: Arrays or tensors.
+      lookup: See `merged_responses`.
+      window: See `part_centers`.
+      power: See `part_centers`.
+
+    Returns:
+      The same outputs, as arrays.
+    """
+    labels = np.asarray(lookup, np.uint8)[np.asarray(outputs['labels'])]
+    responses = merged_responses(tf.constant(np.asarray(outputs['part_responses'])), lookup)
+    return {**outputs, 'labels': labels, 'part_responses': responses.numpy(),
+            'part_centers': part_centers(
+                responses, labels.shape[1:], window=window, power=power).numpy(),
+            'presence': tf.reduce_max(responses[..., 1:], axis=(1, 2)).numpy()}
 
 
 def photo_points(points: Any, input_size: Tuple[Any, Any], size: Tuple[Any, Any]) -> Any:

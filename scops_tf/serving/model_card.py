@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from scops_tf import __version__
+from scops_tf.labels.part_names import PartNames
 
 FILE = 'MODEL_CARD.md'
 
@@ -20,8 +21,8 @@ _DATA = ('Data.dataset', 'Data.category', 'Data.classes', 'Data.min_object_area'
          'Data.min_part_share', 'Data.image_sets', 'Data.saliency', 'Synthetic.')
 
 _LIMITS = '''\
-* The parts have numbers and no names, and another training numbers them in another way. Look at
-  predictions before you rely on a part.
+* The training gives parts numbers and no names, and another training numbers them in another way.
+  Look at predictions before you rely on a part.
 * Photos of anything else than the kind of object above get parts too. `presence` is the largest
   response of a part. It is no probability, and no part of the model tells foreign photos apart.
 * Labels are of all objects of a photo. Centres are of the main one, or of the whole photo.
@@ -36,7 +37,7 @@ weights too. Whoever publishes this model states its licence here: not stated ye
 
 
 def text(described: Dict[str, Any], signatures: Dict[str, Any],
-         settings: Optional[Dict[str, Any]] = None) -> str:
+         settings: Optional[Dict[str, Any]] = None, parts: Optional[PartNames] = None) -> str:
     """The card in Markdown.
 
     Args:
@@ -44,6 +45,7 @@ def text(described: Dict[str, Any], signatures: Dict[str, Any],
         if anything.
       signatures: Functions of the export by name, traced or of one input signature.
       settings: Settings of the run by name; None where there is no run.
+      parts: Names, merges and drops of the parts; None for none.
     """
     settings, evaluated = settings or {}, described.get('scores')
     height, width = described['input_size']
@@ -65,7 +67,7 @@ def text(described: Dict[str, Any], signatures: Dict[str, Any],
         *_table(['signature', 'input', 'outputs'],
                 [[f'`{name}`', *_described(function)] for name, function in signatures.items()]),
         '', '0 in `labels` is background. `part_centers` are (x, y) in pixels of the photo.', '',
-        '## Data', '', *_listed(settings, _DATA), *_counts(evaluated),
+        *_parts(parts), '## Data', '', *_listed(settings, _DATA), *_counts(evaluated),
         '', '## Settings', '', *_listed(settings, _SETTINGS),
         '', '## Scores', '', *_scores(evaluated),
         '', '## Limits', '', _LIMITS, '', '## Licence', '', _LICENCE, '', '## Versions', '',
@@ -85,6 +87,15 @@ def _described(function: Any) -> List[str]:
     outputs = function.get_concrete_function().structured_outputs
     return [spec(wanted.name, wanted),
             ', '.join(spec(name, outputs[name]) for name in sorted(outputs))]
+
+
+def _parts(parts: Optional[PartNames]) -> List[str]:
+    if not parts or not parts.is_named:
+        return []
+    merged = [[part.number, part.name, ' + '.join(map(str, part.of))] for part in parts.parts]
+    dropped = ', '.join(map(str, parts.dropped)) or 'none'
+    return ['## Parts', '', *_table(['label', 'name', 'parts of the network'], merged), '',
+            f'Dropped parts of the network, which are background: {dropped}.', '']
 
 
 def _listed(settings: Dict[str, Any], names: Any) -> List[str]:

@@ -1,7 +1,7 @@
 """The served graph: from photos of any size to part labels, responses, centres and presence."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -49,11 +49,13 @@ class PartModel(tf.Module):
       background: Value of the background map; see `decoding.decode`.
       center_window: Argument `window` of `decoding.part_centers`.
       center_power: Argument `power` of `decoding.part_centers`.
+      lookup: Parts that are merged and dropped: the label that is shown for each label of the
+        network, [K+1]. None for all parts as they are.
     """
 
     def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
                  background: float = 0.1, center_window: Optional[float] = None,
-                 center_power: float = 1.0) -> None:
+                 center_power: float = 1.0, lookup: Optional[Sequence[int]] = None) -> None:
         super().__init__()
         self.network = network
         self.num_parts = num_parts
@@ -61,6 +63,7 @@ class PartModel(tf.Module):
         self.background = background
         self.center_window = center_window
         self.center_power = center_power
+        self.lookup = None if lookup is None else tuple(int(label) for label in lookup)
 
     @property
     def signatures(self) -> Dict[str, Any]:
@@ -110,8 +113,14 @@ class PartModel(tf.Module):
         responses = tf.cast(part_responses, tf.float32)
         responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
+        labels = decoding.decode(responses, size, background=self.background)
+        if self.lookup is not None:
+            # A merged part covers what its parts covered, and a dropped part is background. The
+            # labels of merged responses would differ, since each part is divided by its largest.
+            labels = tf.gather(tf.constant(self.lookup, tf.uint8), tf.cast(labels, tf.int32))
+            responses = decoding.merged_responses(responses, self.lookup)
         return {
-            'labels': decoding.decode(responses, size, background=self.background),
+            'labels': labels,
             'part_responses': responses,
             'part_centers': decoding.part_centers(
                 responses, size, window=self.center_window, power=self.center_power),

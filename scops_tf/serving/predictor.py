@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from scops_tf import files
-from scops_tf.serving import saved_model
+from scops_tf.labels import part_names, parts_file
+from scops_tf.serving import decoding, saved_model
 
 
 class PredictorError(ValueError):
@@ -18,7 +19,7 @@ class PredictorError(ValueError):
 
 
 class Prediction(NamedTuple):
-    """Parts of B photos of one size.
+    """Parts of B photos of one size; merges and drops are done.
 
     Attributes:
       labels: u8[B,H,W]. 0 is background, 1..K are the parts.
@@ -40,18 +41,22 @@ class Predictor:
     Args:
       export_dir: Folder written by `scops_tf.serving.saved_model.export`, whose newest version is
         taken, or a single version.
+      named: Whether the names, merges and drops of `parts.json` in that folder, or else beside the
+        SavedModel, hold.
 
     Attributes:
       folder: Folder of the SavedModel.
+      parts: Names and colours of the parts.
       metadata: Description of the export: 'num_parts', 'input_size', 'background',
         'center_window', 'center_power' and, from a trained run, 'step', 'precision', 'tap_scales'
         and 'config'.
 
     Raises:
       PredictorError: If the folder holds no export or a damaged one.
+      PartNamesError: If `parts.json` is damaged or of another model.
     """
 
-    def __init__(self, export_dir: str) -> None:
+    def __init__(self, export_dir: str, *, named: bool = True) -> None:
         self.folder = saved_model.newest(export_dir)
         if self.folder is None:
             raise PredictorError(
@@ -70,6 +75,9 @@ class Predictor:
             raise PredictorError(
                 f'The export {self.folder!r} must be whole, but it is damaged '
                 f'({_reason(error)}); export again.') from error
+        self.parts = part_names.PartNames.unnamed(self.num_parts)
+        for folder in (self.folder, export_dir) if named else ():
+            self.parts = parts_file.load(folder, num_parts=self.num_parts) or self.parts
 
     @property
     def signatures(self) -> Dict[str, Any]:
@@ -102,7 +110,13 @@ class Predictor:
             raise PredictorError(f'Photos of the shape {list(images.shape)} cannot be predicted '
                                  f'({_reason(error)}); give smaller photos, or fewer at a time, '
                                  'or export again.') from error
-        return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+        found = Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+        if not self.parts.changes_labels:
+            return found
+        # Without effect where the graph has merged them already.
+        return Prediction(**decoding.merged_outputs(
+            found._asdict(), self.parts.lookup, window=self.metadata.get('center_window'),
+            power=self.metadata.get('center_power', 1.0)))
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Dict, Optional
 import tensorflow as tf
 
 from scops_tf import config as config_lib, files
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.serving import model_card, part_model as part_model_lib, warmup
 
 METADATA_FILE = 'scops_tf.json'
@@ -22,7 +24,7 @@ class ExportError(ValueError):
 
 
 def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any],
-           config: Optional[config_lib.Config] = None) -> str:
+           config: Optional[config_lib.Config] = None, parts: Optional[PartNames] = None) -> str:
     """Writes the model as a SavedModel into the folder's next version, such as `export/2`.
 
     A version is there whole or not at all, and none is ever changed. TensorFlow Serving reads such
@@ -39,6 +41,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         what `evaluate` wrote on the run, with the scores of the run alone.
       config: Configuration of the run, kept as 'config' in `scops_tf.json`; None where there is no
         run.
+      parts: Names, merges and drops that go with the model, in `parts.json` and the model card;
+        None for none.
 
     Returns:
       The folder of the SavedModel.
@@ -72,7 +76,9 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
         files.write(os.path.join(temporary, model_card.FILE), model_card.text(
-            described, model.signatures, config and config.settings).encode())
+            described, model.signatures, config and config.settings, parts).encode())
+        if parts and parts.is_named:
+            parts_file.save(parts, temporary)
         return _as_next_version(temporary, folder)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, 'strerror', None) or getattr(error, 'message', None) or str(error)

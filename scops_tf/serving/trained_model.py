@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import List, NamedTuple, Union
+from typing import List, NamedTuple, Optional, Union
 
 from scops_tf import config as config_lib
+from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints, model as model_lib, part_segmenter
 from scops_tf.serving import folded_segmenter, part_model as part_model_lib
 
@@ -31,7 +32,7 @@ class TrainedModel(NamedTuple):
 
 
 def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32',
-                    target: str = 'cpu') -> TrainedModel:
+                    target: str = 'cpu', parts: Optional[PartNames] = None) -> TrainedModel:
     """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest one.
 
     Args:
@@ -39,6 +40,7 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
       workdir: Folder of the run.
       precision: See `FoldedSegmenter`. Segmenters that it does not support take 'float32' only.
       target: See `FoldedSegmenter`. Segmenters that it does not support are the same for both.
+      parts: Parts that are merged and dropped; None for none.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it holds networks of another shape.
@@ -56,5 +58,6 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
         model.segmenter, precision=precision, target=target) if foldable else model.segmenter)
     part_model = part_model_lib.PartModel(
         part_model_lib.SegmenterResponses(served), num_parts=config.run.num_parts,
-        input_size=config.run.image_size, **dataclasses.asdict(config.decode))
+        input_size=config.run.image_size, **dataclasses.asdict(config.decode),
+        lookup=parts.lookup if parts and parts.changes_labels else None)
     return TrainedModel(part_model, served, model, step)
