@@ -14,6 +14,8 @@ from PIL import Image
 import pytest
 
 from scops_tf import command, export, predict
+from scops_tf.labels import formats, parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.pictures.palette import palette
 from scops_tf.serving import crf, decoding, objects, predictor as predictor_lib
 
@@ -184,16 +186,26 @@ def test_a_run_of_an_earlier_version_is_refused_and_stays_as_it_is(
     assert sorted(os.listdir(folder)) == sorted(os.listdir(trained_run))
 
 
-def test_an_export_of_an_earlier_version_predicts(run, run_command, tmp_path):
+def test_an_export_of_an_earlier_version_predicts_with_names_given_since(
+        run, run_command, tmp_path):
     # Without a number.
     export = shutil.copytree(run / 'export' / '1', tmp_path / 'export')
     described = json.loads((export / 'scops_tf.json').read_text(encoding='utf-8'))
     described['config'] = 'Crf.iterations = 3\nPartBasis.position = 0.25\n'
     (export / 'scops_tf.json').write_text(json.dumps(described), encoding='utf-8')
     photo, = _photos(tmp_path, 'photo.png')
+    names = PartNames.unnamed(3).changed(names={1: 'wing', 3: 'wing'}, colors={1: (1, 2, 3)})
+    parts_file.save(names, str(export))
     done = run_command('predict', f'--export_dir={export}', f'--out={tmp_path / "out"}', str(photo))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'out' / 'labels' / 'photo.png').exists()
+    with Image.open(tmp_path / 'out' / 'labels' / 'photo.png') as picture:
+        np.testing.assert_array_equal(np.array(picture), names.lookup[predictor_lib.Predictor(
+            str(run / 'export')).predict(np.array(Image.open(photo))[np.newaxis]).labels[0]])
+        assert picture.getpalette()[3:6] == [1, 2, 3]
+    assert parts_file.load(str(tmp_path / 'out')) == names
+    with open(tmp_path / 'out' / 'centers.csv', encoding='utf-8', newline='') as file:
+        assert [(row['part'], row['name']) for row in csv.DictReader(file)] == [
+            ('1', 'wing'), ('2', 'part 2')]
 
 
 def test_an_export_never_replaces_other_files(run_command, run, tmp_path):
@@ -213,7 +225,8 @@ def predicted(run, tmp_path_factory, run_command):
     _photos(folder, 'a.jpg', 'a.png', 'deep/b.JPEG', '.hidden/c.png')
     (folder / 'broken.jpg').write_bytes((folder / 'a.jpg').read_bytes()[:200])
     out = folder / 'predictions'
-    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', str(folder))
+    done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}',
+                       f'--format={",".join(formats.FORMATS)}', str(folder))
     return folder, out, done
 
 
@@ -250,6 +263,22 @@ def test_predictions_are_those_of_the_export(predicted, run):
                                    expected.part_centers[0, part], atol=0.006)
         np.testing.assert_allclose(float(row['presence']), expected.presence[0, part], atol=1e-4)
         assert int(row['area']) == (expected.labels[0] == part + 1).sum()
+
+
+def test_every_format_holds_the_labels_of_the_pngs(predicted):
+    _, out, _ = predicted
+    for name, module in formats.FORMATS.items():
+        options = {'size_of': lambda name: (40, 70)} if name == 'yolo' else {}
+        annotations = module.read(str(out / module.FOLDER), **options)
+        assert len(annotations) == 3
+        for found in annotations:
+            path = out / 'labels' / f'{found.photo}.png'
+            labels = np.array(Image.open(path))
+            numbers = np.zeros(256, np.uint8)
+            for number, title in found.names.items():
+                numbers[number] = int(title.rpartition(' ')[2])
+            same = numbers[found.labels] == labels
+            assert same.all() if name not in ('yolo', 'labelme') else same.mean() > 0.95
 
 
 def test_names_of_any_bytes_are_predicted_and_those_without_room_for_a_suffix_are_listed(
@@ -309,6 +338,8 @@ def test_labels_are_refined_by_the_dense_crf_at_the_photo_s_size(run, run_comman
     (['--export_dir={run}/export', '{tmp}'], ['`IMAGES` must hold at least one photo', '{tmp}']),
     (['--export_dir={tmp}', '{photo}'], ['`--export_dir` must be', "'{tmp}'"]),
     (['--export_dir={run}/export', '--gin_param=Crf.iteration=1', '{photo}'], ["'iteration'"]),
+    (['--export_dir={run}/export', '--format=png,coca', '{photo}'],
+     ['`--format` must be of png, coco', "got 'coca'"]),
     (['--export_dir={run}/export', '--out={photo}/out', '{photo}'],
      ["'{photo}/out' must be writable"]),
 ])

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf.serving import part_model as part_model_lib, predictor as predictor_lib, saved_model
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames, PartNamesError
+from scops_tf.serving import (
+    decoding,
+    part_model as part_model_lib,
+    predictor as predictor_lib,
+    saved_model,
+)
 
 
 class _Constant(tf.Module):
@@ -44,6 +51,44 @@ def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
     np.testing.assert_allclose(
         found.part_centers, np.broadcast_to([[14.5, 9.5], [44.5, 9.5]], (3, 2, 2)), atol=1e-3)
     np.testing.assert_allclose(found.presence, np.full((3, 2), 0.8), rtol=1e-6)
+
+
+@pytest.mark.parametrize('change, labels, presence', [
+    ({'merges': [[1, 2]]}, (1, 1), (0.8, 0)), ({'drops': [1]}, (0, 2), (0, 0.8))])
+def test_merges_and_drops_are_the_same_in_the_graph_and_beside_it(change, labels, presence):
+    photos = np.zeros((1, 20, 60, 3), np.uint8)
+    lookup = PartNames.unnamed(2).changed(**change).lookup
+
+    def outputs(lookup):
+        model = part_model_lib.PartModel(
+            _Constant(), num_parts=2, input_size=(32, 48), center_power=2.0, lookup=lookup)
+        return {name: value.numpy() for name, value in model.predict(photos).items()}
+
+    inside = outputs(lookup)
+    beside = decoding.merged_outputs(outputs(None), lookup, power=2.0)
+    again = decoding.merged_outputs(inside, lookup, power=2.0)
+    for name, value in inside.items():
+        np.testing.assert_allclose(value, beside[name], rtol=1e-6)
+        np.testing.assert_array_equal(value, again[name])
+    np.testing.assert_array_equal(inside['labels'][:, :, :29], labels[0])
+    np.testing.assert_array_equal(inside['labels'][:, :, 31:], labels[1])
+    np.testing.assert_allclose(inside['presence'], [presence], rtol=1e-6)
+    np.testing.assert_allclose(inside['part_responses'].sum(axis=-1), 1, rtol=1e-6)
+    if 'merges' in change:
+        np.testing.assert_allclose(inside['part_centers'][0, 0], [29.5, 9.5], atol=1e-3)
+
+
+def test_the_names_beside_an_export_hold_for_its_predictions(export_dir, tmp_path):
+    folder = str(shutil.copytree(export_dir, tmp_path / 'export'))
+    names = PartNames.unnamed(2).changed(names={2: 'wing'}, drops=[1])
+    parts_file.save(names, folder)
+    loaded = predictor_lib.Predictor(folder)
+    found = loaded.predict(np.zeros((1, 20, 60, 3), np.uint8))
+    assert loaded.parts == names and found.labels[0, 0].tolist()[::59] == [0, 2]
+    assert not predictor_lib.Predictor(folder, named=False).parts.is_named
+    parts_file.save(PartNames.unnamed(3), folder)
+    with pytest.raises(PartNamesError, match='the 2 parts of the model, but it is of one with 3'):
+        predictor_lib.Predictor(folder)
 
 
 @pytest.mark.parametrize('images', [

@@ -19,6 +19,8 @@ from scops_tf.labels.part_names import BACKGROUND
 # Below these a name is told to be unsure.
 _LEAST_SHARE = 0.5
 _LEAST_AGREEMENT = 2 / 3
+# A click this share of the photo's longer side beside a part is on it.
+_NEAR = 0.05
 
 
 class NamedPart(NamedTuple):
@@ -100,6 +102,8 @@ def point_table(labels: np.ndarray, photo: str, points: Sequence[Point], names: 
                 num_parts: int) -> np.ndarray:
     """As `mask_table`, of clicked points.
 
+    A point on a named thing that lies close beside a part counts for that part.
+
     Raises:
       AnnotationError: If a point lies outside of the photo, or all are of the background.
     """
@@ -109,9 +113,28 @@ def point_table(labels: np.ndarray, photo: str, points: Sequence[Point], names: 
         if not (0 <= point.x <= width and 0 <= point.y <= height):
             raise AnnotationError(f'Each point of {photo!r} must lie on the photo of {width} x '
                                   f'{height} pixels; got ({point.x:g}, {point.y:g}).')
-        part = labels[min(int(point.y), height - 1), min(int(point.x), width - 1)]
-        table[part, names.index(point.name) + 1 if point.name in names else 0] += 1
+        if point.name in names:
+            table[_part_near(point, labels), names.index(point.name) + 1] += 1
+        else:
+            table[_part_at(point, labels), 0] += 1
     return _shares(table, photo)
+
+
+def _part_at(point: Point, labels: np.ndarray) -> int:
+    height, width = labels.shape
+    return int(labels[min(int(point.y), height - 1), min(int(point.x), width - 1)])
+
+
+def _part_near(point: Point, labels: np.ndarray) -> int:
+    """The part at a point, or the nearest one within a share of the photo's longer side; or 0."""
+    found = _part_at(point, labels)
+    rows, columns = np.nonzero(labels)
+    if found or not len(rows):
+        return found
+    distances = np.hypot(columns + 0.5 - point.x, rows + 0.5 - point.y)
+    nearest = int(distances.argmin())
+    near = distances[nearest] <= _NEAR * max(labels.shape)
+    return int(labels[rows[nearest], columns[nearest]]) if near else 0
 
 
 def _shares(table: np.ndarray, photo: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from scops_tf import files
 from scops_tf.labels.part_names import Color, PartNames, PartNamesError
@@ -44,14 +44,15 @@ def parse_color(text: Any, name: str) -> Color:
 
 def encoded(names: PartNames) -> bytes:
     """The content of the file."""
-    content: Dict[str, Any] = {
-        'version': _VERSION, 'num_parts': names.num_parts,
-        'parts': [{'name': part.name, 'of': list(part.of), 'color': color_text(part.color)}
-                  for part in names.parts],
-        'dropped': list(names.dropped)}
+    parts = ',\n  '.join(json.dumps({
+        'name': part.name, 'of': part.of, 'color': color_text(part.color)})
+        for part in names.parts)
+    lines = [f'"version": {_VERSION}', f'"num_parts": {names.num_parts}',
+             f'"parts": [\n  {parts}]', f'"dropped": {json.dumps(names.dropped)}']
     if names.photos:
-        content['photos'] = list(names.photos)
-    return (json.dumps(content, indent=2) + '\n').encode()
+        lines.append(f'"photos": {json.dumps(names.photos)}')
+    # A line for each part, since people edit the file by hand.
+    return ('{' + ',\n '.join(lines) + '}\n').encode()
 
 
 def save(names: PartNames, folder: str) -> None:
