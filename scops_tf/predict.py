@@ -5,11 +5,13 @@ The command writes `labels/*.png` (palette PNG, 0 is background), `overlays/*.pn
 `parts.json` (names and colours of the labels) to the folder `--out`. With `--objects` the parts are
 grouped into objects: `objects/*.png` has the number of each pixel's object, and `centers.csv` has
 the centres of the parts of each object. `--format` adds the labels of other tools, such as COCO's;
-see docs/labels.md. Names, merges and drops are those of `python -m scops_tf.name`.
+see docs/labels.md. Names, merges and drops are those of `python -m scops_tf.name`. The same command
+goes on after a stop with the photos that are not done.
 """
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
@@ -19,7 +21,7 @@ import numpy as np
 import tqdm
 
 from scops_tf import command, config as config_lib, files, images as images_lib
-from scops_tf.labels import formats, prediction_files
+from scops_tf.labels import formats, parts_file, prediction_files
 from scops_tf.labels.annotation import AnnotationError
 from scops_tf.labels.result import PartResult
 from scops_tf.serving import crf, objects as objects_lib
@@ -96,17 +98,22 @@ def main(argv: List[str]) -> Optional[int]:
     files.mark(FLAGS.out)
     own = prediction_files.Writer(FLAGS.out, predictor.parts, with_objects=FLAGS.objects,
                                   min_presence=FLAGS.min_presence)
-    writers = formats.Writers(dict.fromkeys(FLAGS.format), FLAGS.out, predictor.parts,
-                              tolerance=FLAGS.polygon_tolerance)
+    writers = formats.Writers(FLAGS.out, predictor.parts, tolerance=FLAGS.polygon_tolerance,
+                              names=FLAGS.format)
+    settings_key = _settings_key(predictor)
     failed: Dict[str, List[str]] = {'read': [], 'written': []}
     try:
         with tqdm.tqdm(photos, unit='photo', desc='Predicting') as progress:
             for photo in progress:
+                key = f'{settings_key} {photo.path} {_state_of(photo.path)}'
+                if own.is_done(photo.name, key):
+                    writers.keep(photo.name)
+                    continue
                 try:
                     image = images_lib.read(photo.path, max_side=FLAGS.max_side)
                     result = _predict(predictor, photo, image, settings)
                     writers.add(result)
-                    own.add(result, image)
+                    own.add(result, image, key)
                 except images_lib.ImageError as error:
                     failed['read'].append(str(error))
                 except (OSError, AnnotationError) as error:
@@ -115,6 +122,8 @@ def main(argv: List[str]) -> Optional[int]:
         # Also of the photos before an interruption.
         writers.close()
         own.close()
+    writers.finish()
+    own.finish()
     num_failed = sum(map(len, failed.values()))
     logging.info('Wrote the parts of %d photos to %s.', len(photos) - num_failed, FLAGS.out)
     for what, sentences in failed.items():
@@ -122,6 +131,24 @@ def main(argv: List[str]) -> Optional[int]:
             print(f'{len(sentences)} of {len(photos)} photos could not be {what}:', *sentences,
                   sep='\n  ', file=sys.stderr)
     return 1 if num_failed else None
+
+
+def _settings_key(predictor: Any) -> str:
+    """A digest of all that the results of a photo depend on besides the photo."""
+    own = [flag.serialize() for flag in FLAGS.get_key_flags_for_module(sys.argv[0])]
+    graph = _state_of(os.path.join(FLAGS.export_dir, 'saved_model.pb'))
+    text = '\n'.join([*own, os.path.abspath(FLAGS.export_dir), graph])
+    return hashlib.blake2b(files.encoded(text) + parts_file.encoded(predictor.parts),
+                           digest_size=16).hexdigest()
+
+
+def _state_of(path: str) -> str:
+    """Size and time of the last change of a file; '' if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:  # Reading it tells the reason.
+        return ''
+    return f'{found.st_size} {found.st_mtime_ns}'
 
 
 def _predict(predictor: Any, photo: Photo, image: np.ndarray, settings: config_lib.Crf

@@ -55,10 +55,11 @@ def results(label_result):
 @pytest.fixture(scope='module')
 def out(results, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('out'))
-    writers = formats.Writers(list(formats.FORMATS), folder, _NAMES, tolerance=0.0)
+    writers = formats.Writers(folder, _NAMES, names=formats.FORMATS)
     for result in results:
         writers.add(result)
     writers.close()
+    writers.finish()
     parts_file.save(_NAMES, folder)
     return folder
 
@@ -189,13 +190,27 @@ def test_names_of_photos_that_are_not_utf_8_are_kept_or_refused(label_result, tm
         assert os.path.splitext(annotation.photo)[0] == name
 
 
-def test_pieces_of_an_earlier_run_do_not_reach_the_file(label_result, tmp_path):
-    first = coco.Writer(str(tmp_path), _NAMES)
-    first.add(label_result(_labels(0), _NAMES, name='old'))
-    again = coco.Writer(str(tmp_path), _NAMES)
-    again.add(label_result(_labels(1), _NAMES, name='new'))
+@pytest.mark.parametrize('name', formats.FORMATS)
+def test_a_continued_writer_takes_what_an_earlier_process_wrote_and_nothing_else(
+        label_result, tmp_path, name):
+    maps = {'kept': _labels(0), 'stale': _labels(1), 'new': _labels(2)}
+    results = {key: label_result(labels, _NAMES, name=key) for key, labels in maps.items()}
+    killed = formats.Writers(str(tmp_path), _NAMES, names=[name])
+    killed.add(results['kept'])
+    if name in ('coco', 'cvat', 'labelstudio', 'voc'):
+        killed.add(results['stale'])
+    again = formats.Writers(str(tmp_path), _NAMES, names=[name])
+    again.keep('kept')
+    again.add(results['new'])
     again.close()
-    assert [one.photo for one in coco.read(str(tmp_path / 'coco'))] == ['new.jpg']
+    again.finish()
+    parts_file.save(_NAMES, str(tmp_path))
+    found = {os.path.splitext(one.photo)[0]: one for one in _read(
+        name, str(tmp_path), list(results.values()))}
+    # VOC's list, not the PNGs that lie there, says which photos belong to it.
+    assert set(found) - ({'stale'} if name == 'voc' else set()) == {'kept', 'new'}
+    for key in ('kept', 'new'):
+        _assert_same(found[key], results[key])
 
 
 def test_shapes_that_people_draw_are_read(tmp_path):

@@ -56,7 +56,7 @@ def test_other_texts_of_flags_are_one_sentence(read, flag, text):
 def photos(tmp_path_factory, label_result):
     """Two photos, whose labels are their red values, and their annotations in all formats."""
     folder = tmp_path_factory.mktemp('photos')
-    writers = formats.Writers(list(formats.FORMATS), str(folder / 'out'), _TRUE, tolerance=0.0)
+    writers = formats.Writers(str(folder / 'out'), _TRUE, names=formats.FORMATS)
     for index, deep in enumerate(('a', 'deep/b')):
         labels = np.zeros((9 + index, 14), np.uint8)
         labels[2:7, 1:4], labels[2:7, 4:10], labels[3:6, 10:13] = 1, 2, 3
@@ -64,6 +64,7 @@ def photos(tmp_path_factory, label_result):
         Image.fromarray(np.stack(3 * [labels], axis=-1)).save(folder / 'photos' / f'{deep}.png')
         writers.add(label_result(labels, _TRUE, name=deep))
     writers.close()
+    writers.finish()
     parts_file.save(_TRUE, str(folder / 'out'))
     (folder / 'points.csv').write_text(
         'photo,x,y,name\na.png,2,4,head\na.png,8,4,body\nb.jpg,11,4,tail\nb.jpg,5,3,body\n')

@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 
 from scops_tf import files
-from scops_tf.labels import polygons, run_lengths
+from scops_tf.labels import polygons, run_lengths, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import dump, load, require
@@ -27,14 +27,8 @@ from scops_tf.labels.result import PartResult
 FOLDER, FILE, POLYGON_FILE = 'coco', 'annotations.json', 'annotations_polygons.json'
 
 
-class Writer:
-    """Writes both files when it is closed.
-
-    Args:
-      out: Folder of the results.
-      parts: Names of the parts.
-      tolerance: Of the polygons; see `polygons.polygons`.
-    """
+class Writer(writer.Writer):
+    """Writes both files when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._tolerance = os.path.join(out, FOLDER), tolerance
@@ -43,11 +37,7 @@ class Writer:
         self._pieces = Pieces(self._folder)
 
     def add(self, result: PartResult) -> None:
-        """Keeps the labels of a photo.
-
-        Raises:
-          OSError: If they cannot be written.
-        """
+        """Keeps the labels of a photo."""
         height, width = result.size
         annotations = []
         for found in instances(result):
@@ -67,13 +57,16 @@ class Writer:
             'annotations': annotations}))
 
     def close(self) -> None:
-        """Writes the files of all photos.
-
-        Raises:
-          OSError: If a file cannot be written.
-        """
+        """Writes the files of all photos."""
         for file, key in ((FILE, 'segmentation'), (POLYGON_FILE, 'polygons')):
             files.write_chunks(os.path.join(self._folder, file), self._chunks(key))
+
+    def keep(self, name: str) -> None:
+        """Takes the labels of a photo that an earlier process has kept."""
+        self._pieces.keep(name)
+
+    def finish(self) -> None:
+        """Removes what was kept for each photo."""
         self._pieces.remove()
 
     def _chunks(self, key: str) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from xml.sax import saxutils
 import numpy as np
 
 from scops_tf import files
-from scops_tf.labels import polygons, run_lengths
+from scops_tf.labels import polygons, run_lengths, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.part_names import PartNames
@@ -26,26 +26,15 @@ from scops_tf.labels.result import PartResult
 FOLDER, FILE = 'cvat', 'annotations.xml'
 
 
-class Writer:
-    """Writes the XML when it is closed.
-
-    Args:
-      out: Folder of the results.
-      parts: Names and colours of the parts.
-      tolerance: Not used: masks are exact.
-    """
+class Writer(writer.Writer):
+    """Writes the XML when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts = os.path.join(out, FOLDER), parts
         self._pieces = Pieces(self._folder)
 
     def add(self, result: PartResult) -> None:
-        """Keeps the labels of a photo.
-
-        Raises:
-          OSError: If they cannot be written.
-          AnnotationError: If XML cannot hold the photo's name.
-        """
+        """Keeps the labels of a photo."""
         height, width = result.size
         if not result.file_name.isprintable():
             raise AnnotationError(f'The name of {result.path!r} must be printable UTF-8 for '
@@ -64,12 +53,15 @@ class Writer:
         self._pieces.add(result.name, '\n'.join([*lines, '  </image>\n']).encode())
 
     def close(self) -> None:
-        """Writes the XML of all photos.
-
-        Raises:
-          OSError: If it cannot be written.
-        """
+        """Writes the XML of all photos."""
         files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
+
+    def keep(self, name: str) -> None:
+        """Takes the labels of a photo that an earlier process has kept."""
+        self._pieces.keep(name)
+
+    def finish(self) -> None:
+        """Removes what was kept for each photo."""
         self._pieces.remove()
 
     def _chunks(self) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 """The table of formats that labels are written in and read from."""
 from __future__ import annotations
 
-from typing import Protocol, Sequence, Tuple
+from typing import Iterable, Tuple
 
-from scops_tf.labels import coco, cvat, label_png, label_studio, labelme, voc, yolo
+from scops_tf.labels import coco, cvat, label_png, label_studio, labelme, voc, writer, yolo
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.result import PartResult
 
@@ -12,46 +12,37 @@ FORMATS = {'png': label_png, 'coco': coco, 'yolo': yolo, 'labelme': labelme, 'cv
            'voc': voc, 'labelstudio': label_studio}
 
 
-class Writer(Protocol):
-    """What writes the labels of many photos; it is made of a folder and the names of the parts."""
-
-    def add(self, result: PartResult) -> None:
-        """Writes or keeps the labels of a photo."""
-
-    def close(self) -> None:
-        """Writes what is about all photos."""
-
-
-class Writers:
-    """Writers of several formats.
+class Writers(writer.Writer):
+    """Writes several formats.
 
     Args:
-      names: Names of the formats.
-      out: Folder of the results.
+      out: See `writer.Writer`, as for the others.
       parts: Names and colours of the parts.
-      tolerance: Of polygons; see `polygons.polygons`.
+      tolerance: Of polygons.
+      names: Names of the formats.
     """
 
-    def __init__(self, names: Sequence[str], out: str, parts: PartNames, *,
-                 tolerance: float) -> None:
-        self._writers: Tuple[Writer, ...] = tuple(
-            FORMATS[name].Writer(out, parts, tolerance=tolerance) for name in names)
+    def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0,
+                 names: Iterable[str]) -> None:
+        self._writers: Tuple[writer.Writer, ...] = tuple(
+            FORMATS[name].Writer(out, parts, tolerance=tolerance) for name in dict.fromkeys(names))
 
     def add(self, result: PartResult) -> None:
-        """Writes the labels of a photo in all formats.
+        """Writes the labels of a photo in all formats."""
+        for one in self._writers:
+            one.add(result)
 
-        Raises:
-          OSError: If a file cannot be written.
-          AnnotationError: If a format cannot hold the photo's name.
-        """
-        for writer in self._writers:
-            writer.add(result)
+    def keep(self, name: str) -> None:
+        """Takes the labels of a photo that an earlier process has written."""
+        for one in self._writers:
+            one.keep(name)
 
     def close(self) -> None:
-        """Writes what is about all photos.
+        """Writes what is about all photos, in all formats."""
+        for one in self._writers:
+            one.close()
 
-        Raises:
-          OSError: If a file cannot be written.
-        """
-        for writer in self._writers:
-            writer.close()
+    def finish(self) -> None:
+        """Removes what only a continued command would need."""
+        for one in self._writers:
+            one.finish()

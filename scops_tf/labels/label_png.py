@@ -5,7 +5,7 @@ import os
 from typing import Dict, List, Optional
 
 from scops_tf import images
-from scops_tf.labels import parts_file
+from scops_tf.labels import parts_file, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.result import PartResult
@@ -14,29 +14,16 @@ from scops_tf.pictures import parts as part_pictures
 FOLDER = 'labels'
 
 
-class Writer:
-    """Writes `labels/<photo>.png`; the names are in `parts.json` of the same results.
-
-    Args:
-      out: Folder of the results.
-      parts: Names and colours of the parts.
-      tolerance: Not used: the labels are exact.
-    """
+class Writer(writer.Writer):
+    """Writes `labels/<photo>.png`; the names are in `parts.json` of the same results."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts = os.path.join(out, FOLDER), parts
 
     def add(self, result: PartResult) -> None:
-        """Writes the labels of a photo.
-
-        Raises:
-          OSError: If the file cannot be written.
-        """
+        """Writes the labels of a photo."""
         part_pictures.write_label_png(
             result.path_in(self._folder, '.png'), result.labels, self._parts.colors)
-
-    def close(self) -> None:
-        """Does nothing: each photo has a file of its own."""
 
 
 def read(path: str, *, names: Optional[Dict[int, str]] = None) -> List[Annotation]:

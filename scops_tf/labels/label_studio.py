@@ -21,7 +21,7 @@ from xml.sax import saxutils
 import numpy as np
 
 from scops_tf import files
-from scops_tf.labels import polygons
+from scops_tf.labels import polygons, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import dump, load, require
@@ -83,25 +83,15 @@ def decode(stream: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     return values[3::4].reshape(size) > 0
 
 
-class Writer:
-    """Writes the tasks when it is closed.
-
-    Args:
-      out: Folder of the results.
-      parts: Names and colours of the parts.
-      tolerance: Not used: masks are exact.
-    """
+class Writer(writer.Writer):
+    """Writes the tasks when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts = os.path.join(out, FOLDER), parts
         self._pieces = Pieces(self._folder)
 
     def add(self, result: PartResult) -> None:
-        """Keeps the labels of a photo.
-
-        Raises:
-          OSError: If they cannot be written.
-        """
+        """Keeps the labels of a photo."""
         height, width = result.size
         regions = [
             {'id': f'part{number}', 'type': 'brushlabels', 'from_name': 'parts',
@@ -116,11 +106,7 @@ class Writer:
              'predictions': [{'model_version': 'scops_tf', 'result': regions}]}))
 
     def close(self) -> None:
-        """Writes the tasks of all photos and the labelling interface.
-
-        Raises:
-          OSError: If a file cannot be written.
-        """
+        """Writes the tasks of all photos and the labelling interface."""
         files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
         labels = ''.join(
             f'    <Label value={saxutils.quoteattr(part.name)} '
@@ -129,6 +115,13 @@ class Writer:
             '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
             f'  <BrushLabels name="parts" toName="image">\n{labels}'
             '  </BrushLabels>\n</View>\n').encode())
+
+    def keep(self, name: str) -> None:
+        """Takes the labels of a photo that an earlier process has kept."""
+        self._pieces.keep(name)
+
+    def finish(self) -> None:
+        """Removes what was kept for each photo."""
         self._pieces.remove()
 
     def _chunks(self) -> Iterator[bytes]:

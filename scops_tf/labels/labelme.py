@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from scops_tf import files
-from scops_tf.labels import polygons
+from scops_tf.labels import polygons, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import load, require
@@ -31,25 +31,15 @@ FOLDER = 'labelme'
 _VERSION = '5.5.0'
 
 
-class Writer:
-    """Writes a JSON for each photo.
-
-    Args:
-      out: Folder of the results.
-      parts: Names of the parts.
-      tolerance: Of the polygons; see `polygons.polygons`.
-    """
+class Writer(writer.Writer):
+    """Writes a JSON for each photo."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._names = os.path.join(out, FOLDER), parts.names
         self._tolerance = tolerance
 
     def add(self, result: PartResult) -> None:
-        """Writes the labels of a photo.
-
-        Raises:
-          OSError: If the file cannot be written.
-        """
+        """Writes the labels of a photo."""
         path = result.path_in(self._folder, '.json')
         shapes = [
             {'label': self._names[found.part],
@@ -61,9 +51,6 @@ class Writer:
                    'imagePath': os.path.relpath(result.path, os.path.dirname(path)),
                    'imageData': None, 'imageHeight': result.size[0], 'imageWidth': result.size[1]}
         files.write(path, json.dumps(content, indent=2).encode('ascii'))
-
-    def close(self) -> None:
-        """Does nothing: each photo has a file of its own."""
 
 
 def read(path: str) -> List[Annotation]:

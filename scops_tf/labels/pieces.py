@@ -1,13 +1,14 @@
 """Pieces of a file about many photos: one small file per photo until all are put together.
 
-So memory does not grow with the number of photos, and what is written is safe if the process ends.
+So memory does not grow with the number of photos. What is written is safe if the process ends, and
+the same command can go on from there.
 """
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from typing import Iterator, List
+from typing import Dict, Iterator, Optional
 
 from scops_tf import files
 
@@ -21,28 +22,40 @@ class Pieces:
 
     def __init__(self, folder: str) -> None:
         self._folder = os.path.join(folder, '.pieces')
-        self._paths: List[str] = []
+        # Paths of the pieces of the file, in their order.
+        self._paths: Dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._paths)
 
+    def _path(self, name: str) -> str:
+        # A digest, since a name may be as long as the file system allows.
+        digest = hashlib.blake2b(files.encoded(name), digest_size=16).hexdigest()
+        return os.path.join(self._folder, digest)
+
     def add(self, name: str, content: bytes) -> None:
-        """Keeps the piece of a photo.
+        """Writes the piece of a photo.
 
         Raises:
           OSError: If it cannot be written.
         """
-        # A digest, since a name may be as long as the file system allows.
-        digest = hashlib.blake2b(files.encoded(name), digest_size=16).hexdigest()
-        path = os.path.join(self._folder, digest)
-        files.write(path, content)
-        self._paths.append(path)
+        files.write(self._path(name), content)
+        self.keep(name)
+
+    def found(self, name: str) -> Optional[bytes]:
+        """The piece of a photo that an earlier process may have left; None if there is none."""
+        path = self._path(name)
+        return files.read(path) if os.path.exists(path) else None
+
+    def keep(self, name: str) -> None:
+        """Takes the piece of a photo, which is there, into the file."""
+        self._paths[self._path(name)] = None
 
     def __iter__(self) -> Iterator[bytes]:
-        """The pieces in the order in which they were added, read one by one."""
+        """The pieces in the order in which they were taken, read one by one."""
         return map(files.read, self._paths)
 
     def remove(self) -> None:
-        """Removes the pieces, once the file is written."""
+        """Removes all pieces, once the file is written."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._paths = []
+        self._paths = {}

@@ -5,18 +5,23 @@
 * `objects/<photo>.png`: the number of the object of each pixel, where parts are grouped.
 * `centers.csv`: part centres, presence and area of each part.
 * `parts.json`: names and colours of the parts.
+
+The rows of a photo in the table are kept when all its files are written, with a key that says from
+what. So a command that goes on after a stop knows which photos are done.
 """
 from __future__ import annotations
 
 import io
+import json
 import os
-from typing import Any, List
+from typing import Any, Iterator, List
 
 import numpy as np
 
 from scops_tf import files, images
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
+from scops_tf.labels.pieces import Pieces
 from scops_tf.labels.result import PartResult
 from scops_tf.pictures import drawing, parts as part_pictures
 
@@ -35,19 +40,27 @@ class Writer:
                  min_presence: float = 0.0) -> None:
         self._out, self._parts, self._with_objects = out, parts, with_objects
         self._min_presence = min_presence
-        self._rows: List[List[Any]] = []
+        self._pieces = Pieces(out)
 
-    def add(self, result: PartResult, photo: np.ndarray) -> None:
-        """Writes the files of a photo.
+    def is_done(self, name: str, key: str) -> bool:
+        """Whether an earlier process has added this photo with this key; if so, it is taken."""
+        piece = self._pieces.found(name)
+        if piece is None or json.loads(piece)['key'] != key:
+            return False
+        self._pieces.keep(name)
+        return True
+
+    def add(self, result: PartResult, photo: np.ndarray, key: str) -> None:
+        """Writes the files of a photo, after which it is done.
 
         Args:
           result: Its parts.
           photo: uint8[H,W,3]. RGB.
+          key: Text that differs if the same photo would give other files.
 
         Raises:
           OSError: If a file cannot be written.
         """
-        shown = [part.number for part in self._parts.parts]
         if result.objects is not None:
             part_pictures.write_label_png(
                 self._path(result, 'objects', '.png'),
@@ -63,13 +76,17 @@ class Writer:
             buffer, part_responses=result.part_responses.astype(np.float16),
             part_centers=result.part_centers, presence=result.presence)
         files.write(self._path(result, 'responses', '.npz'), buffer.getvalue())
+        self._pieces.add(result.name, json.dumps(
+            {'key': key, 'rows': list(self._rows(result))}).encode('ascii'))
+
+    def _rows(self, result: PartResult) -> Iterator[List[Any]]:
         for index, (centers, presence, areas) in enumerate(
                 zip(result.centers, result.presences, result.areas), start=1):
-            for number in shown:
+            for number, name in self._parts.names.items():
                 x, y = centers[number - 1]
                 row = [result.name, index, number, f'{x:.2f}', f'{y:.2f}',
                        f'{presence[number - 1]:.4f}', int(areas[number - 1])]
-                self._rows.append(row + [self._parts.names[number]] * self._parts.is_named)
+                yield row + [name] * self._parts.is_named
 
     def close(self) -> None:
         """Writes the table and the names.
@@ -82,8 +99,13 @@ class Writer:
         kept = [index for index, name in enumerate(columns)
                 if self._with_objects or name != 'object']
         files.write_csv(os.path.join(self._out, 'centers.csv'), [columns[index] for index in kept],
-                        ([row[index] for index in kept] for row in self._rows))
+                        ([row[index] for index in kept] for piece in self._pieces
+                         for row in json.loads(piece)['rows']))
         parts_file.save(self._parts, self._out)
+
+    def finish(self) -> None:
+        """Removes what only a continued command would need, after `close`."""
+        self._pieces.remove()
 
     def _path(self, result: PartResult, kind: str, suffix: str) -> str:
         return result.path_in(os.path.join(self._out, kind), suffix)

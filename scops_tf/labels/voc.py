@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scops_tf import files, images
+from scops_tf.labels import writer
 from scops_tf.labels.annotation import Annotation, AnnotationError
 from scops_tf.labels.instances import instances
 from scops_tf.labels.part_names import BACKGROUND, Color, PartNames
@@ -30,24 +31,14 @@ _LIST = os.path.join('ImageSets', 'Segmentation', 'default.txt')
 _MAP = 'labelmap.txt'
 
 
-class Writer:
-    """Writes two PNGs for each photo, and the lists.
-
-    Args:
-      out: Folder of the results.
-      parts: Names and colours of the parts.
-      tolerance: Not used: the labels are exact.
-    """
+class Writer(writer.Writer):
+    """Writes two PNGs for each photo, and the lists."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts, self._names = os.path.join(out, FOLDER), parts, []
 
     def add(self, result: PartResult) -> None:
-        """Writes the labels of a photo.
-
-        Raises:
-          OSError: If a file cannot be written.
-        """
+        """Writes the labels of a photo."""
         numbers = np.zeros(result.size, np.uint8)
         for number, found in enumerate(instances(result), start=1):
             # More than VOC can number share the last number.
@@ -56,14 +47,14 @@ class Writer:
                                      ('SegmentationObject', numbers, palette(254))):
             part_pictures.write_label_png(
                 result.path_in(os.path.join(self._folder, kind), '.png'), labels, colors)
-        self._names.append(result.name)
+        self.keep(result.name)
+
+    def keep(self, name: str) -> None:
+        """Takes a photo into the list."""
+        self._names.append(name)
 
     def close(self) -> None:
-        """Writes the list of photos and that of the parts.
-
-        Raises:
-          OSError: If a file cannot be written.
-        """
+        """Writes the list of photos and that of the parts."""
         files.write(os.path.join(self._folder, _LIST),
                     files.encoded(''.join(f'{name}\n' for name in self._names)))
         lines = ['# label:color_rgb:parts:actions', f'{BACKGROUND}:0,0,0::',

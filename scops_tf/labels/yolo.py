@@ -17,7 +17,7 @@ from typing import Callable, Dict, List, Tuple
 import numpy as np
 
 from scops_tf import files
-from scops_tf.labels import polygons
+from scops_tf.labels import polygons, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.part_names import PartNames
@@ -26,14 +26,8 @@ from scops_tf.labels.result import PartResult
 FOLDER, NAMES_FILE = 'yolo', 'data.yaml'
 
 
-class Writer:
-    """Writes a text for each photo, and the names.
-
-    Args:
-      out: Folder of the results.
-      parts: Names of the parts.
-      tolerance: Of the polygons; see `polygons.polygons`.
-    """
+class Writer(writer.Writer):
+    """Writes a text for each photo, and the names."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts = os.path.join(out, FOLDER), parts
@@ -41,11 +35,7 @@ class Writer:
         self._tolerance = tolerance
 
     def add(self, result: PartResult) -> None:
-        """Writes the labels of a photo.
-
-        Raises:
-          OSError: If the file cannot be written.
-        """
+        """Writes the labels of a photo."""
         lines = []
         for found in instances(result):
             outline = polygons.one_polygon(found.mask, self._tolerance)
@@ -56,11 +46,7 @@ class Writer:
                     ''.join(lines).encode())
 
     def close(self) -> None:
-        """Writes the names.
-
-        Raises:
-          OSError: If the file cannot be written.
-        """
+        """Writes the names."""
         # A text of JSON is a text of YAML too.
         names = ''.join(f'  {index}: {json.dumps(part.name, ensure_ascii=False)}\n'
                         for index, part in enumerate(self._parts.parts))
