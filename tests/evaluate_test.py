@@ -11,6 +11,8 @@ from PIL import Image
 import pytest
 
 from scops_tf.datasets import celeba
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 
 pytest.importorskip('pydensecrf', reason='The dense CRF (extra [crf]) is not installed.')
 
@@ -35,8 +37,11 @@ def write_faces(root: pathlib.Path) -> None:
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory, trained_run) -> pathlib.Path:
-    """A copy of a trained run, to write scores into."""
-    return shutil.copytree(trained_run, tmp_path_factory.mktemp('runs') / 'scored')
+    """A copy of a trained run, to write scores into, with two parts that are merged."""
+    folder = shutil.copytree(trained_run, tmp_path_factory.mktemp('runs') / 'scored')
+    parts_file.save(PartNames.unnamed(3).changed(
+        names={1: 'Gesicht'}, merges=[[1, 2]], photos=['000001.jpg']), str(folder))
+    return folder
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +61,14 @@ def test_notes_of_the_dataset_stand_beside_the_scores(evaluated):
     note = 'This is not the whole of CelebA'
     assert f'Note: {note}' in printed
     assert any(note in each for each in json.loads(saved)['notes'])
+
+
+def test_names_and_merges_stand_beside_the_scores_and_on_the_page(evaluated, workdir):
+    printed, saved = evaluated
+    assert json.loads(saved)['parts'] == {'1': 'Gesicht', '3': 'part 3'}
+    assert 'merged: 1 + 2.' in printed and 'scores on these are no test: 000001.jpg.' in printed
+    page = (workdir / 'eval' / 'index.html').read_text(encoding='utf-8')
+    assert 'Gesicht (part 1)' in page and 'part 3' in page and 'part 2' not in page
 
 
 def test_counts_and_the_protocol_stand_beside_the_scores(evaluated):
