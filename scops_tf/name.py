@@ -39,9 +39,7 @@ def main(argv: List[str]) -> None:
                    for number, text in pairs('colors', FLAGS.colors).items()}}
     annotated = FLAGS.annotations and annotated_photos.read(
         FLAGS.annotations, FLAGS.annotation_format, FLAGS.photos, mask_names=FLAGS.mask_names)
-    num_parts, load = _model()
-    names = PartNames.unnamed(num_parts) if FLAGS.reset else (
-        parts_file.load_or_unnamed(FLAGS.workdir or FLAGS.export_dir, num_parts))
+    names, load = _model()
     before = names
     if annotated:
         found = annotated_photos.assign(annotated, names, load())
@@ -61,13 +59,16 @@ def main(argv: List[str]) -> None:
                      'does so once the run is exported again.')
 
 
-def _model() -> Tuple[int, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
-    """K, and a function that loads the model: from a photo u8[H,W,3] to its own labels u8[H,W]."""
+def _model() -> Tuple[PartNames, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
+    """The names to begin with, and what loads the model: photo u8[H,W,3] to labels u8[H,W]."""
     if FLAGS.export_dir:
         from scops_tf.serving import predictor as predictor_lib
-        loaded = predictor_lib.Predictor(FLAGS.export_dir, named=False)
-        return loaded.num_parts, lambda: lambda photo: loaded.predict(photo[np.newaxis]).labels[0]
+        loaded = predictor_lib.Predictor(FLAGS.export_dir, named=not FLAGS.reset)
+        return loaded.parts, lambda: lambda photo: loaded.predict(photo[np.newaxis]).labels[0]
     config = config_lib.load_run(FLAGS.workdir)
+    num_parts = config.run.num_parts
+    names = PartNames.unnamed(num_parts) if FLAGS.reset else (
+        parts_file.load_or_unnamed(FLAGS.workdir, num_parts))
 
     def load() -> Callable[[np.ndarray], np.ndarray]:
         from scops_tf.evaluation import photo_batches, run_predictions
@@ -75,7 +76,7 @@ def _model() -> Tuple[int, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
         return lambda photo: np.asarray(run.predict(
             photo_batches.PhotoBatch((), photo[np.newaxis]))['labels'])[0]
 
-    return config.run.num_parts, load
+    return names, load
 
 
 def _targets() -> List[str]:

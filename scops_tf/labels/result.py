@@ -86,9 +86,10 @@ class PartResult:
         count = self.parts.num_parts + 1
         if self.objects is None:
             return np.bincount(self.labels.ravel(), minlength=count)[np.newaxis, 1:]
-        codes = self.objects.astype(np.int64) * count + self.labels
-        return np.bincount(codes.ravel(), minlength=count * (len(self.centers) + 1)).reshape(
-            -1, count)[1:, 1:]
+        # One by one: numbers of both for all pixels would take eight bytes a pixel.
+        found = [np.bincount(self.labels[self.objects == number], minlength=count)[1:]
+                 for number in range(1, len(self.centers) + 1)]
+        return np.array(found, np.int64).reshape(-1, count - 1)
 
     def path_in(self, folder: str, suffix: str) -> str:
         """Path of a file of this photo in a folder of results."""
