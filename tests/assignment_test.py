@@ -56,7 +56,7 @@ def test_what_is_unsure_is_told():
     tail = found.parts[2]
     assert (tail.agreeing, tail.showing, tail.other) == (1, 2, 'body') and not tail.is_sure
     text = naming_text.of_assignment(found)
-    assert 'Part 3 is named tail, but this is unsure: 33 % of it lies there, and 1 of 2' in text
+    assert 'Part 3 is named tail, but this is unsure: 33 % of it lies there, 67 % on body' in text
     assert 'No named photo shows part 4' in text
 
 

@@ -16,7 +16,9 @@ from scops_tf.labels.annotation import Annotation, AnnotationError
 from scops_tf.labels.clicked_points import Point
 from scops_tf.labels.part_names import BACKGROUND
 
-# Below these a name is told to be unsure.
+# Below these a name is told to be unsure: the share of the part on its name over that on the next
+# best, the share of a part without a name on what has none, and the share of photos that agree.
+_LEAST_RATIO = 2.0
 _LEAST_SHARE = 0.5
 _LEAST_AGREEMENT = 2 / 3
 # A click this share of the photo's longer side beside a part is on it.
@@ -48,7 +50,9 @@ class NamedPart(NamedTuple):
     @property
     def is_sure(self) -> bool:
         """Whether the name, or having none, is clear."""
-        return bool(self.share >= _LEAST_SHARE
+        clear = self.share >= (
+            _LEAST_RATIO * self.other_share if self.name else _LEAST_SHARE)
+        return bool(clear
                     and self.agreeing >= _LEAST_AGREEMENT * self.showing)
 
 

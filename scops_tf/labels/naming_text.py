@@ -47,8 +47,9 @@ def _doubt(part: NamedPart) -> str:
         return (f'Part {part.number} has no name, though {100 * (1 - part.share):.0f} % of it lies '
                 f'on what is named, most of it on {part.other}.')
     return (f'Part {part.number} is named {part.name}, but this is unsure: {100 * part.share:.0f} '
-            f'% of it lies there, and {part.agreeing} of {part.showing} photos agree; name more '
-            'photos, or give the name by `--names`.')
+            f'% of it lies there, {100 * part.other_share:.0f} % on {part.other or "others"}, and '
+            f'{part.agreeing} of {part.showing} photos agree; name more photos, or give the name '
+            'by `--names`.')
 
 
 def _table(rows: Sequence[Sequence[str]]) -> List[str]:
