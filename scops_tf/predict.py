@@ -86,6 +86,10 @@ def main(argv: List[str]) -> Optional[int]:
         if name not in formats.FORMATS:
             raise command.CommandError(
                 f'`--format` must be of {", ".join(formats.FORMATS)}; got {name!r}.')
+    if FLAGS.max_side and set(FLAGS.format) - {'png'}:
+        raise command.CommandError('`--format` must be png with --max_side, since other formats '
+                                   'speak of the photos at their own size; got '
+                                   f'{",".join(FLAGS.format)}.')
     photos = list_photos(argv[1:], but=FLAGS.out)
     for folder in filter(os.path.isdir, argv[1:]):
         left_out = images_lib.left_out_below(folder, but=[FLAGS.out])
