@@ -57,7 +57,7 @@ def main(argv: List[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     exported = saved_model.export(trained.part_model, folder, config=config, parts=parts, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-        'tap_scales': trained.tap_scales, 'scores': _scores(FLAGS.workdir, trained.step)})
+        'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
     if parts.is_named:
         # Names that were given to earlier versions no longer hold.
         parts_file.save(parts, folder)

@@ -140,8 +140,8 @@ def main(argv: List[str]) -> Optional[int]:
 def _settings_key(predictor: Any) -> str:
     """A digest of all that the results of a photo depend on besides the photo."""
     own = [flag.serialize() for flag in FLAGS.get_key_flags_for_module(sys.argv[0])]
-    graph = _state_of(os.path.join(FLAGS.export_dir, 'saved_model.pb'))
-    text = '\n'.join([*own, os.path.abspath(FLAGS.export_dir), graph])
+    graph = _state_of(os.path.join(predictor.folder, 'saved_model.pb'))
+    text = '\n'.join([*own, os.path.abspath(predictor.folder), graph])
     return hashlib.blake2b(files.encoded(text) + parts_file.encoded(predictor.parts),
                            digest_size=16).hexdigest()
 

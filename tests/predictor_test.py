@@ -79,13 +79,18 @@ def test_merges_and_drops_are_the_same_in_the_graph_and_beside_it(change, labels
 
 
 def test_the_names_beside_an_export_hold_for_its_predictions(export_dir, tmp_path):
-    folder = str(shutil.copytree(export_dir, tmp_path / 'export'))
+    folder = str(tmp_path / 'export')
+    shutil.copytree(export_dir, os.path.join(folder, '1'))
     names = PartNames.unnamed(2).changed(names={2: 'wing'}, drops=[1])
     parts_file.save(names, folder)
     loaded = predictor_lib.Predictor(folder)
     found = loaded.predict(np.zeros((1, 20, 60, 3), np.uint8))
     assert loaded.parts == names and found.labels[0, 0].tolist()[::59] == [0, 2]
     assert not predictor_lib.Predictor(folder, named=False).parts.is_named
+    # A version has the names that it was exported with; those given since go before them.
+    parts_file.save(PartNames.unnamed(2).changed(names={1: 'head'}), loaded.folder)
+    assert predictor_lib.Predictor(loaded.folder).parts.names == {1: 'head', 2: 'part 2'}
+    assert predictor_lib.Predictor(folder).parts == names
     parts_file.save(PartNames.unnamed(3), folder)
     with pytest.raises(PartNamesError, match='the 2 parts of the model, but it is of one with 3'):
         predictor_lib.Predictor(folder)
