@@ -18,7 +18,8 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
 DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
 # Recipes of their own, and what goes on top of the quick one.
-RECIPES, DELTAS = ('end_to_end', 'paper', 'quick', 'resnet50', 'uld'), ('plus',)
+RECIPES = ('end_to_end', 'end_to_end_faces', 'paper', 'quick', 'resnet50', 'uld')
+DELTAS = ('plus',)
 # Files of data that are trained end to end; the others have the quick recipe.
 END_TO_END = ('cub',)
 QUICK = tuple(name for name in DATASETS if name not in END_TO_END)
@@ -220,13 +221,14 @@ def test_the_recipe_of_uld_has_no_weight_of_scops():
                     loaded.losses.orthonormal))
 
 
-def test_a_run_and_its_teacher_have_the_same_parts_and_features():
+@pytest.mark.parametrize('recipe, base', [('end_to_end', 'plus'), ('end_to_end_faces', 'celeba')])
+def test_a_run_and_its_teacher_have_the_same_parts_and_features(recipe, base):
     for name in DATASETS:
-        loaded = load(name, 'end_to_end', params=['Run.num_parts = 5', 'Run.seed = 2'])
+        loaded = load(name, recipe, params=['Run.num_parts = 5', 'Run.seed = 2'])
         teacher = config.load_recipe(str(FOLDER.parent / loaded.run.teacher), loaded)
         assert loaded.feature_space == teacher.feature_space
         assert loaded.run.saliency_agreement == teacher.run.saliency_agreement
-        assert set(differences(teacher, load('plus'))) <= {'Run.num_parts', 'Run.seed'} | {
+        assert set(differences(teacher, load(base))) <= {'Run.num_parts', 'Run.seed'} | {
             key for key in loaded.settings if key.startswith('Data.')}
         assert (teacher.data, teacher.run.num_parts, teacher.run.seed) == (loaded.data, 5, 2)
 
