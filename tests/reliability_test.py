@@ -55,10 +55,9 @@ class _Colors(tf.Module):
 
 def test_requests_are_served_or_refused_and_a_damaged_export_is_told(tmp_path, monkeypatch):
     def export(folder: str) -> str:
-        path = os.path.join(folder, 'export')
-        saved_model.export(part_model_lib.PartModel(_Colors(), num_parts=3, input_size=(64, 96)),
-                           path, metadata={})
-        return path
+        return saved_model.export(
+            part_model_lib.PartModel(_Colors(), num_parts=3, input_size=(64, 96)),
+            os.path.join(folder, name), metadata={})
 
     monkeypatch.setattr(served, '_export', export)
     for name, count in (('requests', 3), ('exports', 1)):

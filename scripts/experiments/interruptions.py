@@ -21,8 +21,8 @@ from scops_tf import command
 
 # Every so many cases a training traces its steps, as users' trainings do; the others save the time.
 _TRACED_EVERY = 10
-# Files that differ from one whole run to the next: times, names of processes, orders of maps.
-_VARYING = ('.pb', 'fingerprint.pb')
+# Of an export, what is the same each time: graphs have names and maps in any order.
+_OF_EXPORT = ('variables' + os.sep, 'scops_tf.json')
 
 
 class _Whole(NamedTuple):
@@ -131,10 +131,15 @@ def _training_again(whole: _Whole, workdir: str, eager: bool, what: str) -> Outc
 
 def _results(whole: _Whole, name: str, run: str, out: str) -> Dict[str, str]:
     """The results of a command, by the names of their files."""
-    folder = {'evaluate': os.path.join(run, 'eval'), 'export': os.path.join(run, 'export'),
-              'predict': out}[name]
-    return {path: digest for path, digest in contents(folder).items()
-            if not path.endswith(_VARYING)} if os.path.isdir(folder) else {}
+    if name == 'export':
+        versions = os.path.join(run, 'export')
+        # Killed after its end, an export is there, and the next one is another version.
+        numbers = [int(each) for each in os.listdir(versions) if each.isdigit()] if (
+            os.path.isdir(versions)) else []
+        found = contents(os.path.join(versions, str(max(numbers)))) if numbers else {}
+        return {path: digest for path, digest in found.items() if path.startswith(_OF_EXPORT)}
+    folder = out if name == 'predict' else os.path.join(run, 'eval')
+    return contents(folder) if os.path.isdir(folder) else {}
 
 
 def _other_again(whole: _Whole, name: str, run: str, out: str, what: str) -> Outcome:

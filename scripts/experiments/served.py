@@ -19,7 +19,7 @@ _BINDINGS = ("Segmenter.backbone='tiny'", "Segmenter.trained='all'", 'Segmenter.
 
 
 def _export(folder: str) -> str:
-    """An export of a small network with random weights."""
+    """The folder of an export of a small network with random weights."""
     import tensorflow as tf
 
     from scops_tf.networks import model as model_lib
@@ -29,9 +29,8 @@ def _export(folder: str) -> str:
     segmenter = model_lib.Model(config).segmenter
     exported = part_model_lib.PartModel(
         part_model_lib.SegmenterResponses(segmenter), num_parts=3, input_size=(64, 96))
-    path = os.path.join(folder, 'export')
-    saved_model.export(exported, path, metadata={'step': 7, 'config': config.operative})
-    return path
+    return saved_model.export(
+        exported, os.path.join(folder, 'export'), metadata={'step': 7}, config=config)
 
 
 def _predict(path: str) -> Any:
@@ -76,9 +75,7 @@ def _damaged(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Out
 def _prepare_requests(folder: str) -> Dict[str, Any]:
     from scops_tf.serving import predictor
     loaded = predictor.Predictor(_export(folder))
-    import tensorflow as tf
-    model = tf.saved_model.load(os.path.join(folder, 'export'))
-    return {'predictor': loaded, 'signatures': model.signatures, 'model': model}
+    return {'predictor': loaded, 'signatures': loaded.signatures}
 
 
 def _encoded(photo: np.ndarray, kind: str) -> bytes:
