@@ -232,6 +232,8 @@ def test_new_rows_replace_old_ones_and_what_was_before_stays():
     assert row.endswith('| 3 | 2 | 0 | 0 | 0 | 1 | 0.9, 4 | 3 of 400 crashed |')
     assert '| `photos` | old | 1 | 1 | 0 | 0 | 0 | 0 | 0.1, 0 | |' in lines
     assert table.merged(merged, {'pascal': new}, list(_ALL)) == merged
+    empty = table.row(_ALL['photos'], tally, '0.9', 4)
+    assert f'{empty} |' in table.merged(merged, {'photos': empty}, list(_ALL)).splitlines()
 
 
 def test_a_page_without_a_place_for_the_table_is_named():

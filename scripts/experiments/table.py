@@ -41,10 +41,10 @@ def merged(page: str, rows: Dict[str, str], order: List[str]) -> str:
            for name in [re.match(r'\| `([\w ]+)` \|', line)] if name}
     lines = []
     for name in order:
-        before = old[name].rstrip(' |').rpartition(' | ')[2] if name in old else ''
-        before = before if name in old and old[name].count('|') == 11 else ''
         if name in rows:
-            lines.append(f'{rows[name]} {before} |')
+            cells = old.get(name, '').split('|')
+            before = cells[-2].strip() if len(cells) == HEADER.split('\n')[0].count('|') + 1 else ''
+            lines.append(f'{rows[name]} {before} |'.replace('  |', ' |'))
         elif name in old:
             lines.append(old[name])
     table = '\n'.join([BEGIN, HEADER, *lines, END])
