@@ -23,6 +23,7 @@ _NUMBERS = itertools.count()
 _TIDIED = set()
 _OTHER_ADVICE = 'change the permissions of its folder, or give another one'
 _ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or raise your quota',
+           errno.EFBIG: 'raise the limit of the size of files',
            errno.EROFS: 'give a folder on a disk that can be written to',
            errno.ENAMETOOLONG: 'shorten the name'}
 
