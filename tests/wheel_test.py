@@ -60,13 +60,12 @@ def test_a_wheel_has_every_gin_file_and_every_command(installed):
     found = {path.relative_to(installed / 'scops_tf') for path in installed.rglob('*.gin')}
     assert found == {path.relative_to(ROOT) for path in (ROOT / 'gin').rglob('*.gin')}
     text = next(installed.glob('*.dist-info/entry_points.txt')).read_text(encoding='utf-8')
-    for line in text.splitlines():
-        if '=' in line:
-            name, target = line.split(' = ')
-            module = target.partition(':')[2]
-            assert name == f'scops-{module.replace("_", "-")}'
-            assert (installed / 'scops_tf' / f'{module}.py').exists()
-    assert text.count('=') == 6
+    scripts = dict(line.split(' = ') for line in text.splitlines() if '=' in line)
+    commands = {path.stem for path in (ROOT / 'scops_tf').glob('*.py')
+                if "__name__ == '__main__'" in path.read_text(encoding='utf-8')}
+    assert scripts == {f'scops-{name.replace("_", "-")}': f'scops_tf.console:{name}'
+                       for name in commands}
+    assert all((installed / 'scops_tf' / f'{name}.py').exists() for name in commands)
     done = _run('-c', 'import sys; sys.argv[1:] = ["--workdir=/nowhere"]\n'
                 'from scops_tf import console\n'
                 'try:\n    console.evaluate()\n'
