@@ -49,6 +49,8 @@ setuptools.setup(
         'cuda': ['tensorflow[and-cuda]==2.15.1'],
         # The dense CRF; built from source, which takes a C++ compiler and a minute.
         'crf': ['pydensecrf2==1.1'],
+        # Photos of phones in HEIC.
+        'heif': ['pillow-heif>=0.22'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],
     },

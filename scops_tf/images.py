@@ -17,15 +17,13 @@ from absl import logging
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-from scops_tf import files, memory
+from scops_tf import files, image_formats, memory
 
 Size = Tuple[int, int]
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif',
-                  '.tiff')
+IMAGE_SUFFIXES = image_formats.SUFFIXES
 # Name of the text in a PNG that holds the checksum of its pixels.
 _CHECKSUM = 'scops_tf checksum'
-_FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
 MAX_PIXELS = 108_000_000
@@ -80,8 +78,10 @@ def left_out_below(root: str, *, but: Sequence[str] = ()) -> str:
     told = [f'{count} {suffix}' for suffix, count in sorted(counts.items())]
     if links:
         told.append(f'{links} linked folder{"s" if links > 1 else ""}')
+    advice = sorted({f' For {suffix}: {image_formats.MISSING[suffix]}.' for suffix in counts
+                     if suffix in image_formats.MISSING})
     return (f'Left out below {root}, since photos are {", ".join(IMAGE_SUFFIXES)}: '
-            f'{", ".join(told)}.') if told else ''
+            f'{", ".join(told)}.{"".join(advice)}') if told else ''
 
 
 def _walk(root: str, but: Sequence[str]) -> Iterator[Tuple[str, List[str], List[str]]]:
@@ -109,7 +109,7 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
     if not data:
         raise ImageError(f'{name} must be an image; it is empty: replace or remove it.')
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=image_formats.FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has '
                                  f'{image.width} x {image.height}: scale it down.')
@@ -129,8 +129,9 @@ def _load(data: bytes, name: str, draft_side: Optional[int] = None) -> Image.Ima
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
-        raise ImageError(f'{name} must be an image of the formats {", ".join(_FORMATS)}; '
-                         'it is none of them or damaged: replace or remove it.') from None
+        raise ImageError(
+            f'{name} must be an image of the formats {", ".join(image_formats.FORMATS)}; it is '
+            'none of them or damaged: replace or remove it.') from None
     except Image.DecompressionBombError as error:
         raise ImageError(f'{name} must have at most {MAX_PIXELS} pixels; it has far more: '
                          'scale it down.') from error
@@ -239,7 +240,7 @@ def room_for(source: Union[str, bytes]) -> Iterator[None]:
         if isinstance(source, str):
             files.require_regular(source)
         with Image.open(source if isinstance(source, str) else io.BytesIO(source),
-                        formats=_FORMATS) as image:
+                        formats=image_formats.FORMATS) as image:
             needed = _DECODING_BYTES * image.width * image.height
     except Exception:  # Damaged data raises many kinds of errors; decoding gives the reason.
         needed = 0

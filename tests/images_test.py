@@ -12,7 +12,7 @@ from PIL import Image
 import pytest
 import tensorflow as tf
 
-from scops_tf import files, images
+from scops_tf import files, image_formats, images
 
 RNG = np.random.default_rng(0)
 
@@ -314,18 +314,40 @@ def test_a_mask_with_transparent_pixels_is_refused_and_an_opaque_one_is_read(tmp
 
 
 def test_what_is_passed_over_is_counted_by_its_kind(tmp_path):
-    for name in ('a.png', 'b.JFIF', 'c.tif', 'd.HEIC', 'e.heic', 'f.txt', 'g', '.hidden.heic',
-                 'out/h.heic'):
+    for name in ('a.png', 'b.JFIF', 'c.tif', 'd.CR2', 'e.cr2', 'f.txt', 'g', '.hidden.cr2',
+                 'out/h.cr2'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / 'link').symlink_to(tmp_path / 'out')
     told = images.left_out_below(str(tmp_path), but=[str(tmp_path / 'out')])
     assert told.startswith(f'Left out below {tmp_path}, since photos are .jpg, ')
-    assert told.endswith(': 2 .heic, 1 .txt, 1 without suffix, 1 linked folder.')
+    assert told.endswith(': 2 .cr2, 1 .txt, 1 without suffix, 1 linked folder.')
     assert images.names_below(str(tmp_path)) == ['a.png', 'b.JFIF', 'c.tif']
     assert images.left_out_below(str(tmp_path / 'out'), but=[]) != ''
-    (tmp_path / 'out' / 'h.heic').rename(tmp_path / 'out' / 'h.jpe')
+    (tmp_path / 'out' / 'h.cr2').rename(tmp_path / 'out' / 'h.jpe')
     assert images.left_out_below(str(tmp_path / 'out')) == ''
+
+
+def test_what_could_be_read_with_something_more_is_told(tmp_path, monkeypatch):
+    kinds, missing = image_formats.supported({'HEIF': False, 'AVIF': True})
+    assert 'AVIF' in kinds and 'HEIF' not in kinds and set(missing) == {'.heic', '.heif'}
+    monkeypatch.setattr(image_formats, 'MISSING', missing)
+    monkeypatch.setattr(images, 'IMAGE_SUFFIXES', ('.png',))
+    for name in ('a.png', 'b.HEIC', 'c.heic'):
+        (tmp_path / name).touch()
+    assert images.left_out_below(str(tmp_path)).endswith(
+        ": 2 .heic. For .heic: they need the extra heif (pip install 'scops_tf[heif]').")
+
+
+@pytest.mark.parametrize('kind, suffix', [('HEIF', '.heic'), ('AVIF', '.avif')])
+def test_photos_of_phones_are_read_where_that_is_installed(kind, suffix, tmp_path):
+    if kind not in image_formats.FORMATS:
+        pytest.skip(f'Pillow reads no {kind} here: {image_formats.MISSING[suffix]}.')
+    pixels = np.full((64, 96, 3), (200, 30, 90), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'a{suffix}', format=kind, quality=95)
+    assert images.names_below(str(tmp_path)) == [f'a{suffix}']
+    read = images.read(str(tmp_path / f'a{suffix}'))
+    assert read.shape == pixels.shape and np.abs(read.astype(int) - pixels).max() <= 4
 
 
 @pytest.mark.parametrize('suffix', ['.tif', '.jfif', '.jpe'])
