@@ -48,8 +48,8 @@ def _pins(python: str, of: str = 'constraints.txt') -> Dict[str, Requirement]:
 def test_every_requirement_is_constrained_to_one_version_in_its_range(python):
     pins = _pins(python)
     extras = _extras()
-    assert {'tensorflow', 'pydensecrf2', 'pycocotools', 'pytest', 'pytest-xdist', 'ruff', 'uv'
-            } == {extra.name for extra in extras}
+    assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'pycocotools', 'pytest', 'pytest-xdist',
+            'ruff', 'uv'} == {extra.name for extra in extras}
     for requirement in _read('requirements.txt') + extras:
         specifier = str(pins[canonicalize_name(requirement.name)].specifier)
         assert specifier.startswith('=='), specifier
