@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import types
 
 import numpy as np
@@ -7,12 +8,13 @@ from PIL import Image
 import pytest
 
 from scops_tf import images, predict
+from scops_tf.labels import prediction_files
+from scops_tf.labels.part_names import PartNames
 
 
 @pytest.fixture
-def flags(tmp_path, monkeypatch):
-    values = types.SimpleNamespace(
-        out=str(tmp_path / 'out'), crf=False, objects=False, min_presence=0.0, max_side=None)
+def flags(monkeypatch):
+    values = types.SimpleNamespace(crf=False, objects=False, min_presence=0.0)
     monkeypatch.setattr(predict, 'FLAGS', values)
     return values
 
@@ -20,7 +22,7 @@ def flags(tmp_path, monkeypatch):
 class _Predictor:
     """Its first part is the left half of a photo, its second one the right half."""
 
-    num_parts = 2
+    parts = PartNames.unnamed(2)
     metadata = {'background': 0.1}
 
     def predict(self, photos):
@@ -33,26 +35,31 @@ class _Predictor:
             part_responses=np.full((1, 4, 4, 3), 1 / 3, np.float32))
 
 
-def _written(flags, kind: str) -> np.ndarray:
-    return np.array(Image.open(f'{flags.out}/{kind}/photo.png'))
+def _predicted(image: np.ndarray):
+    return predict._predict(
+        _Predictor(), predict.Photo('photo', '/photos/photo.png', 'photo.png'), image, None)
 
 
 @pytest.mark.parametrize('least, kept', [(0.0, [1, 2]), (0.5, [0, 1]), (0.95, [0])])
-def test_parts_of_less_presence_are_background(flags, least, kept):
+def test_parts_of_less_presence_are_background(flags, tmp_path, least, kept):
     flags.min_presence = least
     photo = np.full((40, 60, 3), 250, np.uint8)
-    rows = predict._predict(_Predictor(), 'photo', photo, None)
-    assert np.unique(_written(flags, 'labels')).tolist() == kept
-    assert [row[-1] for row in rows] == [1200 if part in kept else 0 for part in (1, 2)]
-    assert [row[-2] for row in rows] == ['0.9000', '0.4000']
+    result = _predicted(photo)
+    assert np.unique(result.labels).tolist() == kept
+    writer = prediction_files.Writer(str(tmp_path), _Predictor.parts, min_presence=least)
+    writer.add(result, photo, 'key')
+    writer.close()
+    with open(tmp_path / 'centers.csv', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row['area']) for row in rows] == [1200 if part in kept else 0 for part in (1, 2)]
+    assert [row['presence'] for row in rows] == ['0.9000', '0.4000']
     # Not even a dot is drawn on a part that is absent.
+    overlay = np.array(Image.open(tmp_path / 'overlays' / 'photo.png'))
     for part, half in ((1, np.s_[:, :30]), (2, np.s_[:, 30:])):
-        assert (_written(flags, 'overlays')[half] == 250).all() == (part not in kept)
+        assert (overlay[half] == 250).all() == (part not in kept)
 
 
 def test_a_photo_is_read_at_the_size_that_is_asked_for(flags, tmp_path):
     Image.new('RGB', (60, 40), 'olive').save(tmp_path / 'photo.png')
     photo = images.read(str(tmp_path / 'photo.png'), max_side=30)
-    predict._predict(_Predictor(), 'photo', photo, None)
-    assert _written(flags, 'labels').shape == (20, 30)
-    assert _written(flags, 'overlays').shape == (20, 30, 3)
+    assert photo.shape == (20, 30, 3) and _predicted(photo).labels.shape == (20, 30)
