@@ -58,10 +58,12 @@ def main(argv: List[str]) -> None:
     exported = saved_model.export(trained.part_model, folder, config=config, parts=parts, metadata={
         'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
         'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
-    if parts.is_named:
-        # Names that were given to earlier versions no longer hold.
-        parts_file.save(parts, folder)
+    # Names that were given to earlier versions no longer hold.
+    aside = parts_file.replace(parts, folder)
     logging.set_verbosity(logging.INFO)
+    if aside:
+        logging.warning('The run has no names of parts, so those of the older exports are now in '
+                        '%s.', aside)
     logging.info('Exported step %d to %s.', trained.step, exported)
 
 

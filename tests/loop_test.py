@@ -17,6 +17,8 @@ import tensorflow as tf
 from scops_tf import config as config_lib, datasets, files
 from scops_tf.evaluation import training_scores
 from scops_tf.features import photo_features
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints, pretrained
 from scops_tf.serving import trained_model
 from scops_tf.training import loop, scops, trainer as trainer_lib, uld
@@ -146,7 +148,10 @@ def test_what_fails_before_the_first_step_may_be_mended_in_the_same_folder(load,
     with pytest.raises(pretrained.WeightsError, match="there is no file '/nowhere.h5'"):
         loop.train(load("Segmenter.backbone='resnet50'",
                         "Segmenter.weights='/nowhere.h5'"), str(workdir))
+    parts_file.save(PartNames.unnamed(3), str(workdir))
     loop.train(load('Run.steps=1'), str(workdir))
+    # Names in the folder can only be of an earlier training, whose numbers are others.
+    assert not (workdir / 'parts.json').exists() and (workdir / 'parts.json.old').exists()
     assert checkpoints.find(str(workdir)).endswith('ckpt-1')
 
 

@@ -120,3 +120,15 @@ def test_names_of_another_model_are_refused(tmp_path):
     parts_file.save(PartNames.unnamed(3), str(tmp_path))
     with pytest.raises(PartNamesError, match='the 4 parts of the model, but it is of one with 3'):
         parts_file.load(str(tmp_path), num_parts=4)
+
+
+def test_names_of_another_model_are_set_aside_or_replaced(tmp_path):
+    folder, old = str(tmp_path), PartNames.unnamed(2).changed(names={1: 'head'})
+    assert parts_file.replace(PartNames.unnamed(2), folder) is None
+    parts_file.save(old, folder)
+    assert parts_file.replace(PartNames.unnamed(2), folder) == f'{folder}/parts.json.old'
+    assert parts_file.load(folder) is None
+    (tmp_path / 'parts.json.old').rename(tmp_path / 'parts.json')
+    assert parts_file.load(folder) == old
+    new = PartNames.unnamed(2).changed(names={1: 'tail'})
+    assert parts_file.replace(new, folder) is None and parts_file.load(folder) == new

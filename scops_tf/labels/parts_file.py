@@ -64,6 +64,37 @@ def save(names: PartNames, folder: str) -> None:
     files.write(os.path.join(folder, PARTS_FILE), encoded(names))
 
 
+def set_aside(folder: str) -> Optional[str]:
+    """Renames the file in a folder, since its numbers are those of another training.
+
+    Returns:
+      The new path, such as `parts.json.old`, which replaces an older one; None if there is no file.
+
+    Raises:
+      OSError: If it cannot be renamed.
+    """
+    path = os.path.join(folder, PARTS_FILE)
+    if not os.path.exists(path):
+        return None
+    os.replace(path, f'{path}.old')
+    return f'{path}.old'
+
+
+def replace(names: PartNames, folder: str) -> Optional[str]:
+    """Puts names in the place of those in a folder; parts without names set these aside.
+
+    Returns:
+      See `set_aside`; None if the parts have names.
+
+    Raises:
+      OSError: If the folder cannot be written.
+    """
+    if not names.is_named:
+        return set_aside(folder)
+    save(names, folder)
+    return None
+
+
 def load(folder: str, *, num_parts: Optional[int] = None) -> Optional[PartNames]:
     """The names in a folder; None where it has no such file.
 

@@ -18,6 +18,7 @@ from scops_tf import command, config as config_lib, datasets, files
 from scops_tf.datasets import photo_list, photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
+from scops_tf.labels import parts_file
 from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import (
@@ -178,6 +179,10 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
             config_lib.save(config, workdir)
             if not restored:
                 photo_list.write(workdir, store.records, config.data.saliency)
+                aside = parts_file.set_aside(workdir)
+                if aside:
+                    logging.warning('The names of parts in %s are of another training, whose '
+                                    'numbers are others; they are now in %s.', workdir, aside)
             manager = trainer.manager(workdir)
             if not restored:
                 trainer.save(manager)
