@@ -183,4 +183,3 @@ set_up() {
 
 set_up
 export PATH="$scops_venv/bin:$PATH"
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
