@@ -53,6 +53,8 @@ def test_a_wheel_trains_in_an_empty_folder_by_the_name_of_a_shipped_file(install
     done = _run('-m', 'scops_tf.train', '--gin_file=quickstart', *bindings, cwd=tmp_path,
                 PYTHONPATH=str(installed))
     assert 'Trained 1 steps' in done.stderr
+    # No library greets on standard output, which is for results.
+    assert done.stdout == ''
     assert (tmp_path / 'runs' / 'quickstart' / 'checkpoints').is_dir()
 
 

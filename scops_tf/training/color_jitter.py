@@ -1,6 +1,8 @@
 """The appearance perturbation T_a (§3.3)."""
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
 import tensorflow as tf
@@ -26,7 +28,9 @@ class ColorJitter:
     """
 
     def __init__(self, settings: config_lib.ColorJitter) -> None:
-        import keras_cv  # Its import takes seconds, and nothing else needs it.
+        # It names its backend on standard output.
+        with contextlib.redirect_stdout(io.StringIO()):
+            import keras_cv  # Its import takes seconds, and nothing else needs it.
 
         # Each layer makes a generator, although nothing is drawn from it. Without a seed it would
         # be the global one, which deterministic operations forbid.
