@@ -1,7 +1,8 @@
 """An annotated photo: labels with names, as the formats of labelling tools hold them."""
 from __future__ import annotations
 
-from typing import Dict, Iterable, NamedTuple, Tuple
+import contextlib
+from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Type
 
 import numpy as np
 
@@ -22,6 +23,27 @@ class Annotation(NamedTuple):
     photo: str
     labels: np.ndarray
     names: Dict[int, str]
+
+
+@contextlib.contextmanager
+def whole(path: str, kind: str, *errors: Type[Exception], advice: str = 'write it again'
+          ) -> Iterator[None]:
+    """Reads a file in its body, where errors mean that the file is not whole.
+
+    Args:
+      path: Path of the file.
+      kind: What the file must be, such as 'JSON of COCO'.
+      errors: Errors that a reader of this kind raises, besides those of wrong types and values.
+      advice: What to do about it.
+
+    Raises:
+      AnnotationError: In place of such an error.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, *errors) as error:
+        raise AnnotationError(f'{path} must be a whole {kind}, but it is not '
+                              f'({type(error).__name__}: {error}): {advice}.') from None
 
 
 def painted(photo: str, size: Tuple[int, int], shapes: Iterable[Tuple[str, np.ndarray]],

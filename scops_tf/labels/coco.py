@@ -17,24 +17,23 @@ import numpy as np
 
 from scops_tf import files
 from scops_tf.labels import polygons, run_lengths, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.annotation import Annotation, painted, whole
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import dump, load, require
 from scops_tf.labels.part_names import PartNames
-from scops_tf.labels.pieces import Pieces
 from scops_tf.labels.result import PartResult
 
 FOLDER, FILE, POLYGON_FILE = 'coco', 'annotations.json', 'annotations_polygons.json'
 
 
-class Writer(writer.Writer):
+class Writer(writer.OfPieces):
     """Writes both files when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
-        self._folder, self._tolerance = os.path.join(out, FOLDER), tolerance
+        super().__init__(out, FOLDER)
+        self._tolerance = tolerance
         self._categories = [{'id': part.number, 'name': part.name, 'supercategory': 'part'}
                             for part in parts.parts]
-        self._pieces = Pieces(self._folder)
 
     def add(self, result: PartResult) -> None:
         """Keeps the labels of a photo."""
@@ -60,14 +59,6 @@ class Writer(writer.Writer):
         """Writes the files of all photos."""
         for file, key in ((FILE, 'segmentation'), (POLYGON_FILE, 'polygons')):
             files.write_chunks(os.path.join(self._folder, file), self._chunks(key))
-
-    def keep(self, name: str) -> None:
-        """Takes the labels of a photo that an earlier process has kept."""
-        self._pieces.keep(name)
-
-    def finish(self) -> None:
-        """Removes what was kept for each photo."""
-        self._pieces.remove()
 
     def _chunks(self, key: str) -> Iterator[bytes]:
         """The text of a file: all photos, then all annotations."""
@@ -103,7 +94,7 @@ def read(path: str) -> List[Annotation]:
     require(isinstance(content, dict) and all(isinstance(content.get(key), list) for key in (
         'images', 'annotations', 'categories')), path,
         'be a JSON of COCO, with images, annotations and categories')
-    try:
+    with whole(path, 'JSON of COCO', IndexError):
         names = {one['id']: one['name'] for one in content['categories']}
         of_photo: Dict[Any, List[Any]] = {one['id']: [] for one in content['images']}
         for annotation in content['annotations']:
@@ -115,10 +106,6 @@ def read(path: str) -> List[Annotation]:
             image['file_name'], (image['height'], image['width']),
             ((names[one['category_id']], _mask(one['segmentation'], image))
              for one in of_photo[image['id']]), known) for image in content['images']]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise AnnotationError(
-            f'{path} must be a whole JSON of COCO, but it is not '
-            f'({type(error).__name__}: {error}): write it again.') from None
 
 
 def _mask(segmentation: Any, image: Dict[str, Any]) -> np.ndarray:

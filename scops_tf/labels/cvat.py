@@ -16,22 +16,21 @@ import numpy as np
 
 from scops_tf import files
 from scops_tf.labels import polygons, run_lengths, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.annotation import Annotation, AnnotationError, painted, whole
 from scops_tf.labels.instances import instances
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.parts_file import color_text
-from scops_tf.labels.pieces import Pieces
 from scops_tf.labels.result import PartResult
 
 FOLDER, FILE = 'cvat', 'annotations.xml'
 
 
-class Writer(writer.Writer):
+class Writer(writer.OfPieces):
     """Writes the XML when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
-        self._folder, self._parts = os.path.join(out, FOLDER), parts
-        self._pieces = Pieces(self._folder)
+        super().__init__(out, FOLDER)
+        self._parts = parts
 
     def add(self, result: PartResult) -> None:
         """Keeps the labels of a photo."""
@@ -55,14 +54,6 @@ class Writer(writer.Writer):
     def close(self) -> None:
         """Writes the XML of all photos."""
         files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
-
-    def keep(self, name: str) -> None:
-        """Takes the labels of a photo that an earlier process has kept."""
-        self._pieces.keep(name)
-
-    def finish(self) -> None:
-        """Removes what was kept for each photo."""
-        self._pieces.remove()
 
     def _chunks(self) -> Iterator[bytes]:
         labels = ''.join(
@@ -94,7 +85,7 @@ def read(path: str) -> List[Annotation]:
     """
     path = os.path.join(path, FILE) if os.path.isdir(path) else path
     content = files.read(path)
-    try:
+    with whole(path, 'XML of CVAT for images', ElementTree.ParseError):
         root = ElementTree.fromstring(content)
         names = [label.text or '' for label in root.findall('.//labels/label/name')]
         known = dict(enumerate(dict.fromkeys(names), start=1))
@@ -109,9 +100,6 @@ def read(path: str) -> List[Annotation]:
                 known))
             known = annotations[-1].names
         return annotations
-    except (ElementTree.ParseError, KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(f'{path} must be a whole XML of CVAT for images, but it is not '
-                              f'({type(error).__name__}: {error}): write it again.') from None
 
 
 def _mask(kind: str, values: Dict[str, str], size: Tuple[int, int]) -> np.ndarray:

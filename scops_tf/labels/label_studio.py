@@ -22,12 +22,11 @@ import numpy as np
 
 from scops_tf import files
 from scops_tf.labels import polygons, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.annotation import Annotation, painted, whole
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import dump, load, require
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.parts_file import color_text
-from scops_tf.labels.pieces import Pieces
 from scops_tf.labels.result import PartResult
 
 FOLDER, FILE, CONFIG_FILE = 'labelstudio', 'tasks.json', 'labeling_config.xml'
@@ -83,12 +82,12 @@ def decode(stream: Sequence[int], size: Tuple[int, int]) -> np.ndarray:
     return values[3::4].reshape(size) > 0
 
 
-class Writer(writer.Writer):
+class Writer(writer.OfPieces):
     """Writes the tasks when it is closed."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
-        self._folder, self._parts = os.path.join(out, FOLDER), parts
-        self._pieces = Pieces(self._folder)
+        super().__init__(out, FOLDER)
+        self._parts = parts
 
     def add(self, result: PartResult) -> None:
         """Keeps the labels of a photo."""
@@ -116,14 +115,6 @@ class Writer(writer.Writer):
             f'  <BrushLabels name="parts" toName="image">\n{labels}'
             '  </BrushLabels>\n</View>\n').encode())
 
-    def keep(self, name: str) -> None:
-        """Takes the labels of a photo that an earlier process has kept."""
-        self._pieces.keep(name)
-
-    def finish(self) -> None:
-        """Removes what was kept for each photo."""
-        self._pieces.remove()
-
     def _chunks(self) -> Iterator[bytes]:
         yield b'['
         for number, piece in enumerate(self._pieces):
@@ -147,7 +138,8 @@ def read(path: str) -> List[Annotation]:
     content = load(path)
     require(isinstance(content, list), path, 'be a JSON of Label Studio, a list of tasks')
     annotations, names = [], {}
-    try:
+    with whole(path, 'JSON of Label Studio', IndexError, AttributeError,
+               advice='export it again'):
         for task in content:
             image = parse.unquote(task['data']['image'].split('?d=')[-1],
                                   errors='surrogateescape')
@@ -159,9 +151,6 @@ def read(path: str) -> List[Annotation]:
                     source.get('original_width', source.get('width')))
             annotations.append(painted(image, size, shapes, names))
             names = annotations[-1].names
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise AnnotationError(f'{path} must be a whole JSON of Label Studio, but it is not '
-                              f'({type(error).__name__}: {error}): export it again.') from None
     return annotations
 
 

@@ -9,7 +9,6 @@ back.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import os
@@ -20,7 +19,7 @@ from PIL import Image
 
 from scops_tf import files
 from scops_tf.labels import polygons, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.annotation import Annotation, AnnotationError, painted, whole
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import load, require
 from scops_tf.labels.part_names import PartNames
@@ -81,14 +80,10 @@ def _read_photo(file: str, photo: str, names: Dict[int, str]) -> Annotation:
     content = load(file)
     require(isinstance(content, dict) and isinstance(content.get('shapes'), list), file,
             'be a JSON of LabelMe, with shapes')
-    try:
+    with whole(file, 'JSON of LabelMe', IndexError, OSError):
         size = content['imageHeight'], content['imageWidth']
         return painted(photo, size, [(shape['label'], _mask(shape, size))
                                      for shape in content['shapes']], names)
-    except (KeyError, TypeError, ValueError, IndexError, OSError, binascii.Error) as error:
-        raise AnnotationError(
-            f'{file} must be a whole JSON of LabelMe, but it is not '
-            f'({type(error).__name__}: {error}): write it again.') from None
 
 
 def _mask(shape: Dict[str, Any], size: Tuple[int, int]) -> np.ndarray:

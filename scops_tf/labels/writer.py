@@ -1,7 +1,10 @@
 """What writes the labels of many photos in one format."""
 from __future__ import annotations
 
+import os
+
 from scops_tf.labels.part_names import PartNames
+from scops_tf.labels.pieces import Pieces
 from scops_tf.labels.result import PartResult
 
 
@@ -38,3 +41,24 @@ class Writer:
 
     def finish(self) -> None:
         """Removes what only a continued command would need, after `close`."""
+
+
+class OfPieces(Writer):
+    """A writer whose file about all photos is put together from one piece for each, in `close`.
+
+    Args:
+      out: See `Writer`.
+      folder: Name of the format's folder.
+    """
+
+    def __init__(self, out: str, folder: str) -> None:
+        self._folder = os.path.join(out, folder)
+        self._pieces = Pieces(self._folder)
+
+    def keep(self, name: str) -> None:
+        """Takes the piece of a photo that an earlier process has kept."""
+        self._pieces.keep(name)
+
+    def finish(self) -> None:
+        """Removes the pieces."""
+        self._pieces.remove()
