@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Type
 
 import numpy as np
@@ -23,6 +24,24 @@ class Annotation(NamedTuple):
     photo: str
     labels: np.ndarray
     names: Dict[int, str]
+
+
+def files_below(folder: str, suffix: str) -> Iterator[Tuple[str, str]]:
+    """Files that describe a photo each, in the order of their names.
+
+    Args:
+      folder: Folder, which is searched recursively.
+      suffix: Suffix of the files, such as '.json'.
+
+    Yields:
+      (path, name of the photo): its path below the folder, without suffix.
+    """
+    for root, folders, found in os.walk(folder):
+        folders.sort()
+        for name in sorted(found):
+            if name.endswith(suffix):
+                path = os.path.join(root, name)
+                yield path, os.path.relpath(path, folder)[:-len(suffix)].replace(os.sep, '/')
 
 
 @contextlib.contextmanager

@@ -19,7 +19,13 @@ from PIL import Image
 
 from scops_tf import files
 from scops_tf.labels import polygons, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted, whole
+from scops_tf.labels.annotation import (
+    Annotation,
+    AnnotationError,
+    files_below,
+    painted,
+    whole,
+)
 from scops_tf.labels.instances import instances
 from scops_tf.labels.json_text import load, require
 from scops_tf.labels.part_names import PartNames
@@ -63,14 +69,9 @@ def read(path: str) -> List[Annotation]:
       OSError: If a file cannot be opened.
     """
     annotations, names = [], {}
-    for root, folders, found in os.walk(path):
-        folders.sort()
-        for name in sorted(found):
-            if name.endswith('.json'):
-                file = os.path.join(root, name)
-                photo = os.path.relpath(file, path)[:-len('.json')].replace(os.sep, '/')
-                annotations.append(_read_photo(file, photo, names))
-                names = annotations[-1].names
+    for file, photo in files_below(path, '.json'):
+        annotations.append(_read_photo(file, photo, names))
+        names = annotations[-1].names
     if not annotations:
         raise AnnotationError(f'{path!r} must hold JSONs of LabelMe; it holds none.')
     return annotations

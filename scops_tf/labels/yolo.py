@@ -18,7 +18,7 @@ import numpy as np
 
 from scops_tf import files
 from scops_tf.labels import polygons, writer
-from scops_tf.labels.annotation import Annotation, AnnotationError, painted
+from scops_tf.labels.annotation import Annotation, AnnotationError, files_below, painted
 from scops_tf.labels.instances import instances
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.result import PartResult
@@ -67,14 +67,9 @@ def read(path: str, *, size_of: Callable[[str], Tuple[int, int]]) -> List[Annota
       OSError: If a file cannot be opened.
     """
     names = _read_names(os.path.join(path, NAMES_FILE))
-    folder, annotations = os.path.join(path, 'labels'), []
-    for root, folders, found in sorted(os.walk(folder)):
-        folders.sort()
-        for name in sorted(found):
-            if name.endswith('.txt'):
-                file = os.path.join(root, name)
-                photo = os.path.relpath(file, folder)[:-len('.txt')].replace(os.sep, '/')
-                annotations.append(_read_photo(file, photo, size_of(photo), names))
+    folder = os.path.join(path, 'labels')
+    annotations = [_read_photo(file, photo, size_of(photo), names)
+                   for file, photo in files_below(folder, '.txt')]
     if not annotations:
         raise AnnotationError(f'{folder!r} must hold texts of YOLO; it holds none.')
     return annotations
