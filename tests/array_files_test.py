@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-import importlib.util
 import io
-import pathlib
 import zipfile
 
+import damaged_files
 import numpy as np
 import pytest
 
 from scops_tf import array_files
-
-_SCRIPT = pathlib.Path(__file__).resolve().parent.parent / 'scripts' / 'damaged_files.py'
-
-
-def load_damaged_files():
-    spec = importlib.util.spec_from_file_location('damaged_files', _SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _arrays():
@@ -39,7 +29,7 @@ def test_arrays_are_those_that_were_saved(tmp_path, save):
 
 def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path, recwarn):
     path, refused = tmp_path / 'arrays.npz', set()
-    for kind, content in load_damaged_files().npz(_arrays(), count=300, seed=0):
+    for kind, content in damaged_files.npz(_arrays(), count=300, seed=0):
         path.write_bytes(content)
         try:
             array_files.read(str(path))

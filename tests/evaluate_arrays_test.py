@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 
+import damaged_files
 import numpy as np
 import pytest
 
@@ -168,10 +168,6 @@ def test_files_that_do_not_fit_are_refused_in_words(tmp_path, change, words):
 def test_damaged_files_are_scored_in_finite_numbers_or_refused_in_one_sentence(tmp_path, recwarn):
     pred, truth = _arrays(num_train=12, num_test=9)
     paths = _saved(tmp_path, pred, truth)
-    spec = importlib.util.spec_from_file_location(
-        'damaged_files', ROOT / 'scripts' / 'damaged_files.py')
-    damaged_files = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(damaged_files)
     for arrays, path in ((pred, paths[0]), (truth, paths[1])):
         whole = pathlib.Path(path).read_bytes()
         for index, (kind, content) in enumerate(damaged_files.npz(arrays, count=30, seed=1)):

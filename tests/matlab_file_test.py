@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import importlib.util
 import io
-import pathlib
 import struct
 import zlib
 
+import damaged_files
 import numpy as np
 import pytest
 import scipy.io
 
 from scops_tf.datasets import matlab_file
-
-_SCRIPT = pathlib.Path(__file__).resolve().parent.parent / 'scripts' / 'damaged_files.py'
 
 
 def _structs(*rows):
@@ -55,9 +52,6 @@ def test_values_are_those_that_were_saved():
 
 
 def test_damage_below_a_right_checksum_is_an_error_or_another_value():
-    spec = importlib.util.spec_from_file_location('damaged_files', _SCRIPT)
-    damaged_files = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(damaged_files)
     saved = _saved(anno=_NESTED)
     content = zlib.decompress(saved[136:])
     refused = 0

@@ -4,21 +4,11 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
-import sys
 import time
 from typing import Any, Dict
 
-import numpy as np
-import pytest
-import tensorflow as tf
-
-from scops_tf.serving import part_model as part_model_lib, saved_model
-
-_SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / 'scripts'
-sys.path.append(str(_SCRIPTS))
-
-import experiments  # noqa: E402
-from experiments import (  # noqa: E402
+import experiments
+from experiments import (
     commands,
     interruptions,
     isolation,
@@ -29,7 +19,13 @@ from experiments import (  # noqa: E402
     starter,
     table,
 )
+import numpy as np
+import pytest
+import tensorflow as tf
 
+from scops_tf.serving import part_model as part_model_lib, saved_model
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _ALL = experiments.all_experiments()
 
 
@@ -242,7 +238,7 @@ def test_a_page_without_a_place_for_the_table_is_named():
 
 
 def test_the_page_has_a_row_for_every_experiment():
-    page = (_SCRIPTS.parent / 'docs' / 'reliability.md').read_text(encoding='utf-8')
+    page = (_ROOT / 'docs' / 'reliability.md').read_text(encoding='utf-8')
     for name in _ALL:
         assert f'\n| `{name}` |' in page, name
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Dict, List
 
+import licenses
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 import pytest
@@ -104,15 +105,7 @@ def test_the_installed_packages_agree_with_each_other():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope='module')
-def licenses():
-    spec = importlib.util.spec_from_file_location('licenses', _ROOT / 'scripts' / 'licenses.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_licence_is_its_expression_or_classifier_or_text(licenses):
+def test_a_licence_is_its_expression_or_classifier_or_text():
     metadata = email.message.Message()
     assert licenses.licence_of(metadata) == licenses.NOT_STATED
     metadata['License'] = 'Free as air\nand more words'
@@ -124,7 +117,7 @@ def test_a_licence_is_its_expression_or_classifier_or_text(licenses):
     assert licenses.licence_of(metadata) == 'MPL-2.0 AND MIT'
 
 
-def test_copyleft_licences_and_missing_ones_are_named(licenses):
+def test_copyleft_licences_and_missing_ones_are_named():
     packages = [licenses.Package('a', '1', 'MIT'), licenses.Package('b', '2', 'LGPLv3+'),
                 licenses.Package('c', '3', licenses.NOT_STATED),
                 licenses.Package('d', '4', 'Simplified BSD'),
@@ -135,7 +128,7 @@ def test_copyleft_licences_and_missing_ones_are_named(licenses):
     assert 'Without a licence in their metadata: c.' in text
 
 
-def test_the_licences_are_of_what_is_required_and_of_what_that_requires(licenses):
+def test_the_licences_are_of_what_is_required_and_of_what_that_requires():
     found = [package.name for package in licenses.closure(_read('requirements.txt'))]
     assert {'tensorflow', 'pillow', 'werkzeug'} <= set(found)  # TensorBoard needs the last.
     assert not {'pytest', 'ruff'} & set(found)
