@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import damaged_files
+from experiments import layouts
 import numpy as np
 import pytest
 
@@ -15,24 +16,6 @@ from scops_tf.evaluation import landmark_regression, text_report
 from scops_tf.evaluation.landmark_split import Split
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-def _arrays(seed=0, num_train=40, num_test=25):
-    """Arrays of the two files; the truth is a noisy affine map of the predictions."""
-    generator = np.random.default_rng(seed)
-    weights, pred, truth = generator.normal(size=(6, 8)) * 0.3, {}, {}
-    for which, number in (('train', num_train), ('test', num_test)):
-        centers = generator.uniform(0, 1, (number, 3, 2)) * [128, 80]
-        landmarks = centers.reshape(number, 6) @ weights + generator.normal(size=(number, 8))
-        pred[which], truth[which] = centers, landmarks.reshape(number, 4, 2)
-        names = np.array([f'{which}/{index:03}.jpg' for index in range(number)])
-        pred[f'names_{which}'] = truth[f'names_{which}'] = names
-        truth[f'visible_{which}'] = generator.random((number, 4)) < 0.9
-        truth[f'box_{which}'] = np.concatenate([generator.uniform(0, 30, (number, 2)),
-                                                generator.uniform(40, 90, (number, 2))], 1)
-        truth[f'class_{which}'] = np.arange(number) % 3 + 1
-        truth[f'size_{which}'] = np.tile([128, 80], (number, 1)) + np.arange(number)[:, None]
-    return pred, truth
 
 
 def _saved(folder, pred, truth):
@@ -48,7 +31,7 @@ def _run(*arguments):
 
 
 def test_the_command_prints_and_writes_scores_baselines_counts_and_the_image_list(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     pred_path, truth_path = _saved(tmp_path, pred, truth)
     done = _run('--protocol=cub', f'--pred={pred_path}', f'--truth={truth_path}',
                 f'--out={tmp_path}/scores.json', '--seed=5')
@@ -68,7 +51,7 @@ def test_the_command_prints_and_writes_scores_baselines_counts_and_the_image_lis
 
 
 def test_scores_are_those_of_the_regression(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
     splits = [Split(pred[which], *(truth[prefix + which]
                                    for prefix in ('', 'visible_', 'box_', 'class_')))
@@ -82,7 +65,7 @@ def test_scores_are_those_of_the_regression(tmp_path):
 
 
 def test_predictions_are_put_in_the_order_of_the_truth_by_name(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     expected = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth))
     order = np.random.default_rng(1).permutation(25)
     pred['test'], pred['names_test'] = pred['test'][order], pred['names_test'][order]
@@ -95,7 +78,7 @@ def test_predictions_are_put_in_the_order_of_the_truth_by_name(tmp_path):
 
 
 def test_names_as_bytes_and_visibility_as_numbers_are_understood(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     expected = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth))
     pred['names_test'] = np.char.encode(pred['names_test'], 'utf-8')
     truth['visible_test'] = truth['visible_test'].astype(np.uint8)
@@ -103,7 +86,8 @@ def test_names_as_bytes_and_visibility_as_numbers_are_understood(tmp_path):
 
 
 def test_a_face_set_without_names_sizes_and_classes_is_scored(tmp_path):
-    pred, truth = ({which: arrays[which] for which in ('train', 'test')} for arrays in _arrays())
+    pred, truth = ({which: arrays[which] for which in ('train', 'test')}
+                   for arrays in layouts.arrays_to_score())
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='scops')
     assert result['image_list_sha256'] == {'train': None, 'test': None}
     assert 'classes' not in result['scores']['predictions']
@@ -111,7 +95,7 @@ def test_a_face_set_without_names_sizes_and_classes_is_scored(tmp_path):
 
 
 def test_train_and_test_images_in_common_are_said(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     for arrays in (pred, truth):
         arrays['names_test'] = arrays['names_test'].astype('U20')
         arrays['names_test'][4] = 'train/000.jpg'
@@ -120,7 +104,7 @@ def test_train_and_test_images_in_common_are_said(tmp_path):
 
 
 def test_scores_that_are_undefined_are_null_in_the_file(tmp_path):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     truth['visible_train'][:, 3] = False
     result = evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth))
     evaluate_arrays.write(result, str(tmp_path / 'scores.json'))
@@ -159,14 +143,14 @@ def _changed(pred=None, truth=None):
     (_changed(pred={'test': np.array(3.0)}, truth={'test': np.array(3.0)}), 'as many images'),
 ])
 def test_files_that_do_not_fit_are_refused_in_words(tmp_path, change, words):
-    pred, truth = _arrays()
+    pred, truth = layouts.arrays_to_score()
     change(pred, truth)
     with pytest.raises(ValueError, match=words):
         evaluate_arrays.evaluate(*_saved(tmp_path, pred, truth), protocol='cub')
 
 
 def test_damaged_files_are_scored_in_finite_numbers_or_refused_in_one_sentence(tmp_path, recwarn):
-    pred, truth = _arrays(num_train=12, num_test=9)
+    pred, truth = layouts.arrays_to_score(num_train=12, num_test=9)
     paths = _saved(tmp_path, pred, truth)
     for arrays, path in ((pred, paths[0]), (truth, paths[1])):
         whole = pathlib.Path(path).read_bytes()
@@ -190,7 +174,7 @@ def test_damaged_files_are_scored_in_finite_numbers_or_refused_in_one_sentence(t
     (['--pred={pred}', '--truth={truth}', '--out={pred}/scores.json'], 'pred.npz/scores.json'),
 ])
 def test_user_errors_are_one_line_on_stderr_and_exit_code_1(tmp_path, arguments, words):
-    pred, truth = _saved(tmp_path, *_arrays())
+    pred, truth = _saved(tmp_path, *layouts.arrays_to_score())
     done = _run(*(argument.format(pred=pred, truth=truth) for argument in arguments))
     assert done.returncode == 1
     assert done.stdout == ''

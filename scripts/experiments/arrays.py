@@ -10,33 +10,20 @@ from typing import Any, Dict, List, Optional, Tuple
 import damaged_files
 import numpy as np
 
-from experiments import mutation
+from experiments import layouts, mutation
 from experiments.outcome import Experiment, Outcome, judge
 from scops_tf import evaluate_arrays, files
 from scops_tf.evaluation import text_report
 
-_PHOTOS = {'train': 24, 'test': 15}
+# To fit and to test.
+_PHOTOS = 24, 15
 # Number of first files of `damaged_files.npz` that have all of its kinds of damage.
 _KINDS = 15
 
 
 def _prepare(folder: str) -> Dict[str, Any]:
-    """Arrays of both files; the truth is a noisy affine map of the predictions."""
-    rng = np.random.default_rng(0)
-    weights = rng.normal(size=(6, 8)) * 0.3
-    pred: Dict[str, np.ndarray] = {}
-    truth: Dict[str, np.ndarray] = {}
-    for which, number in _PHOTOS.items():
-        centers = rng.uniform(0, 1, (number, 3, 2)) * [128, 80]
-        landmarks = centers.reshape(number, 6) @ weights + rng.normal(size=(number, 8))
-        pred[which], truth[which] = centers, landmarks.reshape(number, 4, 2)
-        names = np.array([f'{which}/{index:03}.jpg' for index in range(number)])
-        pred[f'names_{which}'] = truth[f'names_{which}'] = names
-        truth[f'visible_{which}'] = rng.random((number, 4)) < 0.9
-        truth[f'box_{which}'] = np.concatenate(
-            [rng.uniform(0, 30, (number, 2)), rng.uniform(40, 90, (number, 2))], 1)
-        truth[f'class_{which}'] = np.arange(number) % 3 + 1
-        truth[f'size_{which}'] = np.tile([128, 80], (number, 1))
+    """Arrays of both files."""
+    pred, truth = layouts.arrays_to_score(0, *_PHOTOS)
     return {'folder': folder, 'pred': pred, 'truth': truth}
 
 

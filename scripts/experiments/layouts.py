@@ -1,4 +1,4 @@
-"""Drawn creatures in the layouts of the data sets, with true boxes, landmarks and masks."""
+"""Whole data to damage: drawn creatures in the layouts of the data sets, and arrays to score."""
 from __future__ import annotations
 
 import contextlib
@@ -146,3 +146,22 @@ def _made(path: str) -> str:
 def _write_lines(root: str, lists: Dict[str, List[str]]) -> None:
     for name, lines in lists.items():
         files.write(os.path.join(root, *name.split('/')), ('\n'.join(lines) + '\n').encode())
+
+
+def arrays_to_score(seed: int = 0, num_train: int = 40, num_test: int = 25
+                    ) -> Tuple[Dict[str, np.ndarray], Dict[str, np.ndarray]]:
+    """Arrays of the two files of `evaluate_arrays`; the truth is a noisy affine map of the other."""
+    generator = np.random.default_rng(seed)
+    weights, pred, truth = generator.normal(size=(6, 8)) * 0.3, {}, {}
+    for which, number in (('train', num_train), ('test', num_test)):
+        centers = generator.uniform(0, 1, (number, 3, 2)) * [128, 80]
+        landmarks = centers.reshape(number, 6) @ weights + generator.normal(size=(number, 8))
+        pred[which], truth[which] = centers, landmarks.reshape(number, 4, 2)
+        names = np.array([f'{which}/{index:03}.jpg' for index in range(number)])
+        pred[f'names_{which}'] = truth[f'names_{which}'] = names
+        truth[f'visible_{which}'] = generator.random((number, 4)) < 0.9
+        truth[f'box_{which}'] = np.concatenate([generator.uniform(0, 30, (number, 2)),
+                                                generator.uniform(40, 90, (number, 2))], 1)
+        truth[f'class_{which}'] = np.arange(number) % 3 + 1
+        truth[f'size_{which}'] = np.tile([128, 80], (number, 1)) + np.arange(number)[:, None]
+    return pred, truth
