@@ -150,7 +150,7 @@ def _write_lines(root: str, lists: Dict[str, List[str]]) -> None:
 
 def arrays_to_score(seed: int = 0, num_train: int = 40, num_test: int = 25
                     ) -> Tuple[Dict[str, np.ndarray], Dict[str, np.ndarray]]:
-    """Arrays of the two files of `evaluate_arrays`; the truth is a noisy affine map of the other."""
+    """Predictions and truth for `evaluate_arrays`; the truth is a noisy affine map of them."""
     generator = np.random.default_rng(seed)
     weights, pred, truth = generator.normal(size=(6, 8)) * 0.3, {}, {}
     for which, number in (('train', num_train), ('test', num_test)):
