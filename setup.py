@@ -29,7 +29,8 @@ class _BuildWithGinFiles(build_py.build_py):
             shutil.copytree(_ROOT / 'gin', target)
 
 
-_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays')
+_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays',
+             'doctor')
 
 setuptools.setup(
     name='scops_tf',

@@ -6,6 +6,6 @@ import tensorflow as tf
 from scops_tf.baselines import method  # noqa: F401
 from scops_tf.evaluation import run_scores, selection, training_scores  # noqa: F401
 from scops_tf.serving import predictor, saved_model  # noqa: F401
-from scops_tf.training import loop  # noqa: F401
+from scops_tf.training import examination, loop  # noqa: F401
 
 tf.keras.Model  # noqa: B018  TensorFlow imports Keras when it is first asked for.

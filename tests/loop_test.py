@@ -222,7 +222,7 @@ def test_scores_at_each_checkpoint_are_of_the_model_saved_and_change_nothing(
         load, tmp_path, bindings):
     bindings = [*bindings, 'Run.steps=3', 'Checkpoint.every=2', 'Evaluation.batch_size=2']
     scored, plain = tmp_path / 'scored', tmp_path / 'plain'
-    config = load(*bindings, 'Logging.eval_photos=4')
+    config = load(*bindings, 'Logging.eval_photos=4', 'Logging.doctor_photos=2')
     loop.train(config, str(scored), training_scores.scorer)
     loop.train(load(*bindings, 'Logging.eval_photos=0'), str(plain), training_scores.scorer)
 
@@ -235,7 +235,11 @@ def test_scores_at_each_checkpoint_are_of_the_model_saved_and_change_nothing(
 
     found = _points(scored, 'eval/')
     assert {'eval/landmark error', 'eval/NMI', 'eval/leakage', 'eval/foreground IoU'} <= set(found)
-    assert not _points(plain, 'eval/')
+    assert not _points(plain, 'eval/') and not _points(plain, 'doctor/')
+    examined = _points(scored, 'doctor/')
+    assert [step for step, _ in examined['doctor/findings']] == [2, 3]
+    shares = [points[-1][1] for name, points in examined.items() if '/gradient_share/' in name]
+    assert len(shares) == 5 and sum(shares) == pytest.approx(1)
     trained = trained_model.load_part_model(config, str(scored))
     store = photo_features.open_store(
         config, datasets.load_for(config, None).train, str(scored), with_saliency=False)

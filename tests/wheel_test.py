@@ -49,7 +49,7 @@ def test_a_wheel_trains_in_an_empty_folder_by_the_name_of_a_shipped_file(install
     bindings = [f'--gin_param={binding}' for binding in (
         'Synthetic.num_train=4', 'Synthetic.num_test=2', 'Run.steps=1', 'Run.warmup_steps=0',
         'Run.image_size=(64, 64)', 'Losses.response_size=(32, 32)', 'Run.batch_size=2',
-        'Logging.eval_photos=0', 'Logging.num_pictures=1')]
+        'Logging.eval_photos=0', 'Logging.doctor_photos=0', 'Logging.num_pictures=1')]
     done = _run('-m', 'scops_tf.train', '--gin_file=quickstart', *bindings, cwd=tmp_path,
                 PYTHONPATH=str(installed))
     assert 'Trained 1 steps' in done.stderr

@@ -94,12 +94,15 @@ class Logging(laws.Checked):
       num_pictures: Number of photos in a picture.
       eval_photos: Largest number of annotated training photos that are scored at each checkpoint;
         0 for none. See `scops_tf.evaluation.training_scores`.
+      doctor_photos: Number of training photos that are examined at each checkpoint after the
+        warm-up, to tell what goes wrong; 0 for none. See `scops_tf.training.diagnoses`.
     """
 
     scalars_every: int = laws.at_least(10, 1)
     pictures_every: int = laws.at_least(100, 1)
     num_pictures: int = laws.within(4, 1, 64)
     eval_photos: int = laws.at_least(64, 0)
+    doctor_photos: int = laws.at_least(16, 0)
 
 
 @_bound

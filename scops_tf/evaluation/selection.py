@@ -34,10 +34,8 @@ from scops_tf.evaluation.candidates import Candidate, add_agreement, rank
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
 from scops_tf.serving import trained_model
-from scops_tf.training import views as views_lib, warp
+from scops_tf.training import diagnoses, views as views_lib, warp
 
-# Least mean over photos of a part's largest response; a part with less is dead.
-_LEAST_PRESENCE = 0.3
 # Seeds of trainings are small numbers, so no training has drawn these views.
 _VIEW_SEED = 2 ** 31 - 1
 
@@ -190,7 +188,7 @@ def _score(config: config_lib.Config, workdir: str, step: int, photos: _Photos,
             reconstructed.add(batch, saliency_maps, found['part_responses'][..., 1:])
     maps = np.concatenate(labels)
     area = label_scores.part_statistics(maps, num_parts=num_parts)['area']
-    dead = np.flatnonzero(np.concatenate(presence).mean(axis=0) < _LEAST_PRESENCE) + 1
+    dead = np.flatnonzero(np.concatenate(presence).mean(axis=0) < diagnoses.LEAST_PRESENCE) + 1
     return Candidate(
         workdir, step, num_parts,
         equivariance=100.0 * same / either if either else 0.0,

@@ -22,6 +22,7 @@ from scops_tf.labels import parts_file
 from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import (
+    check_up,
     loss_scale,
     memory_need,
     preparation,
@@ -196,7 +197,10 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
             scores = _scores(trainer, prepared, score)
             writer.settings(config.settings, list(scores))
             writer.scalars(scores, 0)
-        return _run_steps(trainer, prepared, stop, _Records(manager, writer, score, require_kept))
+        doctor = (check_up.CheckUp(trainer, prepared, workdir)
+                  if config.logging.doctor_photos else None)
+        return _run_steps(trainer, prepared, stop,
+                          _Records(manager, writer, score, require_kept, doctor))
 
 
 def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
@@ -219,12 +223,14 @@ class _Records(NamedTuple):
       writer: Of TensorBoard.
       score: What scores the model, or None.
       require_kept: Raises an error if the run's folder is gone; see `files.owned`.
+      doctor: What examines the model, or None.
     """
 
     manager: tf.train.CheckpointManager
     writer: tensorboard.SummaryWriter
     score: Optional[Score]
     require_kept: Callable[[], None]
+    doctor: Optional[check_up.CheckUp] = None
 
 
 def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
@@ -275,6 +281,8 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                 values['examples_per_second'] = (
                     (step - logged) * config.run.batch_size / max(seconds, 1e-9))
                 records.writer.scalars(values, step)
+                if records.doctor:
+                    records.doctor.log(step, values)
                 logged, seconds = step, 0.0
             if records and (step % config.logging.pictures_every == 0 or done):
                 write_pictures(trainer, prepared.store, records.writer, step)
@@ -284,6 +292,9 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                 trainer.save(records.manager)
                 if not stopping:  # A process that was asked to end should not take its time.
                     records.writer.scalars(_scores(trainer, prepared, records.score), step)
+                    if records.doctor and step > config.warmup_steps:
+                        records.doctor.report(replicas.local(trainer.strategy, batch), step,
+                                              records.writer)
                 records.writer.flush()
             if stopping and not done:
                 logging.info('Stopped by a signal; step %d is saved, the same command continues.',

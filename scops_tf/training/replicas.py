@@ -117,6 +117,12 @@ def own(draw: Callable[[int], Any], size: int) -> Any:
     return tf.nest.map_structure(part, draw(count * size))
 
 
+def local(strategy: tf.distribute.Strategy, values: Any) -> Any:
+    """The first replica's part of a nest of values that replicas share."""
+    return tf.nest.map_structure(
+        lambda value: strategy.experimental_local_results(value)[0], values)
+
+
 def any_of(strategy: tf.distribute.Strategy, flag: bool) -> bool:
     """Whether `flag` is true in any process; all processes must call it and wait for each other."""
     flags = strategy.experimental_distribute_values_from_function(

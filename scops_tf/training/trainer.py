@@ -263,6 +263,23 @@ class Trainer:
         logits = self.model.segmenter.head(self._own_features(batch))
         return self._part_model.decoded(decoding.part_responses_from_logits(logits, size), size)
 
+    def gradient_norms(self, batch: Batch) -> Dict[str, tf.Tensor]:
+        """Norm f32[] of the gradient of each weighted loss in the head's variables, by name.
+
+        It runs operation by operation, since it is called too rarely to be worth a trace.
+
+        Args:
+          batch: Batch of one replica as in `train_step`.
+        """
+        variables = self.model.trained_variables['head']
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            scalars = self._weighted_terms(batch)
+        prefix = 'weighted_loss/'
+        return {name[len(prefix):]: tf.linalg.global_norm(tape.gradient(
+                    value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+                for name, value in scalars.items() if name.startswith(prefix)}
+
     @tf.function(autograph=False)
     def pictures(self, images: tf.Tensor) -> Dict[str, tf.Tensor]:
         """Parts of photos u8[B,H,W,3] and of a view of each, for pictures.

@@ -83,7 +83,8 @@ class Commands:
                 'Segmenter.num_views=0', 'Losses.response_size=(32, 48)',
                 'Optimizer.head_multiplier=10.0', 'Optimizer.clip_norm=5.0', 'Checkpoint.every=2',
                 'Checkpoint.keep=3', 'Decode.center_window=None', 'Logging.scalars_every=3',
-                'Logging.pictures_every=100', 'Logging.num_pictures=1', 'Logging.eval_photos=0']
+                'Logging.pictures_every=100', 'Logging.num_pictures=1', 'Logging.eval_photos=0',
+                'Logging.doctor_photos=0']
 
     def digest(self, workdir: str) -> str:
         """Step, hash and finiteness of all variables of a run's last checkpoint, as text."""
