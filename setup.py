@@ -30,7 +30,7 @@ class _BuildWithGinFiles(build_py.build_py):
 
 
 _COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays',
-             'doctor')
+             'doctor', 'choose_k')
 
 setuptools.setup(
     name='scops_tf',

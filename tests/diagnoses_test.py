@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scops_tf import config as config_lib
-from scops_tf.training import diagnoses
+from scops_tf.training import diagnoses, findings
 from scops_tf.training.measures import Measures
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs' / 'diagnosing.md'
@@ -96,8 +96,8 @@ def test_remedies_name_settings_that_there_are_and_that_may_be_moved_so(kind, ch
             assert found.section in headings
             for remedy in found.remedies:
                 value = config.settings[remedy.binding]
-                assert remedy.move in (diagnoses.RAISE, diagnoses.LOWER, diagnoses.SET)
-                if remedy.move == diagnoses.SET:
+                assert remedy.move in (findings.RAISE, findings.LOWER, findings.SET)
+                if remedy.move == findings.SET:
                     assert repr(value) != remedy.how
                     config_lib.load([], [f'{remedy.binding}={remedy.how}'])
                 else:

@@ -57,7 +57,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
     photo_features.warn_of_few(config, len(store))
     raw = photo_features.reference_features(
         config, network, photo_features.at_reference_size(config, store, workdir),
-        os.path.join(workdir, 'cache'))
+        photo_features.cache_folder(config, workdir))
     chosen = photo_features.spread(len(store))
     parts = np.array_split(chosen, -(-len(chosen) // _CHUNK))
     network.measure_scales(raw[part] for part in tqdm.tqdm(

@@ -203,6 +203,8 @@ class Features(laws.Checked):
         fit into it, else the disk.
       cache_limit_gib: Memory limit, in GiB, of the cache of reference features, and of the cache of
         backbone features. The limit on disk is ten times as large.
+      cache_folder: Folder of the caches on disk, which runs of the same photos may share; None for
+        `cache` in the run's own folder.
     """
 
     network: str = laws.one_of('vgg19', 'vgg19', 'filters')
@@ -215,6 +217,7 @@ class Features(laws.Checked):
     image_size: Optional[Tuple[int, int]] = laws.image_size(None)
     cache: str = laws.one_of('auto', 'auto', 'memory', 'disk', 'none')
     cache_limit_gib: float = laws.at_least(6.0, 0)
+    cache_folder: Optional[str] = None
 
 
 @_bound

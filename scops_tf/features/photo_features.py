@@ -57,6 +57,11 @@ def open_store(config: config_lib.Config, records: Sequence[Record], workdir: st
         on_bad_file=data.on_bad_file, memory_limit_gib=data.memory_limit_gib)
 
 
+def cache_folder(config: config_lib.Config, workdir: str) -> str:
+    """Folder of the features of a run that are kept on disk."""
+    return config.features.cache_folder or os.path.join(workdir, 'cache')
+
+
 def warn_of_few(config: config_lib.Config, num_photos: int) -> None:
     """Warns if parts are to be found in fewer photos than there are parts, or in one."""
     least = max(config.run.num_parts, 2)
@@ -150,7 +155,7 @@ def _identity(config: config_lib.Config, network: features_lib.ReferenceFeatures
     """Shape of the features of photos, and the key of their cache."""
     shape = (len(indices), *network.shape(store.image_size))
     return shape, feature_cache.fingerprint(
-        map(store.image, indices.tolist()), features=dataclasses.asdict(config.features),
+        map(store.image, indices.tolist()), features=config.feature_space,
         shape=shape, precision=config.run.precision)
 
 

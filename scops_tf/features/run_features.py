@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -46,7 +45,7 @@ class RunFeatures:
         train = self._train
         if train is None:
             return (), {}
-        caches = os.path.join(self._workdir, 'cache')
+        caches = photo_features.cache_folder(self._config, self._workdir)
         rows = photo_features.cached_features(self._config, self.network, train, caches)
         chosen = np.arange(len(train))
         if rows is None:

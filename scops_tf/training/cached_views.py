@@ -80,7 +80,7 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
     # All settings that any backbone depends on; an unneeded one in the key only costs time.
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
-        features=dataclasses.asdict(config.features),
+        features=config.feature_space,
         tap_scales=model.reference_features.tap_scales.numpy().tolist(),
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)

@@ -12,6 +12,7 @@ from scops_tf.pictures import tensorboard
 from scops_tf.training import (
     check_up,
     diagnoses,
+    findings as findings_lib,
     measures as measures_lib,
     preparation,
     trainer as trainer_lib,
@@ -33,7 +34,7 @@ class Examination(NamedTuple):
 
     step: int
     measures: measures_lib.Measures
-    findings: List[diagnoses.Finding]
+    findings: List[findings_lib.Finding]
 
 
 def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) -> Examination:

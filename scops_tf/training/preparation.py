@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from absl import logging
@@ -83,7 +82,7 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
         its limit.
       OSError: If a cache cannot be written.
     """
-    caches = os.path.join(workdir, 'cache')
+    caches = photo_features.cache_folder(config, workdir)
     arrays: Dict[str, Any] = {}
     network = model.reference_features
     warms_up = start_step < config.warmup_steps

@@ -1,0 +1,73 @@
+"""Laws of the runs behind a choice of the number of parts."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from scops_tf import config as config_lib
+from scops_tf.evaluation import part_count_runs
+
+pytestmark = pytest.mark.usefixtures('eager')
+
+
+@pytest.fixture
+def choice(load, trained_run, tmp_path, monkeypatch):
+    """A choice among three parts with two seeds, whose trainings copy the same trained run."""
+    made = []
+
+    def train(config, workdir):
+        made.append(os.path.basename(workdir))
+        shutil.copytree(trained_run / 'checkpoints', os.path.join(workdir, 'checkpoints'))
+        config_lib.save(config, workdir)
+        return True
+
+    monkeypatch.setattr(part_count_runs.loop, 'train', train)
+    found = part_count_runs.Choice(
+        lambda num_parts, seed, shared: load(
+            f'Run.num_parts={num_parts}', f'Run.seed={seed}', *shared),
+        str(tmp_path), counts=[3], num_seeds=2, max_photos=4)
+    return found, made
+
+
+def test_runs_are_made_once_and_share_their_features(choice, tmp_path, monkeypatch):
+    found, made = choice
+    assert found.make() and made == ['k03_seed0', 'k03_seed1']
+    assert found.make() and len(made) == 2
+    result = found.result()
+    found.write(result)
+    # Two copies of one run agree in everything.
+    count, = result['counts']
+    assert count['agreements'] == [100.0] and len(count['kept']) == len(count['dead']) == 2
+    assert result['photos'] == 4 and result['advice']['num_parts'] == 3
+    assert len(list((tmp_path / 'cache').glob('*.npy'))) == 1
+    assert not (tmp_path / 'k03_seed0' / 'cache').exists()
+
+    written = json.loads((tmp_path / 'choose_k.json').read_text())
+    assert written['advice']['doubt'] == 'open' and written['counts'][0]['num_parts'] == 3
+    assert np.asarray(Image.open(tmp_path / 'choose_k.png')).ndim == 3
+    text = part_count_runs.text(result)
+    assert 'Take 3 parts (open).' in text and '100.0 (100.0 to 100.0)' in text
+
+    # The labels are kept, and no network is needed for them again.
+    monkeypatch.setattr(found, '_part_maps', None)
+    assert found.result() == result
+
+
+def test_a_run_of_another_configuration_is_refused(choice, load, tmp_path):
+    found, _ = choice
+    config_lib.save(load('Run.num_parts=5'), str(tmp_path / 'k03_seed0'))
+    with pytest.raises(config_lib.ConfigError, match='must be continued with'):
+        found.make()
+
+
+def test_numbers_of_parts_are_a_range_or_a_list(run_command):
+    for text, sentence in (('2-4', 'a range such as 2:12'), ('4:2', 'ascending'),
+                           ('0:3', r'lie in [1, 64]'), ('2:99', 'lie in [1, 64]')):
+        done = run_command('choose_k', '--gin_file=quickstart', f'--parts={text}')
+        assert done.returncode == 1 and sentence in done.stderr, text
+        assert done.stderr.count('\n') == 1
