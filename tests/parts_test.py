@@ -55,6 +55,37 @@ def test_the_training_picture_has_a_row_per_photo_and_a_column_per_view_of_it(he
     assert full.shape[1] - plain.shape[1] == 3 * (plain.shape[1] - 6) // 4
 
 
+def test_the_training_picture_names_merges_and_colours_the_parts_as_they_are_named(monkeypatch):
+    shown = {}
+
+    def sheet(rows, *, column_captions, cell_size):
+        shown.update(rows=rows, captions=list(column_captions))
+        return np.zeros((10, 200, 3), np.uint8)
+
+    def legend(entries, width):
+        shown.update(entries=[(tuple(color), name) for color, name in entries], width=width)
+        return np.ones((4, width, 3), np.uint8)
+
+    monkeypatch.setattr(part_pictures.sheets, 'sheet', sheet)
+    monkeypatch.setattr(part_pictures.legend, 'legend', legend)
+    images, responses = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8), np.ones((1, 12, 16, 3))
+    labels = _two_parts()[np.newaxis]
+    colors = palette(3)
+    colors[1] = (9, 8, 7)
+    found = part_pictures.training_picture(
+        images, responses, labels, names={1: 'head'}, lookup=np.array([0, 1, 1, 0]), colors=colors)
+    assert found.shape == (14, 200, 3) and shown['width'] == 200
+    assert shown['captions'] == ['input', 'parts', '1 head', '2 head', 'part 3, dropped']
+    assert shown['entries'] == [((9, 8, 7), '1 head')]
+    # Both parts of the head are one area of its colour; a dropped part keeps its own.
+    assert {tuple(pixel) for pixel in shown['rows'][0][2].reshape(-1, 3)} == {(9, 8, 7)}
+    assert {tuple(pixel) for pixel in shown['rows'][0][4].reshape(-1, 3)} == {
+        tuple(palette(3)[3])}
+    part_pictures.training_picture(images, responses, labels)
+    assert shown['captions'][2:] == ['part 1', 'part 2', 'part 3']
+    assert [name for _, name in shown['entries']] == ['part 1', 'part 2', 'part 3']
+
+
 def test_centres_are_scaled_with_the_photo():
     image, labels = np.zeros((24, 32, 3), np.uint8), np.zeros((24, 32), np.uint8)
     picture = part_pictures.parts_picture(image, labels, np.array([[8.0, 12.0]]),

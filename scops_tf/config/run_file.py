@@ -14,9 +14,9 @@ RUN_FILE = 'config.gin'
 # Bindings that may change when a run is continued, since they do not affect what is learned. The
 # photos may have moved; `datasets.photo_list` tells whether they are the same.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
-                   'Run.collapse_after', 'Run.strategy', 'Segmenter.recompute', 'Data.root',
-                   'Data.saliency_folder', 'Data.mask_folder', 'Data.memory_limit_gib',
-                   'Features.cache_folder')
+                   'Run.collapse_after', 'Run.strategy', 'Run.profile_steps',
+                   'Segmenter.recompute', 'Data.root', 'Data.saliency_folder', 'Data.mask_folder',
+                   'Data.memory_limit_gib', 'Features.cache_folder')
 
 # Bindings that two recipes share where one of them is trained for the other.
 _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',

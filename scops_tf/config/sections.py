@@ -52,6 +52,8 @@ class Run(laws.Checked):
       method: Method that finds the parts: 'segmenter', trained by the losses of SCOPS, or a
         baseline. 'uld' is the same segmenter, trained by the losses in `Uld`. The commands that
         make 'dff' and 'kmeans' set it.
+      profile_steps: (first, last) step, from 1, that TensorFlow's profiler records for the tab
+        Profile of TensorBoard; None for none.
     """
 
     num_parts: int = laws.within(4, 1, 64)
@@ -69,6 +71,9 @@ class Run(laws.Checked):
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')
     collapse_after: int = laws.at_least(20, 1)
     method: str = laws.one_of('segmenter', 'segmenter', 'uld', 'dff', 'kmeans')
+    profile_steps: Optional[Tuple[int, int]] = laws.field(
+        None, 'must be (first, last) with 1 <= first <= last, at most 100 steps',
+        lambda value: 1 <= value[0] <= value[1] < value[0] + 100)
 
     @property
     def trains_teacher(self) -> bool:

@@ -117,11 +117,13 @@ def heatmap(values: np.ndarray, color: Sequence[int] = (255, 255, 255)) -> np.nd
     return np.rint(scaled).astype(np.uint8)
 
 
-def response_heatmaps(part_responses: np.ndarray) -> np.ndarray:
+def response_heatmaps(part_responses: np.ndarray, *, colors: Optional[np.ndarray] = None
+                      ) -> np.ndarray:
     """A heat map per part in its colour, on the fixed scale [0, 1], so that a dead part is black.
 
     Args:
       part_responses: f[H,W,K] in [0, 1]. R, background removed.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
 
     Returns:
       uint8[K,H,W,3].
@@ -134,7 +136,7 @@ def response_heatmaps(part_responses: np.ndarray) -> np.ndarray:
         raise ValueError(
             f'`part_responses` must be [H,W,K], K at least 1; got shape {part_responses.shape}.')
     num_parts = part_responses.shape[-1]
-    colors = palette(num_parts)[1:]
+    colors = (palette(num_parts) if colors is None else colors)[1:]
     return np.stack([heatmap(part_responses[..., k], colors[k]) for k in range(num_parts)])
 
 

@@ -5,13 +5,13 @@ Images are uint8[H,W,3] RGB. Labels are integers [H,W], 0 for the background and
 from __future__ import annotations
 
 import io
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 import numpy as np
 from PIL import Image
 
 from scops_tf import files, images as images_lib
-from scops_tf.pictures import drawing, sheets
+from scops_tf.pictures import drawing, legend, sheets
 from scops_tf.pictures.palette import palette
 
 
@@ -73,8 +73,13 @@ def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.
                      saliency_maps: Optional[np.ndarray] = None,
                      views: Optional[np.ndarray] = None, view_labels: Optional[np.ndarray] = None,
                      view_centers: Optional[np.ndarray] = None,
+                     names: Optional[Mapping[int, str]] = None,
+                     lookup: Optional[np.ndarray] = None, colors: Optional[np.ndarray] = None,
                      cell_size: Tuple[int, int] = (160, 160)) -> np.ndarray:
-    """Inputs and outputs of a training: a row of pictures per photo.
+    """Inputs and outputs of a training: a row of pictures per photo, and a legend of the parts.
+
+    Labels and captions are those of the parts that are shown, after merges and drops. Responses and
+    centres are those of the model's own parts.
 
     Args:
       images: uint8[B,H,W,3]. Photos, RGB; B is at least 1.
@@ -86,6 +91,9 @@ def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.
       views: uint8[B,H,W,3]. Transformed photos, or None.
       view_labels: Integers [B,H,W]. Labels of `views`, or None.
       view_centers: f[B,K,2]. (x, y) in pixels of `views`, or None.
+      names: Names of the parts that are shown, by label; None for 'part 1' and so on.
+      lookup: Integers [K+1]. Label that is shown for each label; None for the same.
+      colors: uint8[K+1,3]. Colours of the labels; None for `palette`.
       cell_size: (height, width) that each picture is fitted into.
 
     Returns:
@@ -94,20 +102,41 @@ def training_picture(images: np.ndarray, part_responses: np.ndarray, labels: np.
     def item(values: Optional[np.ndarray], index: int) -> Optional[np.ndarray]:
         return None if values is None else values[index]
 
+    num_parts = part_responses.shape[-1]
+    colors = palette(num_parts) if colors is None else colors
+    lookup = np.arange(num_parts + 1) if lookup is None else np.asarray(lookup)
+    names = names or {number: f'part {number}' for number in range(1, num_parts + 1)}
+    labels = lookup[labels]
+    view_labels = None if view_labels is None else lookup[view_labels]
+    # A dropped part keeps a colour of its own, since its responses are shown.
+    own = np.where(lookup[:, np.newaxis] > 0, colors[lookup], palette(num_parts))
     rows = []
     for index, image in enumerate(images):
         columns = {'input': image}
         if saliency_maps is not None:
             columns['saliency'] = drawing.heatmap(saliency_maps[index])
         columns['parts'] = parts_picture(image, labels[index], item(centers, index),
-                                         item(presence, index), cell_size=cell_size)
+                                         item(presence, index), cell_size=cell_size,
+                                         colors=own)
         if views is not None:
             columns['transformed view'] = views[index]
             if view_labels is not None:
                 columns['parts of the view'] = parts_picture(
                     views[index], view_labels[index], item(view_centers, index),
-                    item(presence, index), cell_size=cell_size)
-        for part, picture in enumerate(drawing.response_heatmaps(part_responses[index]), start=1):
-            columns[f'part {part}'] = picture
-        rows.append(list(columns.values()))
-    return sheets.sheet(rows, column_captions=list(columns), cell_size=cell_size)
+                    item(presence, index), cell_size=cell_size, colors=own)
+        maps = drawing.response_heatmaps(part_responses[index], colors=own)
+        captions = [*columns, *(_caption(part, lookup, names) for part in range(1, num_parts + 1))]
+        rows.append([*columns.values(), *maps])
+    sheet = sheets.sheet(rows, column_captions=captions, cell_size=cell_size)
+    strip = legend.legend([(colors[number], name if name == f'part {number}'
+                            else f'{number} {name}') for number, name in names.items()],
+                          sheet.shape[1])
+    return np.concatenate([sheet, strip])
+
+
+def _caption(part: int, lookup: np.ndarray, names: Mapping[int, str]) -> str:
+    """Caption of the responses of one of the model's parts."""
+    if not lookup[part]:
+        return f'part {part}, dropped'
+    name = names[int(lookup[part])]
+    return name if name == f'part {part}' else f'{part} {name}'

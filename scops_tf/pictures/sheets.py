@@ -34,7 +34,7 @@ def fit(image: np.ndarray, size: Tuple[int, int]) -> Tuple[np.ndarray, float]:
     return np.array(Image.fromarray(image).resize(target, filtering)), factor
 
 
-def _shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
+def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
     """The text; if it is longer than `width` pixels, dots replace its end."""
     if typeface.getlength(text) <= width:
         return text
@@ -78,11 +78,11 @@ def sheet(rows: Sequence[Sequence[np.ndarray]], *, column_captions: Sequence[str
     draw = ImageDraw.Draw(canvas)
     for column, caption in enumerate(column_captions):
         draw.text((gap + column * pitch, gap + (line - gap) / 2),
-                  _shortened(caption, cell_size[1], typeface), fill=INK, font=typeface, anchor='lm')
+                  shortened(caption, cell_size[1], typeface), fill=INK, font=typeface, anchor='lm')
     for index, row in enumerate(fitted):
         if index < len(row_captions):
             draw.text((gap, y + (line - gap) / 2),
-                      _shortened(row_captions[index], width - 2 * gap, typeface),
+                      shortened(row_captions[index], width - 2 * gap, typeface),
                       fill=MUTED, font=typeface, anchor='lm')
         y += row_head
         for column, image in enumerate(row):

@@ -19,6 +19,7 @@ from scops_tf.datasets import photo_list, photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import (
@@ -26,6 +27,7 @@ from scops_tf.training import (
     loss_scale,
     memory_need,
     preparation,
+    profiling,
     replicas,
     teacher as teacher_lib,
     trainer as trainer_lib,
@@ -33,6 +35,10 @@ from scops_tf.training import (
 
 # Least share of the photos' area that must be foreground; with less, the parts have vanished.
 _LEAST_FOREGROUND = 1e-3
+
+# Scalars that TensorBoard shows beside the settings of each run, besides its scores.
+_COMPARED = ('loss/total', 'loss/semantic_consistency_relative', 'part/foreground_share',
+             'doctor/findings')
 
 # Function from indices i64[n] of training photos to the outputs of `Trainer.predict`.
 Predict = Callable[[np.ndarray], Dict[str, Any]]
@@ -189,18 +195,20 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
                 trainer.save(manager)
     if not replicas.is_chief(strategy):
         return _run_steps(trainer, prepared, stop)
-    with tensorboard.SummaryWriter(os.path.join(workdir, 'tensorboard'),
-                                   start_step=start) as writer:
+    logdir = os.path.join(workdir, 'tensorboard')
+    names = parts_file.load_or_unnamed(workdir, config.run.num_parts)
+    with tensorboard.SummaryWriter(logdir, start_step=start) as writer, \
+            profiling.Profile(logdir, config.run.profile_steps) as profile:
         score = scorer(config, dataset, store) if scorer else None
         if not restored:
             writer.text('config', f'```\n{config.operative}\n```', 0)
             scores = _scores(trainer, prepared, score)
-            writer.settings(config.settings, list(scores))
+            writer.settings(config.settings, [*scores, *_COMPARED])
             writer.scalars(scores, 0)
         doctor = (check_up.CheckUp(trainer, prepared, workdir)
                   if config.logging.doctor_photos else None)
         return _run_steps(trainer, prepared, stop,
-                          _Records(manager, writer, score, require_kept, doctor))
+                          _Records(manager, writer, score, require_kept, names, profile, doctor))
 
 
 def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
@@ -223,6 +231,8 @@ class _Records(NamedTuple):
       writer: Of TensorBoard.
       score: What scores the model, or None.
       require_kept: Raises an error if the run's folder is gone; see `files.owned`.
+      names: Names of the parts, for the pictures.
+      profile: Recorder of the steps to profile.
       doctor: What examines the model, or None.
     """
 
@@ -230,7 +240,9 @@ class _Records(NamedTuple):
     writer: tensorboard.SummaryWriter
     score: Optional[Score]
     require_kept: Callable[[], None]
-    doctor: Optional[check_up.CheckUp] = None
+    names: PartNames
+    profile: profiling.Profile
+    doctor: Optional[check_up.CheckUp]
 
 
 def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
@@ -256,12 +268,14 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                    unit='step') as progress:
         for batch in progress:
             done_steps = int(trainer.step.numpy())
-            if done_steps < config.warmup_steps:
-                scalars = trainer.warmup_step(
-                    batch, small=done_steps < config.run.small_view_steps)
-            else:
-                scalars = trainer.train_step(batch)
-            step = int(trainer.step.numpy())
+            recorded = records.profile.step(done_steps + 1) if records else contextlib.nullcontext()
+            with recorded:
+                if done_steps < config.warmup_steps:
+                    scalars = trainer.warmup_step(
+                        batch, small=done_steps < config.run.small_view_steps)
+                else:
+                    scalars = trainer.train_step(batch)
+                step = int(trainer.step.numpy())
             require_finite(scalars, step)
             foreground = float(scalars['part/foreground_share'])
             empty_steps = empty_steps + 1 if foreground < _LEAST_FOREGROUND else 0
@@ -285,7 +299,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                     records.doctor.log(step, values)
                 logged, seconds = step, 0.0
             if records and (step % config.logging.pictures_every == 0 or done):
-                write_pictures(trainer, prepared.store, records.writer, step)
+                write_pictures(trainer, prepared.store, records.writer, step, records.names)
             if records and (step % config.checkpoint.every == 0 or done or stopping):
                 # TensorFlow would make the folder anew, without the files of the start.
                 records.require_kept()
@@ -343,8 +357,10 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
 
 
 def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
-                   writer: tensorboard.SummaryWriter, step: int) -> None:
+                   writer: tensorboard.SummaryWriter, step: int, names: PartNames) -> None:
     """Logs pictures of the first photos with parts and views, and histograms of what is trained.
+
+    The pictures have the names, colours and merges of the parts.
 
     Histograms are the objective's, of the head, and of the kernels of the backbone's last stage.
     """
@@ -357,7 +373,8 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
         presence=found['presence'],
         saliency_maps=np.stack([store.saliency(index) for index in chosen]),
         views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
-        view_centers=found['view_part_centers'])
+        view_centers=found['view_part_centers'], names=names.names, lookup=names.lookup,
+        colors=names.colors)
     writer.image('parts', picture, step)
     for name, values in trainer.objective.histograms().items():
         writer.histogram(name, values.numpy(), step)
