@@ -123,6 +123,10 @@ def test_two_replicas_with_half_of_the_batch_each_do_the_steps_of_one(compared, 
             np.testing.assert_allclose(two[key], value, rtol=1e-5, atol=1e-7, err_msg=key)
         elif key.startswith('weights/'):
             np.testing.assert_allclose(two[key], value, rtol=0, atol=1e-5, err_msg=key)
+    # The first half of the batch stands for all of it.
+    pulls = [key for key in one if key.startswith('pull/')]
+    assert len(pulls) == 5
+    assert all(np.isfinite(two[key]) and (two[key] > 0) == (one[key] > 0) for key in pulls)
     # They moved by far more than the two may differ.
     assert np.abs(one['weights/head'] - one['start/head']).max() > 1e-3
 

@@ -47,6 +47,9 @@ def _train(config: config_lib.Config, strategy: tf.distribute.Strategy) -> dict:
         warming_up = number < config.run.warmup_steps
         scalars = (trainer.warmup_step if warming_up else trainer.train_step)(batch)
         found.update((f'scalar/{number}/{name}', value) for name, value in scalars.items())
+    # Outside the replicas, as the chief examines what it trains.
+    pulls = trainer.gradient_norms(replicas.local(strategy, batch))
+    found.update((f'pull/{name}', norm) for name, norm in pulls.items())
     found['traces'] = trainer.train_step.experimental_get_tracing_count()
     found['weights/basis'] = trainer.model.part_basis.raw
     found['weights/head'] = trainer.model.segmenter.head.kernel

@@ -7,13 +7,15 @@ import hashlib
 import io
 import json
 import os
+import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from absl import logging
 import numpy as np
 import tensorflow as tf
+import tqdm
 
-from scops_tf import config as config_lib, datasets, files, images
+from scops_tf import array_files, config as config_lib, datasets, files, images
 from scops_tf.datasets import photo_store
 from scops_tf.evaluation import image_lists, part_counts, run_predictions
 from scops_tf.features import photo_features, run_features, sampling
@@ -64,19 +66,26 @@ class Choice:
           ConfigError: If a folder holds a run of another configuration.
           ValueError, OSError: See `loop.train`.
         """
+        seconds: List[float] = []
+        left = [key for key, config in self._configs.items()
+                if checkpoints.latest_step(self.run(*key)) < config.run.steps]
         for place, ((num_parts, seed), config) in enumerate(self._configs.items(), start=1):
             folder = self.run(num_parts, seed)
             config_lib.require_same(config, folder)
             if checkpoints.latest_step(folder) >= config.run.steps:
                 continue
-            logging.info('Run %d of %d: %d parts, seed %d.', place, len(self._configs), num_parts,
-                         seed)
+            rest = (len(left) - len(seconds)) * float(np.mean(seconds)) if seconds else 0
+            logging.info('Run %d of %d: %d parts, seed %d%s.', place, len(self._configs), num_parts,
+                         seed, f', about {tqdm.tqdm.format_interval(rest)} to the end' if rest
+                         else '')
+            start = time.monotonic()
             try:
                 if not loop.train(config, folder):
                     return False
             except loop.TrainingError as error:
                 # Parts that vanish are a result of this number of parts, and no end of the others.
                 logging.warning('%s counts as a run whose parts are dead: %s', folder, error)
+            seconds.append(time.monotonic() - start)
             # Graphs of one run would stay in memory beside those of the next.
             tf.keras.backend.clear_session()
             gc.collect()
@@ -135,9 +144,9 @@ class Choice:
         digest = hashlib.sha256(repr((step, [store.records[index].name for index in
                                              chosen.tolist()])).encode()).hexdigest()
         if os.path.isfile(path):
-            with np.load(io.BytesIO(files.read(path)), allow_pickle=False) as kept:
-                if str(kept['digest']) == digest:
-                    return kept['labels'], int(kept['dead'])
+            kept = array_files.read(path)
+            if str(kept['digest']) == digest:
+                return kept['labels'], int(kept['dead'])
         maps = self._part_maps(config, folder, store, chosen)
         dead = int(np.count_nonzero(maps.presence.mean(axis=0) < diagnoses.LEAST_PRESENCE))
         stride = -(-max(maps.labels.shape[1:]) // 256)

@@ -137,10 +137,11 @@ class CheckUp:
         raw: Any = self._prepared.arrays.get('reference_features')
         if raw is None:
             return ()
-        scale, rows = self._trainer.model.reference_features.scale, []
+        scaled, rows = photo_features.ScaledFeatures(
+            self._trainer.model.reference_features.scale, raw), []
         chosen = photo_features.spread(len(self._prepared.store), _COMPARED)
         for index in chosen.tolist():
-            features = np.asarray(scale(raw[index]), np.float32)
+            features = scaled[index].astype(np.float32)
             maps = self._saliency(np.array([index]), features.shape[:2])
             rows.append(features.mean(axis=(0, 1)) if maps is None
                         else np.tensordot(maps[0], features, 2))

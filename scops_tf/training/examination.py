@@ -46,8 +46,7 @@ def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) ->
       max_photos: Largest number of training photos that are looked at, spread evenly over all.
 
     Raises:
-      ExaminationError: If the run has no checkpoint after its warm-up.
-      ConfigError: If the run's method is not one that is trained.
+      ExaminationError: If the run has no checkpoint after its warm-up, or is not trained.
       ValueError: If data, checkpoints or weights cannot be used.
       OSError: If a file cannot be read.
     """
@@ -59,11 +58,15 @@ def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) ->
         features=config.features if config.features.cache == 'none'
         else dataclasses.replace(config.features, cache='memory'),
         run=dataclasses.replace(config.run, strategy='none'))
+    if config.run.method not in ('segmenter', 'uld'):
+        raise ExaminationError(f'`--workdir` must be a run that is trained; {workdir!r} is one of '
+                               f'{config.run.method!r}, which is fitted.')
     step = checkpoints.latest_step(workdir)
     if step <= config.warmup_steps:
         raise ExaminationError(
             'A run must have a checkpoint after its warm-up to be examined, which ends with step '
-            f'{config.warmup_steps}; the last one in {workdir!r} is of step {max(step, 0)}.')
+            f'{config.warmup_steps}; ' + (f'there is none in {workdir!r}.' if step < 0 else
+                                          f'the last one in {workdir!r} is of step {step}.'))
     records = datasets.load_for(config, workdir).train
     chosen = photo_features.spread(len(records), max_photos)
     trainer = trainer_lib.Trainer(config)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from scops_tf.serving import objects
 _LARGEST_SIDE = 64
 # Share of a side that is the margin of a photo.
 _MARGIN = 1 / 16
+# Least number of photos that are compared with each other, and the number of neighbours of each.
+_FEWEST, _NEIGHBOURS = 8, 3
+# Least spread, in logarithms, of the distances to the neighbours: that of photos all alike.
+_LEAST_SPREAD = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +169,8 @@ def outliers(descriptors: np.ndarray, *, distance: float) -> np.ndarray:
 
     Args:
       descriptors: f[N,C]. A description of each photo.
-      distance: Least distance of an outlier: how many times further its neighbours are than those
-        of other photos vary, in robust standard deviations above the median.
+      distance: Least distance of an outlier, in robust standard deviations: that of the logarithm
+        of its distance to its neighbours from the median over all rows.
 
     Returns:
       i64[n]. Indices. There are none among fewer than eight rows.
@@ -183,12 +187,6 @@ def outliers(descriptors: np.ndarray, *, distance: float) -> np.ndarray:
     return order[scores[order] > distance]
 
 
-# Photos whose neighbourhood is compared, and the number of neighbours.
-_FEWEST, _NEIGHBOURS = 8, 3
-# Of a set whose photos are all alike, in logarithms: a tenth.
-_LEAST_SPREAD = 0.1
-
-
 def clipped_share(logged: Sequence[Tuple[int, Mapping[str, float]]], clip_norm: Optional[float],
                   *, after: int) -> Mapping[str, float]:
     """Share of logged steps whose gradient is longer than `clip_norm`, by group of variables.
@@ -200,7 +198,7 @@ def clipped_share(logged: Sequence[Tuple[int, Mapping[str, float]]], clip_norm: 
     """
     if clip_norm is None:
         return {}
-    counts: dict = {}
+    counts: Dict[str, List[bool]] = {}
     for step, scalars in logged:
         for name, value in scalars.items():
             if step > after and name.startswith('gradient_norm/'):
