@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, stack
 from scops_tf.training import color_jitter
 
 RNG = np.random.default_rng(0)
@@ -64,6 +64,26 @@ def test_jitter_stays_within_the_range_and_treats_each_photo_on_its_own(photos):
 
 def test_jitter_of_no_range_leaves_photos_alone(photos):
     np.testing.assert_allclose(jittered_by(jitter(), photos, [1, 2]), photos, atol=1e-5)
+
+
+@pytest.mark.skipif(stack.is_current(), reason='keras-cv does not run on this TensorFlow.')
+def test_changes_in_plain_tensorflow_are_those_of_keras_cv(photos):
+    draws = tf.constant([-0.5, 0.1, 0.5])
+    grey = np.repeat(photos[..., :1], 3, axis=-1)
+    for pictures in (photos, grey, np.round(photos)):
+        for plain, expected in zip(color_jitter.plain_changes(), color_jitter.keras_cv_changes()):
+            found = [_change_and_gradient(change, pictures, draws) for change in (plain, expected)]
+            for one, other in zip(*found):
+                np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def _change_and_gradient(change, pictures, draws):
+    pictures = tf.constant(pictures)
+    with tf.GradientTape() as tape:
+        tape.watch([pictures, draws])
+        changed = change(pictures, draws)
+    # None flows through HSV on any TensorFlow.
+    return [changed, *tape.gradient(changed, [pictures, draws], unconnected_gradients='zero')]
 
 
 def test_brightness_multiplies_within_its_range(photos):

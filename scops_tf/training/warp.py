@@ -1,6 +1,7 @@
 """Random spatial transforms T_s (§3.3) of images, maps and points.
 
-This is the only file that imports TensorFlow Addons (tfa).
+This is the only file that imports TensorFlow Addons (tfa). On TensorFlow later than 2.15, which
+does not run it, `resampling` takes its place.
 
 A transform is stored as the sampling map from the view to its source, in the frame of `geometry`:
 
@@ -13,18 +14,26 @@ part logits. Rotations are rotations in pixels of the image, so M depends on the
 """
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from scops_tf import config as config_lib, geometry
+from scops_tf import config as config_lib, geometry, stack
+from scops_tf.training import resampling
 
-with warnings.catch_warnings():
-    # It warns that its development has ended; `requirements.txt` pins the last release.
-    warnings.filterwarnings('ignore', message=r'\s*TensorFlow Addons', category=UserWarning)
-    import tensorflow_addons as tfa
+if stack.is_current():
+    _bilinear, _project, _spline = resampling.bilinear, resampling.project, resampling.spline
+else:
+    with warnings.catch_warnings():
+        # It warns that its development has ended; `requirements.txt` pins the last release.
+        warnings.filterwarnings('ignore', message=r'\s*TensorFlow Addons', category=UserWarning)
+        import tensorflow_addons as tfa
+    _bilinear = functools.partial(tfa.image.interpolate_bilinear, indexing='xy')
+    _project = functools.partial(tfa.image.transform, interpolation='bilinear', fill_mode='nearest')
+    _spline = functools.partial(tfa.image.interpolate_spline, order=2)
 
 # Steps of the inversion of a spline. Each step multiplies the error by the Lipschitz constant of
 # the displacement, typically 0.2 at the default jitter and 0.25 at the largest allowed one.
@@ -76,9 +85,8 @@ class Transform(NamedTuple):
     def _sampled(self, maps: tf.Tensor, size: geometry.Size) -> tf.Tensor:
         """The bilinear samples f32[B,h,w,C] of maps at the source of each pixel of `size`."""
         sources = tf.stop_gradient(self.source_points(_pixel_centers(size)))
-        samples = tfa.image.interpolate_bilinear(
-            maps, geometry.frame_to_pixels(sources, geometry.static_size('maps', maps)),
-            indexing='xy')
+        samples = _bilinear(
+            maps, geometry.frame_to_pixels(sources, geometry.static_size('maps', maps)))
         return tf.reshape(samples, [tf.shape(maps)[0], *size, maps.shape[-1]])
 
     def _projected(self, maps: tf.Tensor, size: geometry.Size) -> tf.Tensor:
@@ -95,8 +103,7 @@ class Transform(NamedTuple):
                     samples = self._sampled(maps, size)
                 return tape.gradient(samples, maps, output_gradients=upstream)
 
-            return tfa.image.transform(maps, transforms, interpolation='bilinear',
-                                       fill_mode='nearest', output_shape=size), gradient
+            return _project(maps, transforms, output_shape=size), gradient
 
         return projected(maps)
 
@@ -140,12 +147,12 @@ class Transform(NamedTuple):
         if not count:
             return tf.zeros_like(points)
         batch = tf.shape(self.displacements)[0]
-        return tfa.image.interpolate_spline(
+        return _spline(
             tf.repeat(_pixel_centers((count, count)), batch, axis=0),
-            tf.reshape(self.displacements, [batch, count * count, 2]), points, order=2)
+            tf.reshape(self.displacements, [batch, count * count, 2]), points)
 
     def _pixel_transforms(self, size: geometry.Size, source_size: geometry.Size) -> tf.Tensor:
-        """Matrix from pixels of views to pixels of sources, f32[B,8] as tfa expects it."""
+        """Matrix from pixels of views to pixels of sources, f32[B,8] as `resampling` has it."""
         to_pixels, to_source_pixels = (np.array([
             [(width - 1) / 2, 0, (width - 1) / 2], [0, (height - 1) / 2, (height - 1) / 2],
             [0, 0, 1]]) for height, width in (size, source_size))
