@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint quickstart constraints licenses
+RESOLVE = uv pip compile setup.py --universal --no-annotate --custom-compile-command 'make constraints' --quiet
 
 help:  ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -16,11 +17,15 @@ lint:  ## checks the style
 quickstart:  ## trains on drawn photos, evaluates, exports and predicts
 	@scripts/quickstart.sh
 
-constraints:  ## resolves constraints.txt and requirements.lock anew, keeping the versions that need not change (needs uv: [dev])
-	uv pip compile setup.py --all-extras --universal --python-version 3.9 --no-annotate \
-		--custom-compile-command 'make constraints' --output-file constraints.txt
-	uv pip compile setup.py --constraints constraints.txt --universal --python-version 3.9 --no-annotate \
-		--generate-hashes --custom-compile-command 'make constraints' --output-file requirements.lock
+constraints:  ## resolves the constraints and locks of both stacks anew, keeping the versions that need not change (needs uv: [dev])
+	$(RESOLVE) --python-version 3.9 --all-extras --output-file constraints.txt
+	$(RESOLVE) --python-version 3.9 --constraints constraints.txt --generate-hashes --output-file requirements.lock
+	sed -i -E "s/( ;| and) (python_full_version < '3.12'( and sys_platform == 'linux')?|sys_platform == 'linux')//" \
+		constraints.txt requirements.lock
+	SCOPS_STACK=current $(RESOLVE) --no-config --python-version 3.11 --all-extras \
+		--output-file constraints-current.txt
+	SCOPS_STACK=current $(RESOLVE) --no-config --python-version 3.11 --constraints constraints-current.txt \
+		--generate-hashes --output-file requirements-current.lock
 
 licenses:  ## lists the licences of what scops_tf runs with
 	@bash -euo pipefail -c 'source scripts/environment.sh; python scripts/licenses.py'

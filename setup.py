@@ -1,4 +1,9 @@
-"""Installs scops_tf; scripts/environment.sh does so in one resolve with constraints.txt."""
+"""Installs scops_tf; scripts/environment.sh does so in one resolve with the constraints.
+
+The stack of TensorFlow 2.15 is installed on Python 3.9 to 3.11, and the current one on later ones.
+SCOPS_STACK=current takes the current stack on Python 3.11 too.
+"""
+import os
 import pathlib
 import re
 import shutil
@@ -8,6 +13,8 @@ from setuptools.command import build_py
 
 _ROOT = pathlib.Path(__file__).resolve().parent
 _LINES = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
+# The first Python whose stack is the current one.
+_CURRENT_FROM = '3.11' if os.environ.get('SCOPS_STACK') == 'current' else '3.12'
 # pycocotools reads the labels that we write for COCO.
 _TEST = ['pycocotools>=2.0.7', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9']
 
@@ -43,13 +50,16 @@ setuptools.setup(
     cmdclass={'build_py': _BuildWithGinFiles},
     entry_points={'console_scripts': [
         f'scops-{name.replace("_", "-")} = scops_tf.console:{name}' for name in _COMMANDS]},
-    python_requires='>=3.9,<3.12',
-    install_requires=[line for line in _LINES if line and not line.startswith('#')],
+    python_requires='>=3.9,<3.14',
+    install_requires=[line.replace("'3.12'", f"'{_CURRENT_FROM}'") for line in _LINES
+                      if line and not line.startswith('#')],
     extras_require={
         # The CUDA libraries as pip packages; without them TensorFlow looks for those of the system.
-        'cuda': ['tensorflow[and-cuda]==2.15.1'],
-        # The dense CRF; built from source, which takes a C++ compiler and a minute.
-        'crf': ['pydensecrf2==1.1'],
+        'cuda': [f'tensorflow[and-cuda]==2.15.1 ; python_version < "{_CURRENT_FROM}"',
+                 f'tensorflow[and-cuda]>=2.20,<2.22 ; python_version >= "{_CURRENT_FROM}"'],
+        # The dense CRF; built from source, which takes a C++ compiler and a minute. The Cython it
+        # names fails on Python 3.13, where scripts/environment.sh lets it be built with this one.
+        'crf': ['pydensecrf2==1.1', 'cython>=3.1 ; python_version >= "3.13"'],
         # Photos of phones in HEIC.
         'heif': ['pillow-heif>=0.22'],
         'test': _TEST,

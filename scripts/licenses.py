@@ -19,7 +19,7 @@ from absl import flags
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scops_tf import command
+from scops_tf import command, stack
 
 FLAGS = flags.FLAGS
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -53,6 +53,15 @@ def licence_of(metadata: importlib.metadata.PackageMetadata) -> str:
              if text.startswith('License :: ')]
     lines = (metadata.get('License') or '').strip().splitlines()
     return ', '.join(found) or (lines[0].strip() if lines else NOT_STATED)
+
+
+def required() -> List[Requirement]:
+    """What requirements.txt asks for in the stack that is installed."""
+    lines = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith('#')]
+    # By the bound of the file, which is another one where SCOPS_STACK asks for the current stack.
+    python = {'python_version': '3.12' if stack.is_current() else '3.11'}
+    return [each for each in found if each.marker is None or each.marker.evaluate(python)]
 
 
 def closure(requirements: Iterable[Requirement]) -> List[Package]:
@@ -102,11 +111,8 @@ def report(packages: Sequence[Package]) -> str:
 def main(argv: List[str]) -> None:
     """Prints the licences of what requirements.txt and the extras ask for."""
     command.require_no_arguments(argv)
-    lines = (_ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-    required = [Requirement(line) for line in lines if line and not line.startswith('#')]
-    if FLAGS.extras:
-        required.append(Requirement(f'scops_tf[{",".join(FLAGS.extras)}]'))
-    print(report(closure(required)))
+    extras = [Requirement(f'scops_tf[{",".join(FLAGS.extras)}]')] if FLAGS.extras else []
+    print(report(closure(required() + extras)))
 
 
 if __name__ == '__main__':

@@ -4,19 +4,26 @@ from __future__ import annotations
 import ast
 import email.message
 import importlib.util
+import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
-from typing import Dict, List
+from typing import Dict, List, NamedTuple
+from unittest import mock
 
 import licenses
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 import pytest
+import setuptools
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_PYTHONS = ('3.9.18', '3.10.13', '3.11.7')
+_STACKS = {'2.15': ('constraints.txt', 'requirements.lock'),
+           'current': ('constraints-current.txt', 'requirements-current.lock')}
+_PYTHONS = [('3.9.18', '2.15'), ('3.10.13', '2.15'), ('3.11.7', '2.15'), ('3.11.7', 'current'),
+            ('3.12.1', 'current'), ('3.13.0', 'current')]
 _DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config', 'google': 'protobuf',
                   'pydensecrf': 'pydensecrf2', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
 
@@ -26,40 +33,79 @@ def _read(name: str) -> List[Requirement]:
     return [Requirement(line) for line in text.splitlines() if line and not line.startswith('#')]
 
 
-def _extras() -> List[Requirement]:
-    source = (_ROOT / 'setup.py').read_text(encoding='utf-8')
-    return [Requirement(text) for text in re.findall(r"'([\w\[\]-]+(?:==|>=)[\d.]+)'", source)]
+class Declared(NamedTuple):
+    """What setup.py declares.
+
+    Attributes:
+      required: The packages that scops_tf needs.
+      extra: The packages of all extras.
+    """
+
+    required: List[Requirement]
+    extra: List[Requirement]
 
 
-def _pins(python: str, of: str = 'constraints.txt') -> Dict[str, Requirement]:
-    """Constraints that hold on Linux with a version of Python, by name."""
+def _declared(stack: str) -> Declared:
+    """What setup.py declares for a stack."""
+    with mock.patch.object(setuptools, 'setup') as setup, mock.patch.dict(
+            os.environ, SCOPS_STACK=stack):
+        runpy.run_path(str(_ROOT / 'setup.py'))
+    given = setup.call_args.kwargs
+    return Declared(*([Requirement(line) for line in lines] for lines in (
+        given['install_requires'], sum(given['extras_require'].values(), []))))
+
+
+def _holding(requirements: List[Requirement], python: str) -> List[Requirement]:
+    """The requirements that hold on Linux with a version of Python."""
     environment = {'python_full_version': python, 'python_version': python.rpartition('.')[0],
                    'sys_platform': 'linux', 'platform_python_implementation': 'CPython',
                    'implementation_name': 'cpython'}
+    return [each for each in requirements
+            if each.marker is None or each.marker.evaluate(environment)]
+
+
+def _pins(python: str, of: str) -> Dict[str, Requirement]:
+    """Constraints that hold with a version of Python, by name."""
     pins: Dict[str, Requirement] = {}
-    for pin in _read(of):
-        if pin.marker is None or pin.marker.evaluate(environment):
-            name = canonicalize_name(pin.name)
-            assert name not in pins, f'{name} has two constraints on Python {python}.'
-            pins[name] = pin
+    for pin in _holding(_read(of), python):
+        name = canonicalize_name(pin.name)
+        assert name not in pins, f'{name} has two constraints on Python {python}.'
+        pins[name] = pin
     return pins
 
 
-@pytest.mark.parametrize('python', _PYTHONS)
-def test_every_requirement_is_constrained_to_one_version_in_its_range(python):
-    pins = _pins(python)
-    extras = _extras()
+@pytest.mark.parametrize('python, stack', _PYTHONS)
+def test_every_requirement_is_constrained_to_one_version_in_its_range(python, stack):
+    constraints, lock = _STACKS[stack]
+    pins, locked = _pins(python, constraints), _pins(python, lock)
+    declared = _declared(stack)
+    required = _holding(declared.required, python)
+    extras = _holding(declared.extra, python)
     assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'pycocotools', 'pytest', 'pytest-xdist',
-            'ruff', 'uv'} == {extra.name for extra in extras}
-    for requirement in _read('requirements.txt') + extras:
+            'ruff', 'uv'} == {extra.name for extra in extras} - {'cython'}
+    for requirement in required + extras:
         specifier = str(pins[canonicalize_name(requirement.name)].specifier)
         assert specifier.startswith('=='), specifier
         assert requirement.specifier.contains(specifier[2:]), (requirement, specifier)
+    # What is locked is what is constrained.
+    assert {canonicalize_name(requirement.name) for requirement in required} <= set(locked)
+    assert {name: pin.specifier for name, pin in locked.items()} == {
+        name: pins[name].specifier for name in locked}
+
+
+@pytest.mark.parametrize('python, stack', _PYTHONS + [('3.12.1', ''), ('3.11.7', '')])
+def test_the_libraries_of_tensorflow_2_15_are_required_by_its_stack_alone(python, stack):
+    required = {each.name: each for each in _holding(_declared(stack).required, python)}
+    is_current = stack == 'current' or python.startswith('3.12')
+    assert ('tf-keras' in required) == is_current
+    for name in ('keras-cv', 'tensorflow-addons'):
+        assert (name in required) != is_current
+    assert required['tensorflow'].specifier.contains('2.15.1') != is_current
 
 
 def test_every_library_imported_is_a_requirement():
     required = {canonicalize_name(requirement.name)
-                for requirement in _read('requirements.txt') + _extras()}
+                for requirements in _declared('') for requirement in requirements}
     for path in (_ROOT / 'scops_tf').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.ImportFrom):
@@ -77,17 +123,9 @@ def _is_of_python(library: str) -> bool:
     return spec is not None and 'site-packages' not in (spec.origin or 'site-packages')
 
 
-@pytest.mark.parametrize('python', _PYTHONS)
-def test_what_is_locked_is_what_is_constrained(python):
-    locked, pins = _pins(python, 'requirements.lock'), _pins(python)
-    assert {canonicalize_name(requirement.name) for requirement in _read('requirements.txt')
-            } <= set(locked)
-    assert {name: pin.specifier for name, pin in locked.items()} == {
-        name: pins[name].specifier for name in locked}
-
-
-def test_every_locked_package_has_hashes_and_no_place():
-    text = (_ROOT / 'requirements.lock').read_text(encoding='utf-8')
+@pytest.mark.parametrize('lock', [lock for _, lock in _STACKS.values()])
+def test_every_locked_package_has_hashes_and_no_place(lock):
+    text = (_ROOT / lock).read_text(encoding='utf-8')
     entries = re.split(r'\n(?=\S)', text.rstrip('\n'))
     for entry in entries:
         if not entry.startswith('#'):
@@ -100,8 +138,9 @@ def test_every_locked_package_has_hashes_and_no_place():
 
 
 def test_the_installed_packages_agree_with_each_other():
-    done = subprocess.run([sys.executable, '-m', 'pip', 'check'], capture_output=True, text=True,
-                          timeout=60)
+    # Without this folder on the path, which may hold what was built for another environment.
+    done = subprocess.run([sys.executable, '-I', '-m', 'pip', 'check'], capture_output=True,
+                          text=True, timeout=60, cwd='/')
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -129,7 +168,7 @@ def test_copyleft_licences_and_missing_ones_are_named():
 
 
 def test_the_licences_are_of_what_is_required_and_of_what_that_requires():
-    found = [package.name for package in licenses.closure(_read('requirements.txt'))]
+    found = [package.name for package in licenses.closure(licenses.required())]
     assert {'tensorflow', 'pillow', 'werkzeug'} <= set(found)  # TensorBoard needs the last.
     assert not {'pytest', 'ruff'} & set(found)
     assert found == sorted(found)

@@ -16,6 +16,7 @@ _TOOLS = ('bash', 'awk', 'cat', 'cksum', 'cp', 'df', 'dirname', 'flock', 'grep',
           'mv', 'rm', 'sleep', 'touch')
 _STANDS_FOR_PYTHON = '''#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
+[[ $3 != install ]] || echo "$PIP_CONSTRAINT $SCOPS_STACK" >>"$CALLS.pip"
 case "$1 $2" in
     *version_info*) echo "${VERSION:-3.11}" ;;
     *ensurepip*) exit "${WITHOUT_VENV:-0}" ;;
@@ -23,6 +24,8 @@ case "$1 $2" in
     "-m pip") [[ $3 != install ]] || eval "${INSTALL:-}" ;;
 esac
 '''
+_DEFINITIONS = ('requirements.txt', 'constraints.txt', 'setup.py')
+_PYTHONS = '3.9, 3.10, 3.11, 3.12 or 3.13'
 _SET_UP = ('bash', '-euo', 'pipefail', '-c', 'source scripts/environment.sh')
 
 
@@ -32,7 +35,7 @@ class Clone:
     def __init__(self, folder: pathlib.Path):
         self.root, self.bin = folder / 'clone', folder / 'bin'
         shutil.copytree(_ROOT / 'scripts', self.root / 'scripts')
-        for name in ('requirements.txt', 'constraints.txt', 'setup.py'):
+        for name in (*_DEFINITIONS, 'constraints-current.txt'):
             shutil.copy(_ROOT / name, self.root)
         self.bin.mkdir()
         for tool in _TOOLS:
@@ -68,6 +71,11 @@ class Clone:
         return [line for line in lines if line.startswith(beginning)]
 
 
+    def stacks(self) -> List[str]:
+        """The constraints and the stack of each call of `pip install`."""
+        return self._calls.with_suffix('.pip').read_text(encoding='utf-8').splitlines()
+
+
 @pytest.fixture
 def clone(tmp_path):
     return Clone(tmp_path)
@@ -91,7 +99,50 @@ def test_the_set_up_installs_in_one_resolve_and_is_used_again_at_once(clone):
     assert len(clone.calls('-m pip install')) == 1
 
 
-@pytest.mark.parametrize('name', ['requirements.txt', 'constraints.txt', 'setup.py'])
+@pytest.mark.parametrize('version, asked, stack', [
+    ('3.9', '', 'constraints.txt 2.15'), ('3.11', '', 'constraints.txt 2.15'),
+    ('3.11', 'current', 'constraints-current.txt current'),
+    ('3.12', '', 'constraints-current.txt current')])
+def test_a_python_gets_the_stack_that_fits_it(clone, version, asked, stack):
+    result = clone.run(VERSION=version, SCOPS_STACK=asked)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert clone.stacks() == [stack]
+    assert clone.run(VERSION=version, SCOPS_STACK=asked).stdout == ''
+    # The constraints of the other stack define nothing here.
+    other, = {'constraints.txt', 'constraints-current.txt'} - {stack.split()[0]}
+    (clone.root / other).write_text('', encoding='utf-8')
+    assert clone.run(VERSION=version, SCOPS_STACK=asked).stdout == ''
+
+
+def test_the_python_of_the_stack_that_is_asked_for_is_found(clone):
+    for version in ('3.9', '3.13'):
+        clone.add_tool(f'python{version}', _STANDS_FOR_PYTHON.replace('${VERSION:-3.11}', version))
+    (clone.bin / 'python3').unlink()
+    assert clone.run(SCOPS_VENV='first').returncode == 0
+    assert clone.run(SCOPS_VENV='second', SCOPS_STACK='current').returncode == 0
+    assert [line.split()[1] for line in clone.stacks()] == ['2.15', 'current', 'current']
+
+
+def test_on_python_3_13_the_crf_is_built_by_a_later_cython(clone):
+    assert clone.run(VERSION='3.13').returncode == 0
+    first, second = clone.calls('-m pip install')
+    assert first.endswith(' cython setuptools wheel')
+    assert '--no-build-isolation --editable .[test,crf]' in second
+    (clone.bin / 'c++').unlink()
+    assert clone.run(VERSION='3.13').returncode == 0
+    assert '--no-build-isolation' not in clone.calls('-m pip install')[-1]
+
+
+def test_an_environment_of_the_other_stack_is_kept(clone):
+    clone.run()
+    _assert_fails_with(clone.run(SCOPS_STACK='current'), 'the stack current, and has 2.15')
+    assert clone.stamp.exists() and len(clone.calls('-m pip install')) == 1
+    _assert_fails_with(clone.run(SCOPS_STACK='3'), '`SCOPS_STACK` must be current', 'got 3.')
+    _assert_fails_with(clone.run(SCOPS_STACK='current', VERSION='3.9', SCOPS_VENV='new'),
+                       'a Python 3.11, 3.12 or 3.13 is needed')
+
+
+@pytest.mark.parametrize('name', _DEFINITIONS)
 def test_a_change_of_what_defines_the_environment_installs_again(clone, name):
     clone.run()
     with open(clone.root / name, 'a', encoding='utf-8') as file:
@@ -111,14 +162,14 @@ def test_an_environment_elsewhere_is_named_from_where_the_caller_stands(clone):
 
 def test_a_python_that_does_not_exist_is_named(clone):
     result = clone.run(PYTHON='/nonexistent')
-    _assert_fails_with(result, '`PYTHON` must be a Python 3.9, 3.10 or 3.11; got /nonexistent',
+    _assert_fails_with(result, f'`PYTHON` must be a Python {_PYTHONS}; got /nonexistent',
                        'no Python that runs')
     assert not clone.venv.exists()
 
 
-@pytest.mark.parametrize('version', ['3.8', '3.12', '2.7'])
+@pytest.mark.parametrize('version', ['3.8', '3.14', '2.7', '3.1'])
 def test_a_python_of_another_version_is_turned_down(clone, version):
-    _assert_fails_with(clone.run(VERSION=version), '3.9, 3.10 or 3.11', f'the PATH has {version}')
+    _assert_fails_with(clone.run(VERSION=version), _PYTHONS, f'the PATH has {version}')
     _assert_fails_with(clone.run(VERSION=version, PYTHON='python3'), f'is {version};')
     assert not clone.calls('-m')
 
@@ -141,7 +192,7 @@ def test_a_python_without_venv_is_one_sentence(clone):
 
 def test_an_environment_of_another_python_is_kept(clone):
     clone.run()
-    _assert_fails_with(clone.run(PYTHON='python3', VERSION='3.12'), '`PYTHON` must be')
+    _assert_fails_with(clone.run(PYTHON='python3', VERSION='3.14'), '`PYTHON` must be')
     clone.add_tool('python3.9', '#!/bin/sh\necho 3.9\n')
     _assert_fails_with(clone.run(PYTHON='python3.9'), '`PYTHON` is 3.9, and', 'holds 3.11')
     assert clone.stamp.exists()

@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Of a fresh clone; a build leaves its own folders there.
 TREE = ('gin', 'scops_tf', 'scripts', 'tests', 'docs')
 FILES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'requirements.txt', 'constraints.txt',
-         'requirements.lock', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CONTRIBUTING.md',
-         'SECURITY.md', 'Makefile')
+         'constraints-current.txt', 'requirements.lock', 'requirements-current.lock', 'README.md',
+         'LICENSE', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'Makefile')
 
 
 def _run(*command, cwd, **environment):
