@@ -181,7 +181,8 @@ def test_modules_without_tensorflow_do_not_reach_it():
 
 
 @pytest.mark.parametrize('library, home', [
-    ('tensorflow_addons', 'training.warp'), ('gin', 'config')])
+    ('tensorflow_addons', 'training.warp'), ('keras_cv', 'training.color_jitter'),
+    ('gin', 'config')])
 def test_a_library_with_one_home_is_imported_nowhere_else(library, home):
     users = {name for name, path in _MODULES.items()
              if library in {found.library for found in _imports(path)}}
@@ -193,6 +194,14 @@ def test_slow_and_optional_libraries_are_imported_where_they_are_used(library):
     for path in _SOURCES:
         for found in _imports(path):
             assert found.library != library or found.lazy, f'{_label(path)}:{found.line}'
+
+
+def test_keras_is_taken_from_tensorflow_which_is_told_the_version():
+    for path in _SOURCES:
+        for found in _imports(path):
+            assert found.library not in {'keras', 'tf_keras'}, f'{_label(path)}:{found.line}'
+    first, *_ = _imports(_PACKAGE / '__init__.py')
+    assert first.ours == 'stack'
 
 
 def test_no_module_is_a_drawer_for_everything():

@@ -21,6 +21,8 @@ import threading
 import time
 from typing import Any, Dict
 
+from scops_tf import stack
+
 # What the stages of a job name: the module and the function in it.
 STAGES = {
     'photos': ('scops_tf.features.photo_features', 'open_store'),
@@ -32,12 +34,14 @@ STAGES = {
     'moves': ('os', 'replace'),
     'export': ('scops_tf.serving.saved_model', 'export'),
 }
-# What the commands import late; an import alone starts no thread of TensorFlow.
+# What the commands import late; an import alone starts no thread of TensorFlow. keras-cv runs
+# beside TensorFlow 2.15 alone.
 _IMPORTS = ('tensorflow', 'sklearn.cluster', 'skimage.segmentation',
             'scops_tf.evaluation.run_scores', 'scops_tf.evaluation.training_scores',
             'scops_tf.training.loop',
             'scops_tf.serving.saved_model', 'scops_tf.serving.predictor',
-            'scops_tf.serving.trained_model', 'scops_tf.config', 'tensorflow_addons', 'keras_cv')
+            'scops_tf.serving.trained_model', 'scops_tf.config',
+            *(() if stack.is_current() else ('keras_cv',)))
 
 
 def _interrupt(job: Dict[str, Any]) -> None:
