@@ -268,8 +268,10 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
     Raises:
       OSError: See `write`.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator='\n')
-    writer.writerow(header)
-    writer.writerows(rows)
-    write(path, encoded(table.getvalue()))
+    write_chunks(path, map(_csv_line, itertools.chain([header], rows)))
+
+
+def _csv_line(values: Sequence[Any]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator='\n').writerow(values)
+    return encoded(line.getvalue())

@@ -236,16 +236,28 @@ def room_for(source: Union[str, bytes]) -> Iterator[None]:
     Args:
       source: Path of the file, or its content. For what is no image nothing is held.
     """
+    height, width = stored_size(source) or (0, 0)
+    with ROOM.of(_DECODING_BYTES * height * width):
+        yield
+
+
+def stored_size(source: Union[str, bytes]) -> Optional[Size]:
+    """(height, width) of an image by the header of its file, EXIF rotation not applied.
+
+    Args:
+      source: Path of the file, or its content.
+
+    Returns:
+      None for what is no image; decoding it gives the reason.
+    """
     try:
         if isinstance(source, str):
             files.require_regular(source)
         with Image.open(source if isinstance(source, str) else io.BytesIO(source),
                         formats=image_formats.FORMATS) as image:
-            needed = _DECODING_BYTES * image.width * image.height
-    except Exception:  # Damaged data raises many kinds of errors; decoding gives the reason.
-        needed = 0
-    with ROOM.of(needed):
-        yield
+            return image.height, image.width
+    except Exception:  # Damaged data raises many kinds of errors.
+        return None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from scops_tf import command, export, predict
+from scops_tf import command, export
 from scops_tf.labels import formats, parts_file
 from scops_tf.labels.part_names import PartNames
 from scops_tf.pictures.palette import palette
@@ -254,7 +254,8 @@ def test_predictions_are_those_of_the_export(predicted, run):
     assert Image.open(out / 'overlays' / 'a.png.png').size == (70, 40)
     responses = np.load(out / 'responses' / 'a.png.npz')
     np.testing.assert_allclose(responses['part_responses'], expected.part_responses[0], atol=1e-3)
-    np.testing.assert_array_equal(responses['part_centers'], expected.part_centers[0])
+    # In the last digit they depend on the photos of the batch.
+    np.testing.assert_allclose(responses['part_centers'], expected.part_centers[0], rtol=1e-5)
     with open(out / 'centers.csv', encoding='utf-8', newline='') as file:
         rows = [row for row in csv.DictReader(file) if row['photo'] == 'a.png']
     assert [row['part'] for row in rows] == ['1', '2', '3']
@@ -340,6 +341,7 @@ def test_labels_are_refined_by_the_dense_crf_at_the_photo_s_size(run, run_comman
     (['--export_dir={run}/export', '--gin_param=Crf.iteration=1', '{photo}'], ["'iteration'"]),
     (['--export_dir={run}/export', '--format=png,coca', '{photo}'],
      ['`--format` must be of png, coco', "got 'coca'"]),
+    (['--export_dir={run}/export', '--shard=5/4', '{photo}'], ['such as 3/16', "got '5/4'"]),
     (['--export_dir={run}/export', '--out={photo}/out', '{photo}'],
      ["'{photo}/out' must be writable"]),
 ])
@@ -352,25 +354,6 @@ def test_what_predict_cannot_use_is_one_sentence(run, run_command, tmp_path, arg
     sentence = _error(done)
     for word in words:
         assert word.format(**places) in sentence
-
-
-def test_photos_are_named_by_what_tells_them_apart(tmp_path):
-    a, b = _photos(tmp_path, 'x/a.png', 'x/deep/b.JPG')
-    _photos(tmp_path, 'x/.hidden.png', 'x/out/labels/a.png')
-    found = predict.list_photos([str(tmp_path / 'x'), str(a)], but=str(tmp_path / 'x' / 'out'))
-    assert found == [('a', str(a), 'a.png'),
-                     (os.path.join('deep', 'b'), str(b), os.path.join('deep', 'b.JPG'))]
-    other, = _photos(tmp_path, 'y/a.png')
-    assert [photo.name for photo in predict.list_photos([str(a), str(other)], but='')] == [
-        os.path.join('x', 'a'), os.path.join('y', 'a')]
-    twin, = _photos(tmp_path, 'x/a.jpg')
-    assert [photo.name for photo in predict.list_photos([str(a), str(twin)], but='')] == [
-        'a.png', 'a.jpg']
-
-
-def test_a_photo_that_is_not_there_is_named():
-    with pytest.raises(command.CommandError, match="there is no '/nowhere/a.jpg'"):
-        predict.list_photos(['/nowhere/a.jpg'], but='')
 
 
 # How errors become sentences.

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
-from typing import Any, Callable, ContextManager, Iterator, List
+from typing import Any, Callable, ContextManager, Iterator, List, Tuple
 
 import command_process
 import numpy as np
@@ -143,6 +143,32 @@ def label_result() -> Callable[..., Any]:
                           labels=labels, parts=parts, **given)
 
     return make
+
+
+class _HalvesPredictor:
+    """A predictor without TensorFlow: part 1 is the left half of a photo, part 2 the right half."""
+
+    def __init__(self) -> None:
+        from scops_tf.labels.part_names import PartNames
+
+        self.parts = PartNames.unnamed(2)
+        self.metadata = {'background': 0.1}
+
+    def predict(self, photos: np.ndarray) -> Tuple[np.ndarray, ...]:
+        """As `Predictor.predict`."""
+        count, height, width = photos.shape[:3]
+        labels = np.ones((count, height, width), np.uint8)
+        labels[:, :, width // 2:] = 2
+        centers = np.array([[width / 4, height / 2], [3 * width / 4, height / 2]])
+        return (labels, np.full((count, 4, 4, 3), 1 / 3, np.float32),
+                np.repeat(centers[np.newaxis], count, axis=0),
+                np.repeat([[0.9, 0.4]], count, axis=0))
+
+
+@pytest.fixture(scope='session')
+def halves_predictor() -> Any:
+    """A predictor whose first part is the left half of a photo and the second the right half."""
+    return _HalvesPredictor()
 
 
 @pytest.fixture(scope='session')

@@ -58,7 +58,7 @@ def out(results, tmp_path_factory):
     writers = formats.Writers(folder, _NAMES, names=formats.FORMATS)
     for result in results:
         writers.add(result)
-    writers.close()
+    writers.close([result.name for result in results])
     writers.finish()
     parts_file.save(_NAMES, folder)
     return folder
@@ -141,7 +141,7 @@ def test_with_objects_each_object_has_its_own_parts(label_result, tmp_path):
     for name in ('coco', 'cvat', 'labelme', 'voc'):
         writer = formats.FORMATS[name].Writer(str(tmp_path), result.parts)
         writer.add(result)
-        writer.close()
+        writer.close([result.name])
         annotation, = _read(name, str(tmp_path), [result])
         np.testing.assert_array_equal(annotation.labels, labels)
     with open(tmp_path / 'coco' / 'annotations.json', encoding='ascii') as file:
@@ -163,7 +163,7 @@ def test_simplified_polygons_agree_with_the_labels(label_result, tmp_path):
         for name in ('yolo', 'labelme'):
             writer = formats.FORMATS[name].Writer(folder, result.parts, tolerance=tolerance)
             writer.add(result)
-            writer.close()
+            writer.close([result.name])
             annotation, = _read(name, folder, [result])
             for part in (1, 2):
                 mask, true = annotation.labels == part, labels == part
@@ -184,7 +184,7 @@ def test_names_of_photos_that_are_not_utf_8_are_kept_or_refused(label_result, tm
                 writer.add(result)
             continue
         writer.add(result)
-        writer.close()
+        writer.close([result.name])
         parts_file.save(_NAMES, str(tmp_path))
         annotation, = _read(kind, str(tmp_path), [result])
         assert os.path.splitext(annotation.photo)[0] == name
@@ -200,9 +200,8 @@ def test_a_continued_writer_takes_what_an_earlier_process_wrote_and_nothing_else
     if name in ('coco', 'cvat', 'labelstudio', 'voc'):
         killed.add(results['stale'])
     again = formats.Writers(str(tmp_path), _NAMES, names=[name])
-    again.keep('kept')
     again.add(results['new'])
-    again.close()
+    again.close(['kept', 'new'])
     again.finish()
     parts_file.save(_NAMES, str(tmp_path))
     found = {os.path.splitext(one.photo)[0]: one for one in _read(

@@ -63,7 +63,7 @@ def photos(tmp_path_factory, label_result):
         (folder / 'photos' / deep).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.stack(3 * [labels], axis=-1)).save(folder / 'photos' / f'{deep}.png')
         writers.add(label_result(labels, _TRUE, name=deep))
-    writers.close()
+    writers.close(['a', 'deep/b'])
     writers.finish()
     parts_file.save(_TRUE, str(folder / 'out'))
     (folder / 'points.csv').write_text(

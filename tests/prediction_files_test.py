@@ -34,7 +34,7 @@ def test_a_photo_has_an_overlay_its_responses_and_a_row_for_each_part(label_resu
     result = label_result(_labels(), _PARTS, name='deep/a')
     writer = prediction_files.Writer(str(tmp_path), _PARTS)
     writer.add(result, _photo(), 'key')
-    writer.close()
+    writer.close([result.name])
     writer.finish()
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.*')) == [
         'centers.csv', 'overlays/deep/a.png', 'parts.json', 'responses/deep/a.npz']
@@ -54,7 +54,7 @@ def test_parts_that_are_merged_away_or_dropped_have_no_row(label_result, tmp_pat
     result = label_result(names.lookup[_labels()], names)
     writer = prediction_files.Writer(str(tmp_path), names)
     writer.add(result, _photo(), 'key')
-    writer.close()
+    writer.close([result.name])
     assert [(row['part'], row['name']) for row in _rows(tmp_path)] == [
         ('1', 'head'), ('2', 'part 2')]
 
@@ -66,7 +66,7 @@ def test_objects_have_rows_and_a_picture_of_their_own(label_result, tmp_path):
                           object_presence=np.ones((2, 3)))
     writer = prediction_files.Writer(str(tmp_path), _PARTS, with_objects=True)
     writer.add(result, _photo(), 'key')
-    writer.close()
+    writer.close([result.name])
     assert [(row['object'], row['part'], row['area']) for row in _rows(tmp_path)] == [
         ('1', '1', '240'), ('1', '2', '0'), ('1', '3', '20'),
         ('2', '1', '0'), ('2', '2', '108'), ('2', '3', '0')]
@@ -81,7 +81,7 @@ def test_after_a_stop_only_photos_of_the_same_key_are_done(label_result, tmp_pat
     again = prediction_files.Writer(str(tmp_path), _PARTS)
     assert again.is_done('same', 'key of same') and again.is_done(odd, f'key of {odd}')
     assert not again.is_done('other', 'another key') and not again.is_done('new', 'key of new')
-    again.close()
+    again.close(['same', odd])
     assert [row['photo'] for row in _rows(tmp_path)] == 3 * ['same'] + 3 * [odd]
     again.finish()
     assert not prediction_files.Writer(str(tmp_path), _PARTS).is_done('same', 'key of same')

@@ -6,10 +6,9 @@ import os
 from typing import Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image
 import tqdm
 
-from scops_tf import files
+from scops_tf import files, images
 from scops_tf.datasets.lists import DatasetError, Line
 
 # No photo is this large, so larger numbers are not coordinates.
@@ -70,8 +69,4 @@ def sizes(paths: Sequence[str]) -> List[Optional[Tuple[int, int]]]:
 
 def _size(path: str) -> Optional[Tuple[int, int]]:
     files.require_regular(path)
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except Exception:  # Damaged data raises many kinds of errors.
-        return None
+    return images.stored_size(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
@@ -55,20 +55,20 @@ class Writer(writer.OfPieces):
             'image': {'file_name': result.file_name, 'width': width, 'height': height},
             'annotations': annotations}))
 
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes the files of all photos."""
         for file, key in ((FILE, 'segmentation'), (POLYGON_FILE, 'polygons')):
-            files.write_chunks(os.path.join(self._folder, file), self._chunks(key))
+            files.write_chunks(os.path.join(self._folder, file), self._chunks(key, names))
 
-    def _chunks(self, key: str) -> Iterator[bytes]:
+    def _chunks(self, key: str, names: Sequence[str]) -> Iterator[bytes]:
         """The text of a file: all photos, then all annotations."""
         yield b'{"info": {"description": "Parts found by scops_tf"}, "licenses": [],\n"images": ['
-        for number, piece in enumerate(self._pieces, start=1):
+        for number, piece in enumerate(self._pieces.of(names), start=1):
             yield (b',\n' if number > 1 else b'\n') + dump(
                 {'id': number, **json.loads(piece)['image']})
         yield b'\n],\n"annotations": ['
         count = 0
-        for number, piece in enumerate(self._pieces, start=1):
+        for number, piece in enumerate(self._pieces.of(names), start=1):
             for annotation in json.loads(piece)['annotations']:
                 count += 1
                 annotation['segmentation'] = annotation.pop('polygons') if (

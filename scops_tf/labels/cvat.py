@@ -8,7 +8,7 @@ rows of its box. It can be uploaded to a task that has the photos.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 from xml.etree import ElementTree
 from xml.sax import saxutils
 
@@ -51,20 +51,20 @@ class Writer(writer.OfPieces):
             lines.append(f'    <mask {_attributes(**attributes)}></mask>')
         self._pieces.add(result.name, '\n'.join([*lines, '  </image>\n']).encode())
 
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes the XML of all photos."""
-        files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
+        files.write_chunks(os.path.join(self._folder, FILE), self._chunks(names))
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self, names: Sequence[str]) -> Iterator[bytes]:
         labels = ''.join(
             f'        <label><name>{saxutils.escape(part.name)}</name>'
             f'<color>{color_text(part.color)}</color><type>any</type><attributes></attributes>'
             '</label>\n' for part in self._parts.parts)
         yield ('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n'
                '  <meta>\n    <task>\n      <name>scops_tf</name>\n'
-               f'      <size>{len(self._pieces)}</size>\n      <mode>annotation</mode>\n'
+               f'      <size>{len(names)}</size>\n      <mode>annotation</mode>\n'
                f'      <labels>\n{labels}      </labels>\n    </task>\n  </meta>\n').encode()
-        for number, piece in enumerate(self._pieces):
+        for number, piece in enumerate(self._pieces.of(names)):
             yield f'  <image id="{number}"'.encode() + piece
         yield b'</annotations>\n'
 

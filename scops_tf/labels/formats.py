@@ -1,7 +1,7 @@
 """The table of formats that labels are written in and read from."""
 from __future__ import annotations
 
-from typing import Iterable, Tuple
+from typing import Iterable, Sequence, Tuple
 
 from scops_tf.labels import coco, cvat, label_png, label_studio, labelme, voc, writer, yolo
 from scops_tf.labels.part_names import PartNames
@@ -32,15 +32,10 @@ class Writers(writer.Writer):
         for one in self._writers:
             one.add(result)
 
-    def keep(self, name: str) -> None:
-        """Takes the labels of a photo that an earlier process has written."""
-        for one in self._writers:
-            one.keep(name)
-
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes what is about all photos, in all formats."""
         for one in self._writers:
-            one.close()
+            one.close(names)
 
     def finish(self) -> None:
         """Removes what only a continued command would need."""

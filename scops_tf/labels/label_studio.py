@@ -104,9 +104,9 @@ class Writer(writer.OfPieces):
             {'data': {'image': _PREFIX + photo, 'width': width, 'height': height},
              'predictions': [{'model_version': 'scops_tf', 'result': regions}]}))
 
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes the tasks of all photos and the labelling interface."""
-        files.write_chunks(os.path.join(self._folder, FILE), self._chunks())
+        files.write_chunks(os.path.join(self._folder, FILE), self._chunks(names))
         labels = ''.join(
             f'    <Label value={saxutils.quoteattr(part.name)} '
             f'background="{color_text(part.color)}"/>\n' for part in self._parts.parts)
@@ -115,9 +115,9 @@ class Writer(writer.OfPieces):
             f'  <BrushLabels name="parts" toName="image">\n{labels}'
             '  </BrushLabels>\n</View>\n').encode())
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _chunks(self, names: Sequence[str]) -> Iterator[bytes]:
         yield b'['
-        for number, piece in enumerate(self._pieces):
+        for number, piece in enumerate(self._pieces.of(names)):
             yield (b',\n' if number else b'\n') + piece
         yield b'\n]\n'
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from typing import Dict, Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from scops_tf import files
+
+FOLDER = '.pieces'
 
 
 class Pieces:
@@ -21,12 +23,7 @@ class Pieces:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = os.path.join(folder, '.pieces')
-        # Paths of the pieces of the file, in their order.
-        self._paths: Dict[str, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._paths)
+        self._folder = os.path.join(folder, FOLDER)
 
     def _path(self, name: str) -> str:
         # A digest, since a name may be as long as the file system allows.
@@ -40,22 +37,16 @@ class Pieces:
           OSError: If it cannot be written.
         """
         files.write(self._path(name), content)
-        self.keep(name)
 
     def found(self, name: str) -> Optional[bytes]:
         """The piece of a photo that an earlier process may have left; None if there is none."""
         path = self._path(name)
         return files.read(path) if os.path.exists(path) else None
 
-    def keep(self, name: str) -> None:
-        """Takes the piece of a photo, which is there, into the file."""
-        self._paths[self._path(name)] = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The pieces in the order in which they were taken, read one by one."""
-        return map(files.read, self._paths)
+    def of(self, names: Sequence[str]) -> Iterator[bytes]:
+        """The pieces of photos, which are there, read one by one."""
+        return (files.read(self._path(name)) for name in names)
 
     def remove(self) -> None:
         """Removes all pieces, once the file is written."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._paths = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Sequence
 
 import numpy as np
 
@@ -43,20 +43,20 @@ class Writer:
         self._pieces = Pieces(out)
 
     def is_done(self, name: str, key: str) -> bool:
-        """Whether an earlier process has added this photo with this key; if so, it is taken."""
+        """Whether an earlier process has added this photo with this key."""
         piece = self._pieces.found(name)
-        if piece is None or json.loads(piece)['key'] != key:
-            return False
-        self._pieces.keep(name)
-        return True
+        return piece is not None and json.loads(piece)['key'] == key
 
-    def add(self, result: PartResult, photo: np.ndarray, key: str) -> None:
+    def add(self, result: PartResult, photo: np.ndarray, key: str) -> np.ndarray:
         """Writes the files of a photo, after which it is done.
 
         Args:
           result: Its parts.
           photo: uint8[H,W,3]. RGB.
           key: Text that differs if the same photo would give other files.
+
+        Returns:
+          The overlay, uint8[H,W,3].
 
         Raises:
           OSError: If a file cannot be written.
@@ -78,6 +78,7 @@ class Writer:
         files.write(self._path(result, 'responses', '.npz'), buffer.getvalue())
         self._pieces.add(result.name, json.dumps(
             {'key': key, 'rows': list(self._rows(result))}).encode('ascii'))
+        return overlay
 
     def _rows(self, result: PartResult) -> Iterator[List[Any]]:
         for index, (centers, presence, areas) in enumerate(
@@ -88,8 +89,11 @@ class Writer:
                        f'{presence[number - 1]:.4f}', int(areas[number - 1])]
                 yield row + [name] * self._parts.is_named
 
-    def close(self) -> None:
-        """Writes the table and the names.
+    def close(self, names: Sequence[str]) -> None:
+        """Writes the table and the names of the parts.
+
+        Args:
+          names: Names of the photos, in the order that they shall have in the table.
 
         Raises:
           OSError: If a file cannot be written.
@@ -99,7 +103,7 @@ class Writer:
         kept = [index for index, name in enumerate(columns)
                 if self._with_objects or name != 'object']
         files.write_csv(os.path.join(self._out, 'centers.csv'), [columns[index] for index in kept],
-                        ([row[index] for index in kept] for piece in self._pieces
+                        ([row[index] for index in kept] for piece in self._pieces.of(names)
                          for row in json.loads(piece)['rows']))
         parts_file.save(self._parts, self._out)
 

@@ -12,7 +12,7 @@ No pixel has VOC's 255, which stands for void. The photos are not copied to `JPE
 from __future__ import annotations
 
 import os
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 import numpy as np
 from PIL import Image
@@ -35,7 +35,7 @@ class Writer(writer.Writer):
     """Writes two PNGs for each photo, and the lists."""
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
-        self._folder, self._parts, self._names = os.path.join(out, FOLDER), parts, []
+        self._folder, self._parts = os.path.join(out, FOLDER), parts
 
     def add(self, result: PartResult) -> None:
         """Writes the labels of a photo."""
@@ -47,16 +47,11 @@ class Writer(writer.Writer):
                                      ('SegmentationObject', numbers, palette(254))):
             part_pictures.write_label_png(
                 result.path_in(os.path.join(self._folder, kind), '.png'), labels, colors)
-        self.keep(result.name)
 
-    def keep(self, name: str) -> None:
-        """Takes a photo into the list."""
-        self._names.append(name)
-
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes the list of photos and that of the parts."""
         files.write(os.path.join(self._folder, _LIST),
-                    files.encoded(''.join(f'{name}\n' for name in self._names)))
+                    files.encoded(''.join(f'{name}\n' for name in names)))
         lines = ['# label:color_rgb:parts:actions', f'{BACKGROUND}:0,0,0::',
                  *(f'{part.name}:{",".join(map(str, part.color))}::'
                    for part in self._parts.parts)]

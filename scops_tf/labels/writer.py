@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from typing import Sequence
 
 from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.pieces import Pieces
@@ -10,6 +11,9 @@ from scops_tf.labels.result import PartResult
 
 class Writer:
     """A writer; each format's module has one of this name.
+
+    Several threads or processes may add photos at the same time, each photo by one of them. What
+    they have added is in files, so any of them, or a later process, can close.
 
     Args:
       out: Folder of the results, in which the format has a folder of its own.
@@ -29,11 +33,11 @@ class Writer:
         """
         raise NotImplementedError
 
-    def keep(self, name: str) -> None:
-        """Takes the labels of a photo that an earlier process has written."""
-
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes what is about all photos.
+
+        Args:
+          names: Names of the photos, which have been added, in the order that they shall have.
 
         Raises:
           OSError: If a file cannot be written.
@@ -54,10 +58,6 @@ class OfPieces(Writer):
     def __init__(self, out: str, folder: str) -> None:
         self._folder = os.path.join(out, folder)
         self._pieces = Pieces(self._folder)
-
-    def keep(self, name: str) -> None:
-        """Takes the piece of a photo that an earlier process has kept."""
-        self._pieces.keep(name)
 
     def finish(self) -> None:
         """Removes the pieces."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -45,13 +45,13 @@ class Writer(writer.Writer):
         files.write(result.path_in(os.path.join(self._folder, 'labels'), '.txt'),
                     ''.join(lines).encode())
 
-    def close(self) -> None:
+    def close(self, names: Sequence[str]) -> None:
         """Writes the names."""
         # A text of JSON is a text of YAML too.
-        names = ''.join(f'  {index}: {json.dumps(part.name, ensure_ascii=False)}\n'
-                        for index, part in enumerate(self._parts.parts))
+        classes = ''.join(f'  {index}: {json.dumps(part.name, ensure_ascii=False)}\n'
+                          for index, part in enumerate(self._parts.parts))
         files.write(os.path.join(self._folder, NAMES_FILE),
-                    f'path: .\ntrain: images\nval: images\nnames:\n{names}'.encode())
+                    f'path: .\ntrain: images\nval: images\nnames:\n{classes}'.encode())
 
 
 def read(path: str, *, size_of: Callable[[str], Tuple[int, int]]) -> List[Annotation]:
