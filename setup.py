@@ -37,7 +37,7 @@ class _BuildWithGinFiles(build_py.build_py):
 
 
 _COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays',
-             'doctor', 'choose_k')
+             'doctor', 'choose_k', 'beam_predict')
 
 setuptools.setup(
     name='scops_tf',
@@ -62,6 +62,12 @@ setuptools.setup(
         'crf': ['pydensecrf2==1.1', 'cython>=3.1 ; python_version >= "3.13"'],
         # Photos of phones in HEIC.
         'heif': ['pillow-heif>=0.22'],
+        # Videos; its wheel holds a program of FFmpeg.
+        'video': ['imageio-ffmpeg>=0.5'],
+        # These two bring some hundred packages with pins of their own, so they are no part of
+        # constraints.txt; docs/decisions.md says what fits.
+        'beam': ['apache-beam>=2.60'],
+        'demo': ['gradio>=4.44'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],
     },

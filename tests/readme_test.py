@@ -38,10 +38,10 @@ def test_a_command_has_its_module_its_flags_and_a_configuration_that_builds(docu
     module = _ROOT / words[0].replace('.', '/')
     path = module.with_suffix('.py') if module.with_suffix('.py').exists() else (
         module / '__main__.py')
-    source = path.read_text(encoding='utf-8') + (_ROOT / 'scops_tf' / 'command.py').read_text(
-        encoding='utf-8')
+    source = ''.join(each.read_text(encoding='utf-8') for each in (
+        path, _ROOT / 'scops_tf' / 'command.py', _ROOT / 'scops_tf' / 'prediction' / 'options.py'))
     values = {}
-    for word in words[1:]:
+    for word in words[1:words.index('--') if '--' in words else None]:
         match = re.fullmatch(r'--(\w+)(?:=(.*))?', word)
         if match:
             assert f"'{match.group(1)}'" in source, f'{document}: {words[0]} has no {word}'

@@ -25,7 +25,11 @@ _STACKS = {'2.15': ('constraints.txt', 'requirements.lock'),
 _PYTHONS = [('3.9.18', '2.15'), ('3.10.13', '2.15'), ('3.11.7', '2.15'), ('3.11.7', 'current'),
             ('3.12.1', 'current'), ('3.13.0', 'current')]
 _DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config', 'google': 'protobuf',
-                  'pydensecrf': 'pydensecrf2', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
+                  'pydensecrf': 'pydensecrf2', 'apache_beam': 'apache-beam',
+                  'imageio_ffmpeg': 'imageio-ffmpeg',
+                  'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
+# Of extras that are no part of the one resolve.
+_APART = {'apache-beam', 'gradio'}
 
 
 def _read(name: str) -> List[Requirement]:
@@ -82,8 +86,9 @@ def test_every_requirement_is_constrained_to_one_version_in_its_range(python, st
     required = _holding(declared.required, python)
     extras = _holding(declared.extra, python)
     assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'pycocotools', 'pytest', 'pytest-xdist',
-            'ruff', 'uv'} == {extra.name for extra in extras} - {'cython'}
-    for requirement in required + extras:
+            'ruff', 'uv', 'imageio-ffmpeg', *_APART} == {extra.name for extra in extras} - {'cython'}
+    assert not _APART & set(pins)
+    for requirement in required + [extra for extra in extras if extra.name not in _APART]:
         specifier = str(pins[canonicalize_name(requirement.name)].specifier)
         assert specifier.startswith('=='), specifier
         assert requirement.specifier.contains(specifier[2:]), (requirement, specifier)

@@ -32,10 +32,19 @@ class Read(NamedTuple):
     window: int = 0
 
 
-def read(task: Read, *, max_side: Optional[int] = None) -> Read:
-    """Reads a photo; see `images.read` for `max_side`."""
+def read(task: Read, *, max_side: Optional[int] = None, content: Optional[bytes] = None) -> Read:
+    """Reads a photo.
+
+    Args:
+      task: The photo.
+      max_side: See `images.read`.
+      content: Content of its file; None for that of its path.
+    """
+    path = task.photo.path
     try:
-        return task._replace(image=images.read(task.photo.path, max_side=max_side))
+        return task._replace(
+            image=images.read(path, max_side=max_side) if content is None
+            else images.decode(content, name=path, max_side=max_side))
     except images.ImageError as error:
         return task._replace(error=str(error))
 
