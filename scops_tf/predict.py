@@ -9,18 +9,19 @@ see docs/labels.md. Names, merges and drops are those of `python -m scops_tf.nam
 
 The same command goes on after a stop with the photos that are not done. `--shard=3/16` does a share
 of the photos; when all shards are done, the command without it writes what is about all photos.
+`--video=in.mp4` takes the frames of a video in place of photos, and writes `overlay.mp4` too.
 """
 from __future__ import annotations
 
 import os
 import sys
-from typing import Dict, List, Optional
+from typing import List, Optional
 
 from absl import flags, logging
 import tqdm
 
 from scops_tf import command, images
-from scops_tf.prediction import options, photos as photos_lib, stream
+from scops_tf.prediction import options, photos as photos_lib, stream, video
 from scops_tf.prediction.part_finder import PartFinder
 
 FLAGS = flags.FLAGS
@@ -32,7 +33,10 @@ def main(argv: List[str]) -> Optional[int]:
 
     options.check(FLAGS)
     shard = photos_lib.Shard.parse(FLAGS.shard) if FLAGS.shard else None
-    photos = photos_lib.find(argv[1:], but=FLAGS.out)
+    if FLAGS.video and (argv[1:] or shard):
+        raise command.CommandError('`--video` must go without photos and --shard, one at a time; '
+                                   f'got {(argv[1:] or [FLAGS.shard])[0]!r} too.')
+    photos = [] if FLAGS.video else photos_lib.find(argv[1:], but=FLAGS.out)
     for folder in filter(os.path.isdir, argv[1:]):
         left_out = images.left_out_below(folder, but=[FLAGS.out])
         if left_out:
@@ -41,21 +45,28 @@ def main(argv: List[str]) -> Optional[int]:
     settings = options.settings(FLAGS, predictor)
     output = options.output(FLAGS, predictor, settings)
     own = shard.of(photos) if shard else photos
-    failed: Dict[str, List[str]] = {'read': [], 'written': []}
-    with tqdm.tqdm(total=len(own), unit='photo', desc='Predicting') as progress:
+    num_photos, failed = 0, {'read': [], 'written': []}
+    with tqdm.tqdm(total=len(own) or None, unit='photo', desc='Predicting') as progress:
 
         def note(outcome: stream.Outcome) -> None:
+            nonlocal num_photos
+            num_photos += 1
             progress.update()
             if outcome.error:
                 failed[outcome.failed_to].append(outcome.error)
 
-        stream.predict(own, PartFinder(predictor, settings), output, settings, on_outcome=note,
-                       is_whole=shard is None)
+        if FLAGS.video:
+            video.predict(FLAGS.video, predictor, output, settings, FLAGS.out,
+                          share=FLAGS.smoothing, keeps_frames=set(FLAGS.format) != {'png'},
+                          on_outcome=note)
+        else:
+            stream.predict(own, PartFinder(predictor, settings), output, settings,
+                           on_outcome=note, is_whole=shard is None)
     num_failed = sum(map(len, failed.values()))
-    logging.info('Wrote the parts of %d photos to %s.', len(own) - num_failed, FLAGS.out)
+    logging.info('Wrote the parts of %d photos to %s.', num_photos - num_failed, FLAGS.out)
     for what, sentences in failed.items():
         if sentences:
-            print(f'{len(sentences)} of {len(own)} photos could not be {what}:', *sentences,
+            print(f'{len(sentences)} of {num_photos} photos could not be {what}:', *sentences,
                   sep='\n  ', file=sys.stderr)
     return 1 if num_failed else None
 
@@ -64,4 +75,9 @@ if __name__ == '__main__':
     options.define()
     flags.DEFINE_string('shard', None, 'Share of the photos that is done, such as 3/16: the third '
                         'of sixteen.')
+    flags.DEFINE_string('video', None, 'Video whose frames are predicted in place of photos (needs '
+                        'the extra [video]).')
+    flags.DEFINE_float('smoothing', 0.5, 'Share of the frames before in the average of the '
+                       'responses of a video; 0 for each frame by itself.', lower_bound=0,
+                       upper_bound=0.999)
     command.run(main)

@@ -53,6 +53,20 @@ def test_photos_in_labels_responses_centres_and_presence_out(export_dir):
     np.testing.assert_allclose(found.presence, np.full((3, 2), 0.8), rtol=1e-6)
 
 
+def test_responses_are_decoded_as_in_the_graph_and_by_another_background(export_dir):
+    loaded = predictor_lib.Predictor(export_dir)
+    loaded.parts = loaded.parts.changed(merges=[[1, 2]])
+    photos = np.zeros((2, 20, 60, 3), np.uint8)
+    responses = loaded.unmerged(photos).part_responses
+    assert responses[..., 2].max() > 0.5
+    for own, graphs in zip(loaded.decoded(responses, (20, 60)), loaded.predict(photos)):
+        np.testing.assert_allclose(own, graphs, rtol=1e-5)
+    responses[:, :, :24, 1] /= 2
+    responses[:, :16, :24, 1] /= 2
+    labels = loaded.decoded(responses, (20, 60), background=0.7).labels
+    assert (labels[:, :9, :29] == 0).all() and (labels[:, 11:] == 1).all()
+
+
 @pytest.mark.parametrize('change, labels, presence', [
     ({'merges': [[1, 2]]}, (1, 1), (0.8, 0)), ({'drops': [1]}, (0, 2), (0, 0.8))])
 def test_merges_and_drops_are_the_same_in_the_graph_and_beside_it(change, labels, presence):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -99,6 +99,10 @@ class Predictor:
           PredictorError: If `images` is of another type or rank, or TensorFlow fails, as for want
             of memory.
         """
+        return self._merged(self.unmerged(images))
+
+    def unmerged(self, images: np.ndarray) -> Prediction:
+        """As `predict`, with the parts of the graph, without the merges and drops of `parts`."""
         images = np.asarray(images)
         if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3
                 or 0 in images.shape):
@@ -110,7 +114,28 @@ class Predictor:
             raise PredictorError(f'Photos of the shape {list(images.shape)} cannot be predicted '
                                  f'({_reason(error)}); give smaller photos, or fewer at a time, '
                                  'or export again.') from error
-        found = Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+        return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
+
+    def decoded(self, part_responses: np.ndarray, size: Tuple[int, int], *,
+                background: Optional[float] = None) -> Prediction:
+        """Parts of photos from responses of the export, such as means over the frames of a video.
+
+        Args:
+          part_responses: f32[B,h,w,K+1]. Responses of the parts of the graph; see `unmerged`.
+          size: (height, width) of the photos.
+          background: Value of the background map in [0, 1]; None for that of the export.
+        """
+        responses = tf.constant(part_responses, tf.float32)
+        labels = decoding.decode(responses, size, background=(
+            self.metadata['background'] if background is None else background))
+        centers = decoding.part_centers(
+            responses, size, window=self.metadata.get('center_window'),
+            power=self.metadata.get('center_power', 1.0))
+        return self._merged(Prediction(
+            labels.numpy(), responses.numpy(), centers.numpy(),
+            tf.reduce_max(responses[..., 1:], axis=(1, 2)).numpy()))
+
+    def _merged(self, found: Prediction) -> Prediction:
         if not self.parts.changes_labels:
             return found
         # Without effect where the graph has merged them already.
