@@ -37,7 +37,7 @@ class _BuildWithGinFiles(build_py.build_py):
 
 
 _COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays',
-             'doctor', 'choose_k', 'beam_predict')
+             'doctor', 'choose_k', 'beam_predict', 'demo')
 
 setuptools.setup(
     name='scops_tf',
@@ -64,10 +64,10 @@ setuptools.setup(
         'heif': ['pillow-heif>=0.22'],
         # Videos; its wheel holds a program of FFmpeg.
         'video': ['imageio-ffmpeg>=0.5'],
-        # These two bring some hundred packages with pins of their own, so they are no part of
+        # These bring some hundred packages with pins of their own, so they are no part of
         # constraints.txt; docs/decisions.md says what fits.
         'beam': ['apache-beam>=2.60'],
-        'demo': ['gradio>=4.44'],
+        'demo': ['gradio>=6.0', 'starlette>=0.40'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],
     },

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -296,6 +297,16 @@ def test_names_of_any_bytes_are_predicted_and_those_without_room_for_a_suffix_ar
         names = [line.split(b',')[0] for line in file.read().splitlines()]
     assert names == [b'photo'] + 3 * [b'caf\xe9.png']
     assert (out / 'labels' / f'{odd}.png.png').exists()
+
+
+@pytest.mark.parametrize('name, package, extra', [
+    ('beam_predict', 'apache_beam', '[beam]'), ('demo', 'gradio', '[demo]')])
+def test_a_command_whose_extra_is_not_installed_names_it(run_command, tmp_path, name, package,
+                                                         extra):
+    if importlib.util.find_spec(package):
+        pytest.skip(f'{package} is installed.')
+    sentence = _error(run_command(name, f'--export_dir={tmp_path}'))
+    assert 'must be installed' in sentence and f"pip install 'scops_tf{extra}'" in sentence
 
 
 def test_parts_are_grouped_into_objects_where_it_is_asked_for(run, run_command, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 
 import numpy as np
 from PIL import Image
@@ -125,3 +126,10 @@ def test_a_video_that_stops_leaves_no_half_of_a_video(path, tmp_path):
                       keeps_frames=False, on_outcome=stop)
     assert not [name for name in os.listdir(tmp_path) if 'overlay' in name and name != 'overlays']
     assert (tmp_path / 'centers.csv').exists()
+
+
+def test_without_the_extra_a_sentence_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
+    (tmp_path / 'in.mp4').touch()
+    with pytest.raises(video.VideoError, match=r"pip install 'scops_tf\[video\]'"):
+        video.Video(str(tmp_path / 'in.mp4'))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -60,10 +60,13 @@ class PartFinder:
     Args:
       predictor: The export, a `serving.predictor.Predictor`.
       settings: See `Settings`.
+      background: Value of the background map in the dense CRF; None for that of the export.
     """
 
-    def __init__(self, predictor: Any, settings: Settings) -> None:
+    def __init__(self, predictor: Any, settings: Settings, *, background: Optional[float] = None
+                 ) -> None:
         self._predictor, self._settings = predictor, settings
+        self._background = predictor.metadata['background'] if background is None else background
 
     def __call__(self, batch: Sequence[Read]) -> List[Found]:
         """The parts of photos of one size.
@@ -79,9 +82,9 @@ class PartFinder:
                part_responses: np.ndarray, part_centers: np.ndarray, presence: np.ndarray
                ) -> PartResult:
         """The result of a photo u8[H,W,3] from what an export predicts; see `Prediction`."""
-        settings, metadata = self._settings, self._predictor.metadata
+        settings = self._settings
         if settings.crf is not None:
-            labels = _refined(image, part_responses, metadata, settings.crf)
+            labels = _refined(image, part_responses, self._background, settings.crf)
         labels = _without_parts(labels, presence < settings.min_presence)
         result = PartResult(
             name=photo.name, file_name=photo.file_name, path=photo.path, labels=labels,
@@ -92,7 +95,7 @@ class PartFinder:
         owners = objects_lib.separate(labels, objects_lib.certain_pixels(
             part_responses, labels.shape))
         each = objects_lib.parts(part_responses, labels, owners,
-                                 power=metadata.get('center_power', 1.0))
+                                 power=self._predictor.metadata.get('center_power', 1.0))
         return dataclasses.replace(
             result, objects=owners, object_centers=each.centers, object_presence=each.presence)
 
@@ -104,11 +107,11 @@ def _without_parts(labels: np.ndarray, absent: np.ndarray) -> np.ndarray:
     return kept[labels]
 
 
-def _refined(photo: np.ndarray, part_responses: np.ndarray, metadata: Dict[str, Any],
+def _refined(photo: np.ndarray, part_responses: np.ndarray, background: float,
              settings: config_lib.Crf) -> np.ndarray:
     """Labels of a dense CRF at the photo's size, u8[H,W]."""
     import tensorflow as tf
     # No normalization here: the CRF divides each part by its largest response.
     responses = tf.image.resize(part_responses, photo.shape[:2]).numpy()
-    return crf.refine_labels(responses, photo, background=metadata['background'],
+    return crf.refine_labels(responses, photo, background=background,
                              **dataclasses.asdict(settings))

@@ -1,6 +1,7 @@
 """Prediction of parts with an export."""
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -88,6 +89,12 @@ class Predictor:
     def num_parts(self) -> int:
         """Number of parts K."""
         return self.metadata['num_parts']
+
+    def with_parts(self, parts: part_names.PartNames) -> Predictor:
+        """The same export, loaded once, with other names, merges and drops."""
+        other = copy.copy(self)
+        other.parts = parts
+        return other
 
     def predict(self, images: np.ndarray) -> Prediction:
         """Parts of photos of one size.

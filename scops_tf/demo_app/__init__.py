@@ -1,0 +1,1 @@
+"""A page that shows the parts of a photo that is dropped on it."""
