@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 from absl import app, flags, logging
 
@@ -56,6 +57,20 @@ def require_no_arguments(argv: List[str]) -> None:
     """
     if len(argv) > 1:
         raise CommandError(f'Every argument must be a flag; got {argv[1]!r}.')
+
+
+def shard(text: str) -> Tuple[int, int]:
+    """(index, count) of a flag `--shard`, such as '0/4' to '3/4' on four machines.
+
+    Raises:
+      CommandError: If it is of another form.
+    """
+    found = re.fullmatch('([0-9]{1,9})/([0-9]{1,9})', text)
+    index, count = (int(number) for number in found.groups()) if found else (0, 0)
+    if index >= count:
+        raise CommandError('`--shard` must be i/n with 0 <= i < n, such as 0/2 on one machine and '
+                           f'1/2 on the other; got {text!r}.')
+    return index, count
 
 
 def is_user_error(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ grouped into objects: `objects/*.png` has the number of each pixel's object, and
 the centres of the parts of each object. `--format` adds the labels of other tools, such as COCO's;
 see docs/labels.md. Names, merges and drops are those of `python -m scops_tf.name`.
 
-The same command goes on after a stop with the photos that are not done. `--shard=3/16` does a share
+The same command goes on after a stop with the photos that are not done. `--shard=0/16` does a share
 of the photos; when all shards are done, the command without it writes what is about all photos.
 `--video=in.mp4` takes the frames of a video in place of photos, and writes `overlay.mp4` too.
 """
@@ -32,7 +32,7 @@ def main(argv: List[str]) -> Optional[int]:
     from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
 
     options.check(FLAGS)
-    shard = photos_lib.Shard.parse(FLAGS.shard) if FLAGS.shard else None
+    shard = command.shard(FLAGS.shard) if FLAGS.shard else None
     if FLAGS.video and (argv[1:] or shard):
         raise command.CommandError('`--video` must go without photos and --shard, one at a time; '
                                    f'got {(argv[1:] or [FLAGS.shard])[0]!r} too.')
@@ -44,7 +44,7 @@ def main(argv: List[str]) -> Optional[int]:
     predictor = predictor_lib.Predictor(FLAGS.export_dir)
     settings = options.settings(FLAGS, predictor)
     output = options.output(FLAGS, predictor, settings)
-    own = shard.of(photos) if shard else photos
+    own = photos_lib.of_shard(photos, *shard) if shard else photos
     num_photos, failed = 0, {'read': [], 'written': []}
     with tqdm.tqdm(total=len(own) or None, unit='photo', desc='Predicting') as progress:
 
@@ -73,8 +73,8 @@ def main(argv: List[str]) -> Optional[int]:
 
 if __name__ == '__main__':
     options.define()
-    flags.DEFINE_string('shard', None, 'Share of the photos that is done, such as 3/16: the third '
-                        'of sixteen.')
+    flags.DEFINE_string('shard', None, 'i/n: the i-th (from 0) of n shares of the photos, for n '
+                        'machines.')
     flags.DEFINE_string('video', None, 'Video whose frames are predicted in place of photos (needs '
                         'the extra [video]).')
     flags.DEFINE_float('smoothing', 0.5, 'Share of the frames before in the average of the '

@@ -22,3 +22,14 @@ def test_an_unknown_flag_that_is_no_file_says_no_more(tmp_path, monkeypatch, cap
         command._parse(['predict', '--nowhere=1'])
     message = capsys.readouterr().err
     assert "'nowhere'" in message and 'is a file' not in message
+
+
+def test_shards_are_numbered_from_0():
+    assert command.shard('0/1') == (0, 1)
+    assert command.shard('11/12') == (11, 12)
+
+
+@pytest.mark.parametrize('text', ['3', '4/4', '1/0', '-1/4', '1/4/2', 'a/b', '1/', '٣/٤٤', ''])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(command.CommandError, match='`--shard` must be'):
+        command.shard(text)

@@ -7,7 +7,6 @@ import pytest
 
 from scops_tf import command
 from scops_tf.prediction import photos
-from scops_tf.prediction.photos import Shard
 
 
 def _files(folder, *names):
@@ -38,24 +37,18 @@ def test_a_photo_that_is_not_there_is_named():
 
 def test_shards_are_disjoint_and_together_all_photos():
     every = photos.named([f'/photos/{number:05}.jpg' for number in range(2000)])
-    shards = [Shard(number, 7).of(every) for number in range(1, 8)]
+    shards = [photos.of_shard(every, index, 7) for index in range(7)]
     assert sorted(sum(shards, [])) == sorted(every)
     assert all(200 < len(shard) < 400 for shard in shards)
     assert shards[2] == sorted(shards[2])
-    assert Shard(1, 1).of(every) == every
+    assert photos.of_shard(every, 0, 1) == every
 
 
 def test_the_shard_of_a_photo_does_not_depend_on_the_others_or_on_the_machine():
     every = photos.named([f'/photos/{number}.jpg' for number in range(50)])
     moved = photos.named([f'/elsewhere/{number}.jpg' for number in range(0, 50, 2)])
-    names = {photo.file_name for photo in Shard(2, 3).of(every)}
-    assert {photo.file_name for photo in Shard(2, 3).of(moved)} == names & {
+    names = {photo.file_name for photo in photos.of_shard(every, 1, 3)}
+    assert {photo.file_name for photo in photos.of_shard(moved, 1, 3)} == names & {
         photo.file_name for photo in moved}
     # A known value, so that machines of different versions share their work.
-    assert [photo.name for photo in Shard(1, 16).of(every)] == ['2', '5', '13', '31']
-
-
-@pytest.mark.parametrize('text', ['3', '0/4', '5/4', '1/0', '-1/4', '1/4/2', 'a/b', '1/', '٣/٤٤'])
-def test_what_is_no_shard_is_refused(text):
-    with pytest.raises(command.CommandError, match='such as 3/16'):
-        Shard.parse(text)
+    assert [photo.name for photo in photos.of_shard(every, 0, 16)] == ['2', '5', '13', '31']

@@ -13,7 +13,6 @@ from scops_tf import images
 from scops_tf.evaluation import label_scores
 from scops_tf.saliency import (
     SaliencyError,
-    __main__ as saliency_command,
     maps,
     robust_background,
     saliency_map,
@@ -444,11 +443,3 @@ def test_a_mistaken_command_is_one_line(folder):
     lines = [line for line in found.stderr.splitlines() if line.strip()]
     assert found.returncode == 1 and len(lines) == 1
     assert lines[0].startswith("Error: The folder '/dev/null/maps' must be writable")
-
-
-def test_shards_are_numbered_from_0():
-    assert saliency_command._shard('0/1') == (0, 1)
-    assert saliency_command._shard('11/12') == (11, 12)
-    for mistake in ('2/2', '0/0', '1', '-1/2', 'half', '1/2/3'):
-        with pytest.raises(maps.MapsError, match='`shard` must be'):
-            saliency_command._shard(mistake)

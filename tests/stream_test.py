@@ -121,8 +121,8 @@ def test_what_is_done_is_done_again_where_the_photo_or_a_setting_has_changed(pre
 def test_shards_and_then_the_whole_give_the_same_files(
         uninterrupted, predict, tmp_path, photos):
     out = tmp_path
-    for number in (2, 3, 1):
-        predict(out, photos_lib.Shard(number, 3).of(photos), is_whole=False)
+    for index in (1, 2, 0):
+        predict(out, photos_lib.of_shard(photos, index, 3), is_whole=False)
         assert not (out / 'centers.csv').exists() and not (
             out / 'coco' / 'annotations.json').exists()
     outcomes, batches = predict(out)

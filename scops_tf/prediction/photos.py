@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from typing import List, NamedTuple, Sequence
 
 from scops_tf import command, files, images
@@ -65,32 +64,15 @@ def named(paths: Sequence[str]) -> List[Photo]:
     return list(map(Photo, names if len(set(names)) == len(names) else relative, paths, relative))
 
 
-class Shard(NamedTuple):
-    """One of several shares of the photos, which are disjoint and together all of them.
+def of_shard(photos: Sequence[Photo], index: int, count: int) -> List[Photo]:
+    """One of several shares of photos, which are disjoint and together all of them.
 
-    Attributes:
-      number: Number of the shard, from 1.
-      count: Number of shards.
+    It depends on the names of the files alone, whatever other photos there are.
+
+    Args:
+      photos: The photos.
+      index: Number of the share, from 0.
+      count: Number of shares.
     """
-
-    number: int
-    count: int
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """The shard of a text such as '3/16'.
-
-        Raises:
-          CommandError: If it is none.
-        """
-        found = re.fullmatch('([0-9]{1,9})/([0-9]{1,9})', text)
-        if not found or not 1 <= int(found.group(1)) <= int(found.group(2)):
-            raise command.CommandError('`--shard` must be a number and the count of the shards, '
-                                       f'such as 3/16, from 1 on; got {text!r}.')
-        return cls(*map(int, found.groups()))
-
-    def of(self, photos: Sequence[Photo]) -> List[Photo]:
-        """The photos of this shard, by their names alone, whatever others there are."""
-        return [photo for photo in photos if int.from_bytes(hashlib.blake2b(
-            files.encoded(photo.file_name), digest_size=8).digest(), 'big') % self.count
-                == self.number - 1]
+    return [photo for photo in photos if int.from_bytes(hashlib.blake2b(
+        files.encoded(photo.file_name), digest_size=8).digest(), 'big') % count == index]

@@ -1,9 +1,8 @@
 """Saliency maps of a folder of photos: `python -m scops_tf.saliency --images=DIR --out=DIR`."""
 from __future__ import annotations
 
-import re
 import sys
-from typing import List, Tuple
+from typing import List
 
 from absl import flags
 
@@ -13,19 +12,10 @@ from scops_tf.saliency import maps
 FLAGS = flags.FLAGS
 
 
-def _shard(text: str) -> Tuple[int, int]:
-    found = re.fullmatch(r'(\d+)/(\d+)', text)
-    index, count = (int(number) for number in found.groups()) if found else (0, 0)
-    if index >= count:
-        raise maps.MapsError('`shard` must be i/n with 0 <= i < n, such as 0/2 on one machine and '
-                             f'1/2 on the other; got {text!r}.')
-    return index, count
-
-
 def main(argv: List[str]) -> None:
     """Computes missing maps and lists unreadable photos; the exit code is 1 if there are any."""
     command.require_no_arguments(argv)
-    index, count = _shard(FLAGS.shard)
+    index, count = command.shard(FLAGS.shard)
     names = maps.list_photos(FLAGS.images, but=FLAGS.out)[index::count]
     written, unreadable = maps.write_maps(FLAGS.images, FLAGS.out, names,
                                           num_workers=FLAGS.num_workers)
