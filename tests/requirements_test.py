@@ -85,8 +85,8 @@ def test_every_requirement_is_constrained_to_one_version_in_its_range(python, st
     declared = _declared(stack)
     required = _holding(declared.required, python)
     extras = _holding(declared.extra, python)
-    assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'pycocotools', 'pytest', 'pytest-xdist',
-            'ruff', 'uv', 'imageio-ffmpeg', *_APART} == {extra.name for extra in extras} - {'cython'}
+    assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'imageio-ffmpeg', 'pycocotools', 'pytest',
+            'pytest-xdist', 'ruff', 'uv', *_APART} == {extra.name for extra in extras} - {'cython'}
     assert not _APART & set(pins)
     for requirement in required + [extra for extra in extras if extra.name not in _APART]:
         specifier = str(pins[canonicalize_name(requirement.name)].specifier)
