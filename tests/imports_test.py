@@ -182,14 +182,14 @@ def test_modules_without_tensorflow_do_not_reach_it():
 
 @pytest.mark.parametrize('library, home', [
     ('tensorflow_addons', 'training.warp'), ('keras_cv', 'training.color_jitter'),
-    ('gin', 'config')])
+    ('gin', 'config'), ('gradio', 'demo_app'), ('apache_beam', 'prediction')])
 def test_a_library_with_one_home_is_imported_nowhere_else(library, home):
     users = {name for name, path in _MODULES.items()
              if library in {found.library for found in _imports(path)}}
     assert users and all(f'{name}.'.startswith(f'{home}.') for name in users), users
 
 
-@pytest.mark.parametrize('library', ['keras_cv', 'pydensecrf'])
+@pytest.mark.parametrize('library', ['keras_cv', 'pydensecrf', 'imageio_ffmpeg'])
 def test_slow_and_optional_libraries_are_imported_where_they_are_used(library):
     for path in _SOURCES:
         for found in _imports(path):

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import os
 import tempfile
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 import zipfile
 
 import numpy as np
@@ -103,7 +103,7 @@ class Answerer:
             output.finish()
             return Answer(overlay, _rows(result), _archive(folder))
 
-    def _read(self, path: Optional[str]) -> Any:
+    def _read(self, path: Optional[str]) -> Tuple[Photo, np.ndarray]:
         if path is None:
             raise command.CommandError('A photo must be given; there is none yet.')
         size, limits = os.path.getsize(path), self._limits
