@@ -36,8 +36,8 @@ class _BuildWithGinFiles(build_py.build_py):
             shutil.copytree(_ROOT / 'gin', target)
 
 
-_COMMANDS = ('train', 'evaluate', 'export', 'predict', 'name', 'select', 'evaluate_arrays',
-             'doctor', 'choose_k', 'beam_predict', 'demo')
+_COMMANDS = ('train', 'evaluate', 'report', 'export', 'predict', 'name', 'select',
+             'evaluate_arrays', 'doctor', 'choose_k', 'beam_predict', 'demo')
 
 setuptools.setup(
     name='scops_tf',
@@ -68,6 +68,9 @@ setuptools.setup(
         # constraints.txt; docs/decisions.md says what fits.
         'beam': ['apache-beam>=2.60'],
         'demo': ['gradio>=6.0', 'starlette>=0.40'],
+        # Drive Chromium, where there is one, through the page of a run in the tests, and look whether
+        # everybody can use it. No part of constraints.txt either.
+        'browser': ['axe-selenium-python>=2.1.6', 'selenium>=4.20'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],
     },

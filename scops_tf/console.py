@@ -11,6 +11,7 @@ def _run(name: str) -> None:
 
 train = functools.partial(_run, 'train')
 evaluate = functools.partial(_run, 'evaluate')
+report = functools.partial(_run, 'report')
 export = functools.partial(_run, 'export')
 predict = functools.partial(_run, 'predict')
 beam_predict = functools.partial(_run, 'beam_predict')

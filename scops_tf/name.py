@@ -1,7 +1,8 @@
 """Names, merges and drops the parts of a run: `python -m scops_tf.name --workdir=runs/cub`.
 
 Without further flags the command shows which number is which part. `--names=1:head,2:wing`,
-`--merge=2+3` and `--drop=4` change that. `--annotations` names the parts from a few photos whose
+`--merge=2+3` and `--drop=4` change that. `--parts_file` takes what the page of
+`python -m scops_tf.report` has saved. `--annotations` names the parts from a few photos whose
 parts are named: masks in any format that `predict` writes, or clicked points.
 
 The names are kept in `parts.json` in the run's folder, and in its export where there is one, so
@@ -40,6 +41,8 @@ def main(argv: List[str]) -> None:
     annotated = FLAGS.annotations and annotated_photos.read(
         FLAGS.annotations, FLAGS.annotation_format, FLAGS.photos, mask_names=FLAGS.mask_names)
     names, load = _model()
+    if FLAGS.parts_file:
+        names = parts_file.read(FLAGS.parts_file, num_parts=names.num_parts)
     before = names
     if annotated:
         found = annotated_photos.assign(annotated, names, load())
@@ -49,10 +52,14 @@ def main(argv: List[str]) -> None:
             names=found.names, photos=[os.path.basename(one.path) for one in annotated])
     names = names.changed(**change)
     print(naming_text.of_names(names))
-    if names == before and not FLAGS.reset:
+    if names == before and not (FLAGS.reset or FLAGS.parts_file):
         return
-    for folder in _targets():
-        parts_file.save(names, folder)
+    if FLAGS.workdir:
+        folders = parts_file.save_of_run(names, FLAGS.workdir)
+    else:
+        folders = [FLAGS.export_dir]
+        parts_file.save(names, FLAGS.export_dir)
+    for folder in folders:
         logging.info('Wrote the names to %s.', os.path.join(folder, parts_file.PARTS_FILE))
     if names.changes_labels:
         logging.info('`predict` and `evaluate` merge and drop these parts now; the graph itself '
@@ -77,14 +84,6 @@ def _model() -> Tuple[PartNames, Callable[[], Callable[[np.ndarray], np.ndarray]
             photo_batches.PhotoBatch((), photo[np.newaxis]))['labels'])[0]
 
     return names, load
-
-
-def _targets() -> List[str]:
-    """Folders that get the names."""
-    if FLAGS.export_dir:
-        return [FLAGS.export_dir]
-    export = os.path.join(FLAGS.workdir, 'export')
-    return [FLAGS.workdir, *([export] if os.path.isdir(export) else [])]
 
 
 def pairs(flag: str, texts: Sequence[str]) -> Dict[int, str]:
@@ -142,6 +141,8 @@ if __name__ == '__main__':
     flags.DEFINE_list('drop', [], 'Parts that become background, such as 4.')
     flags.DEFINE_list('colors', [], 'Colours by number, such as 1:#e69f00.')
     flags.DEFINE_bool('reset', False, 'Begin with the parts of the model, without any name.')
+    flags.DEFINE_string('parts_file', None, 'A parts.json to begin with, such as one that the page '
+                        'of the run has saved.')
     flags.DEFINE_string('annotations', None, 'File or folder of photos whose parts are named.')
     flags.DEFINE_enum('annotation_format', 'png', annotated_photos.KINDS, 'Format of '
                       '`--annotations`; points are a CSV or JSON with photo, x, y and name.')

@@ -67,6 +67,9 @@ class CommandProcess:
       arguments: Its arguments.
       cwd: Folder that it runs in.
       environment: Variables on top of those of this process.
+
+    Attributes:
+      outputs: Paths of the files of standard output and error.
     """
 
     def __init__(self, name: str, arguments: List[str], cwd: str,
@@ -75,11 +78,11 @@ class CommandProcess:
         environment = {**os.environ, **ENVIRONMENT, **environment}
         self.args = [name, *arguments]
         self._folder = tempfile.TemporaryDirectory()
-        self._outputs = tuple(os.path.join(self._folder.name, each) for each in ('out', 'err'))
-        for path in self._outputs:
-            pathlib.Path(path).touch()
+        self.outputs = tuple(pathlib.Path(self._folder.name) / each for each in ('out', 'err'))
+        for path in self.outputs:
+            path.touch()
         self._process = _CONTEXT.Process(
-            target=_run, args=(name, arguments, cwd, environment, self._outputs))
+            target=_run, args=(name, arguments, cwd, environment, tuple(map(str, self.outputs))))
         self._process.start()
 
     @property
@@ -104,8 +107,8 @@ class CommandProcess:
         self._process.join(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
-        output, errors = (pathlib.Path(path).read_text(encoding='utf-8', errors='surrogateescape')
-                          for path in self._outputs)
+        output, errors = (path.read_text(encoding='utf-8', errors='surrogateescape')
+                          for path in self.outputs)
         return output, errors
 
 

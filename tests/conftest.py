@@ -172,6 +172,42 @@ def halves_predictor() -> Any:
 
 
 @pytest.fixture(scope='session')
+def make_page_run() -> Callable[..., Any]:
+    """Makes the folder of a run with a report of four drawn photos, and of three or so parts.
+
+    Part k is a rectangle, whose pixels have the value 60 k; the last part is nowhere. Photos are
+    twice as wide as high, and squeezed to squares for the model.
+    """
+    from scops_tf import config as config_lib
+    from scops_tf.pages import run_data
+    from scops_tf.pages.gathering import Gatherer
+    from scops_tf.pages.report_file import Confusion
+
+    def make(folder: pathlib.Path, *, num_parts: int = 3, step: int = 40, shift: int = 0,
+             names: Any = ('a <b>&.jpg', 'deep/ü.jpg', 'c.jpg', 'd.jpg')) -> pathlib.Path:
+        config_lib.save(config_lib.load([], [f'Run.num_parts={num_parts}']), str(folder))
+        gatherer = Gatherer(run_data.folder_of(str(folder)), num_parts)
+        for index, name in enumerate(names):
+            labels = np.zeros((48, 48), np.uint8)
+            labels[10:20, 5:15 + 2 * index] = 1
+            labels[20:40, 5 + shift:25] = 2 if index else 0
+            responses = np.eye(num_parts + 1)[labels] * (0.9 - 0.1 * index)
+            image = np.stack(3 * [60 * labels], axis=-1)
+            centers = np.array([[10, 15], [15, 30], *([[24, 24]] * (num_parts - 2))], float)
+            gatherer.add(name, image, labels, responses[..., 1:], centers,
+                         responses[..., 1:].max(axis=(0, 1)), size=(100, 200))
+        gatherer.write(
+            step=step, facts={'dataset': 'birds', 'method': 'segmenter', 'seed': '0'}, split='test',
+            num_photos=9, lookup=range(num_parts + 1), directions={'leakage': 'lower'},
+            scores={'leakage': [30.0, 10.0, float('nan'), 20.0][:len(names)]},
+            confusion=Confusion('key points', ('beak', '<tail>'), (
+                (1, 2), (6, 2), (0, 0), *(((1, 1),) * (num_parts - 2)))))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def eagerly() -> Callable[[], ContextManager[None]]:
     """Context whose steps run operation by operation: for up to ten, faster than tracing them."""
     import tensorflow as tf

@@ -13,6 +13,7 @@ import pytest
 from scops_tf.datasets import celeba
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
+from scops_tf.pages import report_file
 
 pytest.importorskip('pydensecrf', reason='The dense CRF (extra [crf]) is not installed.')
 
@@ -68,7 +69,17 @@ def test_names_and_merges_stand_beside_the_scores_and_on_the_page(evaluated, wor
     assert json.loads(saved)['parts'] == {'1': 'Gesicht', '3': 'part 3'}
     assert 'merged: 1 + 2.' in printed and 'scores on these are no test: 000001.jpg.' in printed
     page = (workdir / 'eval' / 'index.html').read_text(encoding='utf-8')
-    assert 'Gesicht (part 1)' in page and 'part 3' in page and 'part 2' not in page
+    assert 'Gesicht: parts 1 + 2' in page and 'part 3' in page
+    # The trivial baselines are folded, and what the parts fall on is counted.
+    folded = page[page.index('<details class="card fold">'):]
+    assert 'constant mean landmark' in folded and 'k-means on the same features' not in folded
+    report = report_file.load(str(workdir / 'eval'))
+    assert report.confusion.names == celeba.LANDMARK_NAMES and report.lookup == (0, 1, 1, 3)
+    scores = report.photos[0].scores
+    assert [photo.name for photo in report.photos] == ['000007.jpg', '000008.jpg']
+    assert set(scores) == {'landmark error', 'key points on parts', 'leakage'}
+    mean = sum(photo.scores['landmark error'] for photo in report.photos) / 2
+    assert mean == pytest.approx(json.loads(saved)['scores']['this run']['landmark error'], 1e-4)
 
 
 def test_counts_and_the_protocol_stand_beside_the_scores(evaluated):

@@ -29,7 +29,7 @@ _DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config', 'goog
                   'imageio_ffmpeg': 'imageio-ffmpeg',
                   'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
 # Of extras that are no part of the one resolve.
-_APART = {'apache-beam', 'gradio', 'starlette'}
+_APART = {'apache-beam', 'axe-selenium-python', 'gradio', 'selenium', 'starlette'}
 
 
 def _read(name: str) -> List[Requirement]:

@@ -163,16 +163,13 @@ def test_the_numbers_with_the_crf_are_taken_from_their_row(tmp_path):
     assert lines['SCOPS'].cells[0].text == '\u2013 (55.76)'
 
 
-def test_the_picture_has_a_row_for_each_system_with_a_page(tmp_path):
+def test_the_picture_has_a_row_for_each_system_with_a_page(make_page_run, tmp_path):
     table, runs = paper.TABLES[3], runs_lib.plan(paper.TABLES[3], settings(tmp_path))
     assert report.pictures(table, runs) is None
     heights = []
     # Of the last run nothing is shown, since it has the second seed.
     for run in (runs[0], runs[2], runs[-1]):
-        folder = pathlib.Path(run.workdir) / 'eval' / 'images'
-        folder.mkdir(parents=True)
-        for number in (1, 2):
-            Image.new('RGB', (256, 256), 'red').save(folder / f'overlay-{number}.jpg')
+        make_page_run(pathlib.Path(run.workdir))
         heights.append(report.pictures(table, runs).shape[0])
     assert heights[0] < heights[1] == heights[2]
 

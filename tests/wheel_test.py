@@ -61,6 +61,9 @@ def test_a_wheel_trains_in_an_empty_folder_by_the_name_of_a_shipped_file(install
 def test_a_wheel_has_every_gin_file_and_every_command(installed):
     found = {path.relative_to(installed / 'scops_tf') for path in installed.rglob('*.gin')}
     assert found == {path.relative_to(ROOT) for path in (ROOT / 'gin').rglob('*.gin')}
+    templates = ROOT / 'scops_tf' / 'pages' / 'templates'
+    assert {path.name for path in templates.iterdir()} == {
+        path.name for path in (installed / 'scops_tf' / 'pages' / 'templates').iterdir()}
     text = next(installed.glob('*.dist-info/entry_points.txt')).read_text(encoding='utf-8')
     scripts = dict(line.split(' = ') for line in text.splitlines() if '=' in line)
     commands = {path.stem for path in (ROOT / 'scops_tf').glob('*.py')

@@ -45,6 +45,16 @@ class Scorer:
       test: Photos that are scored.
       map_size: (height, width) that photos are resized to.
 
+    Attributes:
+      dataset: See the argument, and so for the next three.
+      fit: Photos that a regression may be fitted on.
+      test: Photos that are scored.
+      map_size: (height, width) of the part maps.
+      masks: u8[H,W] of each test photo, the object is not 0; None unless all have one.
+      part_masks: u8[H,W] of each test photo, labels of the true parts; None unless all have one.
+      has_boxes: Whether all photos have a box.
+      landmark_scorer: Scorer of the landmarks, or None.
+
     Raises:
       ValueError: If there is no photo to test on.
       ImageError: If a mask cannot be read.
@@ -55,29 +65,29 @@ class Scorer:
         if not test.records:
             raise ValueError('`test` must hold at least one photo to score; got none.')
         self.dataset, self.fit, self.test, self.map_size = dataset, fit, test, map_size
-        self._masks = self._read(
+        self.masks = self._read(
             [record.mask_path for record in test.records],
             lambda path: images_lib.read_mask(path).astype(np.uint8))
-        self._part_masks = self._read(
+        self.part_masks = self._read(
             [record.part_mask_path for record in test.records], images_lib.read_labels)
         records = (*fit.records, *test.records)
-        self._has_boxes = all(record.box is not None for record in records)
-        self._landmarks: Optional[landmark_scores.LandmarkScorer] = None
+        self.has_boxes = all(record.box is not None for record in records)
+        self.landmark_scorer: Optional[landmark_scores.LandmarkScorer] = None
         if (dataset.annotation_kind in landmark_scores.PROTOCOLS and fit.records
                 and all(record.landmarks is not None for record in records)
-                and (self._has_boxes or dataset.annotation_kind == 'faces')):
-            self._landmarks = landmark_scores.LandmarkScorer(dataset, fit, test, map_size)
+                and (self.has_boxes or dataset.annotation_kind == 'faces')):
+            self.landmark_scorer = landmark_scores.LandmarkScorer(dataset, fit, test, map_size)
 
     @property
     def has_annotations(self) -> bool:
         """Whether there is any score besides the share of the foreground."""
-        return self._has_boxes or any(
-            found is not None for found in (self._landmarks, self._masks, self._part_masks))
+        return self.has_boxes or any(
+            found is not None for found in (self.landmark_scorer, self.masks, self.part_masks))
 
     @property
     def protocol(self) -> Optional[str]:
         """The protocol of `landmark_regression` that scores the landmarks; None without scores."""
-        return self._landmarks and self._landmarks.protocol
+        return self.landmark_scorer and self.landmark_scorer.protocol
 
     @property
     def counts(self) -> Dict[str, int]:
@@ -106,8 +116,8 @@ class Scorer:
           test: Part maps of the test photos.
         """
         scores, notes = Scores({}, {}, {}, ()), []
-        if self._landmarks is not None:
-            errors = self._landmarks.errors(fit.centers, test.centers)
+        if self.landmark_scorer is not None:
+            errors = self.landmark_scorer.errors(fit.centers, test.centers)
             scores.add(landmark_scores.titled(errors), 'lower')
             scores.intervals['landmark error'] = errors.interval()
             notes += errors.notes
@@ -115,17 +125,17 @@ class Scorer:
         elif self.dataset.annotation_kind in landmark_scores.PROTOCOLS:
             notes.append('There is no landmark error, since not all photos to fit and to test have '
                          'what it needs: landmarks, and a box where they are scored in boxes.')
-        if self._part_masks is not None:
+        if self.part_masks is not None:
             scores.add(self._on_part_masks(num_parts, test), 'higher')
-        if self._masks is not None:
-            masks = [mask > 0 for mask in self._masks]
+        if self.masks is not None:
+            masks = [mask > 0 for mask in self.masks]
             union = label_scores.foreground_iou(test.labels, masks)
             scores.add({'foreground IoU': union['mean'],
                         'foreground IoU, pooled': union['pooled']}, 'higher')
             outside = label_scores.leakage(test.labels, masks=masks)
             scores.add({'leakage': outside['pooled']}, 'lower')
-        elif self._has_boxes:
-            outside = label_scores.leakage(test.labels, boxes=self._boxes_on_maps())
+        elif self.has_boxes:
+            outside = label_scores.leakage(test.labels, boxes=self.boxes_on_maps())
             scores.add({'leakage': outside['pooled']}, 'lower')
         if not scores.values:
             notes.append('The photos have neither landmarks nor masks nor boxes, so nothing tells '
@@ -143,10 +153,10 @@ class Scorer:
           fit: Part maps of the fit photos.
           test: Part maps of the test photos.
         """
-        if self._landmarks is None or test.whole_centers is None:
+        if self.landmark_scorer is None or test.whole_centers is None:
             return {}
         return landmark_scores.titled(
-            self._landmarks.errors(fit.whole_centers, test.whole_centers))
+            self.landmark_scorer.errors(fit.whole_centers, test.whole_centers))
 
     def trivial(self, fit: PartMaps, test: PartMaps, *, seed: int = 0
                 ) -> Dict[str, Dict[str, float]]:
@@ -158,9 +168,9 @@ class Scorer:
           test: Part maps of the test photos.
           seed: Seed of the random centres.
         """
-        if self._landmarks is None:
+        if self.landmark_scorer is None:
             return {}
-        rows = self._landmarks.trivial_errors(fit.centers, test.centers, seed=seed)
+        rows = self.landmark_scorer.trivial_errors(fit.centers, test.centers, seed=seed)
         return {name: landmark_scores.titled(errors) for name, errors in rows.items()}
 
     def _at_landmarks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
@@ -179,17 +189,17 @@ class Scorer:
         # this score out too (§4.3).
         if self.dataset.annotation_kind != 'nested_part_masks':
             matched = label_scores.part_iou(
-                test.labels, self._part_masks, num_parts=num_parts, num_true_parts=len(names))
+                test.labels, self.part_masks, num_parts=num_parts, num_true_parts=len(names))
             values['part mIoU'] = matched['mean']
             # A true part that no photo shows has no score.
             values.update((f'IoU {name}', float(value))
                           for name, value in zip(names, matched['per_part']) if np.isfinite(value))
         of_pixels = label_scores.pixel_scores(
-            test.labels, self._part_masks, num_parts=num_parts, num_true_parts=len(names))
+            test.labels, self.part_masks, num_parts=num_parts, num_true_parts=len(names))
         values.update((f'pixel {_TITLES[name]}', value) for name, value in of_pixels.items())
         return values
 
-    def _boxes_on_maps(self) -> np.ndarray:
+    def boxes_on_maps(self) -> np.ndarray:
         """Boxes f64[N,4] of the test photos in pixels of the resized photos."""
         boxes = landmark_scores.boxes(self.test)
         factors = landmark_scores.map_factors(self.test, self.map_size)

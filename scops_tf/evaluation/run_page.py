@@ -1,96 +1,109 @@
-"""The page of a run's scores: tables, parts, test photos, and curves over the evaluated steps."""
+"""The pictures and figures of a run's page, gathered while its photos are predicted."""
 from __future__ import annotations
 
-import glob
-import json
-import os
-from typing import Any, Dict, List, Tuple
+from typing import Optional, Sequence
 
 import numpy as np
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, datasets
+from scops_tf.datasets.records import Record
+from scops_tf.evaluation import dataset_scores, photo_scores, run_predictions
+from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit
 from scops_tf.evaluation.photo_batches import PhotoBatch, Predict
-from scops_tf.evaluation.text_report import OURS, STATISTICS
+from scops_tf.features import photo_features
+from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
-from scops_tf.pictures import gallery, page, parts as part_pictures
+from scops_tf.pages import run_data
+from scops_tf.pages.gathering import Gatherer
 
-# Largest numbers of photos in the gallery of parts, and of photos that are shown whole.
-_GALLERY_PHOTOS = 200
-_SHOWN_PHOTOS = 24
-_SHOWN_SIZE = (256, 256)
+# Largest number of photos of a page.
+_MOST_PHOTOS = 200
 
 
 class Pictures:
-    """The pictures of the page, which are drawn while the test photos are predicted.
+    """What the page shows, which is gathered while the photos are predicted.
 
     Args:
-      parts: Names and colours of the parts.
-      predict: Prediction by the run.
+      folder: Folder of the page.
+      num_parts: K.
+      split: The photos to predict, in their order; some are shown, spread evenly.
+      predict: Prediction of the model's own parts.
     """
 
-    def __init__(self, parts: PartNames, predict: Predict) -> None:
-        self.parts = parts
-        self.gallery = gallery.PartGallery(parts.num_parts, colors=parts.colors)
-        self.overlays: List[Tuple[np.ndarray, str]] = []
-        self._predict, self._count = predict, 0
+    def __init__(self, folder: str, num_parts: int, split: PhotoSplit, predict: Predict) -> None:
+        self._gatherer = Gatherer(folder, num_parts)
+        self._predict, self._split, self._count = predict, split, 0
+        self._shown = photo_features.spread(len(split.records), _MOST_PHOTOS)
 
     def add(self, batch: PhotoBatch) -> None:
-        """Draws the photos of a batch, up to the largest number of the page."""
+        """Adds the next photos."""
         outputs = batch.outputs(self._predict)
-        for record, image, labels, responses, centers, presence in zip(
-                batch.records[:_GALLERY_PHOTOS - self._count], batch.images, outputs['labels'],
-                outputs['part_responses'], outputs['part_centers'], outputs['presence']):
-            self.gallery.add(image, labels, responses[..., 1:])
-            if self._count < _SHOWN_PHOTOS:
-                self.overlays.append((part_pictures.parts_picture(
-                    image, labels, centers, presence, cell_size=_SHOWN_SIZE,
-                    colors=self.parts.colors), record.name))
+        for index, record in enumerate(batch.records):
+            if self._count in self._shown:
+                self._gatherer.add(
+                    record.name, batch.images[index], outputs['labels'][index],
+                    outputs['part_responses'][index, ..., 1:], outputs['part_centers'][index],
+                    outputs['presence'][index],
+                    size=tuple(self._split.sizes[self._count].tolist()))
             self._count += 1
 
+    def write(self, config: config_lib.Config, scorer: dataset_scores.Scorer, *, step: int,
+              split: str, num_photos: int, parts: PartNames, own_labels: np.ndarray,
+              fit: Optional[PartMaps], test: PartMaps) -> None:
+        """Writes the report of the page.
 
-def write(folder: str, config: config_lib.Config, result: Dict[str, Any],
-          directions: Dict[str, str], pictures: Pictures) -> None:
-    """Writes the page.
+        Args:
+          config: Configuration of the run.
+          scorer: Scorer of the photos.
+          step: Step of the model.
+          split: What the photos are for, 'test' or 'train'.
+          num_photos: Number of all photos of that kind.
+          parts: Merges and drops that `fit` and `test` are of.
+          own_labels: u8[N,H,W]. Labels of the photos by the model's own parts.
+          fit: Part maps of the photos to fit on, or None.
+          test: Part maps of the photos.
+
+        Raises:
+          OSError: If a file cannot be written.
+        """
+        num_parts = config.run.num_parts
+        scores = photo_scores.of_photos(scorer, num_parts, fit, test)
+        self._gatherer.write(
+            step=step, facts={'dataset': scorer.dataset.name, 'method': config.run.method,
+                              'seed': str(config.run.seed)},
+            split=split, num_photos=num_photos, lookup=parts.lookup,
+            scores={name: values[self._shown] for name, values in scores.values.items()},
+            directions=scores.directions,
+            confusion=photo_scores.confusion(scorer, num_parts, own_labels))
+
+
+def gather(config: config_lib.Config, workdir: str) -> None:
+    """Predicts photos of a run and writes what its page shows, without the scores of `evaluate`.
+
+    Photos are those to test on; where there are none, those to train on.
 
     Args:
-      folder: Folder of the page, which has the scores of the steps evaluated so far.
       config: Configuration of the run.
-      result: Result of `run_scores.evaluate`.
-      directions: Better directions of the scores; see `dataset_scores.Scores`.
-      pictures: Pictures of the test photos.
+      workdir: Folder of the run.
 
     Raises:
-      OSError: If a file cannot be written.
+      ValueError: If data, checkpoints or weights cannot be used.
+      OSError: If the folder cannot be written.
     """
-    facts = {name: result[name] for name in ('method', 'step', 'seed')}
-    facts['parts'] = result['num_parts']
-    page.write_page(folder, title=f'Parts of {result["dataset"]}', facts=facts,
-                    tables=[_table(result, directions)], parts=pictures.gallery.parts(),
-                    part_titles={number: pictures.parts.title(number)
-                                 for number in pictures.parts.names},
-                    colors=pictures.parts.colors,
-                    overlays=pictures.overlays, curves=_curves(folder), config=config.operative)
-
-
-def _table(result: Dict[str, Any], directions: Dict[str, str]) -> page.ScoreTable:
-    title = result['dataset']
-    if result['protocol']:
-        title += f', protocol {result["protocol"]}'
-    columns = list(result['scores'][OURS])
-    return page.ScoreTable(
-        title, result['counts'],
-        [(STATISTICS.get(name, name), directions[name]) for name in columns],
-        [(method, [values.get(name) for name in columns])
-         for method, values in result['scores'].items()], note=' '.join(result['notes']))
-
-
-def _curves(folder: str) -> Dict[str, Tuple[List[int], List[float]]]:
-    """Scores of this run at the steps evaluated so far, by name; empty for a single step."""
-    points: Dict[str, List[Tuple[int, float]]] = {}
-    for path in glob.glob(os.path.join(glob.escape(folder), 'scores_*.json')):
-        with open(path, encoding='utf-8') as file:
-            result = json.load(file)
-        for name, value in result['scores'][OURS].items():
-            points.setdefault(name, []).append((result['step'], value))
-    return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items()
-            if len(values) > 1}
+    dataset = datasets.load_for(config, workdir)
+    name = 'test' if dataset.test else 'train'
+    records: Sequence[Record] = dataset.test or dataset.train
+    chosen = [records[index] for index in photo_features.spread(len(records), _MOST_PHOTOS)]
+    parts = parts_file.load_or_unnamed(workdir, config.run.num_parts)
+    run = run_predictions.load(config, workdir)
+    store = photo_features.open_store(config, chosen, workdir, with_saliency=False)
+    split = PhotoSplit(store.records, store.photo_sizes)
+    scorer = dataset_scores.Scorer(
+        dataset, PhotoSplit((), np.zeros((0, 2))), split, config.run.image_size)
+    pictures = Pictures(
+        run_data.folder_of(workdir), config.run.num_parts, split, run.predict)
+    maps = run_predictions.part_maps(
+        {'own': run.predict, 'shown': run_predictions.merged(run.predict, parts, config)}, store,
+        config, 'Photos', visit=pictures.add)
+    pictures.write(config, scorer, step=run.step, split=name, num_photos=len(records), parts=parts,
+                   own_labels=maps['own'].labels, fit=None, test=maps['shown'])

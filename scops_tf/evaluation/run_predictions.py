@@ -54,13 +54,12 @@ class Run(NamedTuple):
         return bool(self.trained and self.trained.model.segmenter.reads_reference_features)
 
 
-def load(config: config_lib.Config, workdir: str, parts: Optional[PartNames] = None) -> Run:
-    """Loads the model of a run.
+def load(config: config_lib.Config, workdir: str) -> Run:
+    """Loads the model of a run, whose predictions are of its own parts; see `merged`.
 
     Args:
       config: Configuration of the run. Its `Decode` holds for an export too.
       workdir: Folder of the run.
-      parts: Parts that are merged and dropped; None for none.
 
     Raises:
       ValueError: If there is neither a checkpoint nor an export, or it cannot be used.
@@ -68,10 +67,10 @@ def load(config: config_lib.Config, workdir: str, parts: Optional[PartNames] = N
     export = os.path.join(workdir, 'export')
     if checkpoints.find(workdir) is None and os.path.isdir(export):
         loaded = predictor_lib.Predictor(export, named=False)
-        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), config, parts),
+        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), config),
                    loaded.metadata['step'], loaded.metadata['tap_scales'])
     trained = trained_model.load_part_model(
-        config, workdir, precision=config.evaluation.precision, parts=parts)
+        config, workdir, precision=config.evaluation.precision)
     return Run(lambda batch: trained.part_model.predict(tf.constant(batch.images)),
                trained.step, trained.tap_scales, trained)
 
@@ -125,16 +124,26 @@ def decoded_from(part_model: part_model_lib.PartModel,
     return lambda batch: decode(batch.features)
 
 
-def _decoded(outputs: Dict[str, Any], config: config_lib.Config, parts: Optional[PartNames]
-             ) -> Dict[str, Any]:
+def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
     """Predictions of an export, decoded again by the `Decode` of the configuration."""
-    size, decode = outputs['labels'].shape[1:], config.decode
     responses = outputs['part_responses']
-    outputs = {**outputs, 'labels': decoding.decode(
-        responses, size, background=decode.background).numpy()}
-    lookup = (parts or PartNames.unnamed(config.run.num_parts)).lookup
-    return decoding.merged_outputs(
-        outputs, lookup, window=decode.center_window, power=decode.center_power)
+    labels = decoding.decode(
+        responses, outputs['labels'].shape[1:], background=config.decode.background)
+    return _merged({**outputs, 'labels': labels.numpy()}, config,
+                   PartNames.unnamed(config.run.num_parts))
+
+
+def merged(predict: Predict, parts: PartNames, config: config_lib.Config) -> Predict:
+    """The same predictions with the parts that are merged and dropped."""
+    if not parts.changes_labels:
+        return predict
+    return lambda batch: _merged(batch.outputs(predict), config, parts)
+
+
+def _merged(outputs: Dict[str, Any], config: config_lib.Config, parts: PartNames
+            ) -> Dict[str, Any]:
+    return decoding.merged_outputs(outputs, parts.lookup, window=config.decode.center_window,
+                                   power=config.decode.center_power)
 
 
 def refined(predict: Predict, config: config_lib.Config) -> Predict:

@@ -20,9 +20,12 @@ from scops_tf.evaluation.text_report import OURS, REFINED, WHOLE_PHOTO
 from scops_tf.features import photo_features, run_features
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
+from scops_tf.pages import page, run_data
 
 _CLUSTERED = 'k-means on the same features'
 _POSITIONS = 'k-means on pixel positions'
+# The parts of the model before merges and drops; they have no row among the scores.
+_OWN = 'own parts'
 
 # Part maps of the photos to fit on, or None, and of the photos to test on.
 _Maps = Tuple[Optional[PartMaps], PartMaps]
@@ -60,20 +63,23 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
     other = config_lib.load_run(other_workdir) if other_workdir else None
     dataset = _load_dataset(config, workdir)
     parts = parts_file.load_or_unnamed(workdir, config.run.num_parts)
-    run = run_predictions.load(config, workdir, parts)
+    run = run_predictions.load(config, workdir)
     photos = _open_photos(config, dataset, workdir)
     scorer = dataset_scores.Scorer(
         dataset, _split(photos.fit), _split(photos.test), config.run.image_size)
 
-    maps, pictures = _predict(config, run, parts, photos, workdir, with_crf=with_crf)
+    folder = run_data.folder_of(workdir)
+    maps, own_labels, pictures = _predict(
+        config, run, parts, photos, workdir, folder, with_crf=with_crf)
     ours = scorer.scores(config.run.num_parts, *maps[OURS])
+    others, trivial = _other_rows(scorer, config, maps)
     result = {
         'protocol': scorer.protocol, 'dataset': dataset.name, 'method': config.run.method,
         'step': run.step, 'seed': config.run.seed, 'num_parts': config.run.num_parts,
         'counts': scorer.counts, 'skipped_photos': len(photos.test.skipped),
         'image_list_sha256': scorer.image_list_hash, 'unit': 'per cent',
-        'scores': {OURS: ours.values, **_other_rows(scorer, config, maps)},
-        'intervals_95': ours.intervals,
+        'scores': {OURS: ours.values, **others}, 'trivial': trivial,
+        'directions': ours.directions, 'intervals_95': ours.intervals,
         'notes': [*dataset.notes, *ours.notes, *_about_names(parts)]}
     if parts.is_named:
         result['parts'] = {str(number): name for number, name in parts.names.items()}
@@ -81,10 +87,12 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         result['consistency'] = _consistency(
             maps[OURS][1], config.run.num_parts, photos.test, other, other_workdir)
 
-    folder = os.path.join(workdir, 'eval')
     _write(folder, result, photos.test, is_latest=config.evaluation.step is None)
     if pictures:
-        run_page.write(folder, config, result, ours.directions, pictures)
+        pictures.write(config, scorer, step=run.step, split='test',
+                       num_photos=len(photos.test), parts=parts, own_labels=own_labels,
+                       fit=maps[OURS][0], test=maps[OURS][1])
+        page.write_run(run_data.read(workdir))
     print(text_report.of_run(result))
     logging.info('Scores and the page index.html are in %s.', folder)
 
@@ -123,10 +131,11 @@ def _split(store: Optional[photo_store.PhotoStore]) -> PhotoSplit:
 
 
 def _predict(config: config_lib.Config, run: run_predictions.Run, parts: PartNames,
-             photos: _Photos, workdir: str, *, with_crf: bool
-             ) -> Tuple[Dict[str, _Maps], Optional[run_page.Pictures]]:
-    """Part maps of the run and of the methods beside it, by name, and the pictures of a page.
+             photos: _Photos, workdir: str, folder: str, *, with_crf: bool
+             ) -> Tuple[Dict[str, _Maps], np.ndarray, Optional[run_page.Pictures]]:
+    """Part maps of the run and of the methods beside it, by name; what else a page shows.
 
+    That is the labels u8[N,H,W] of the test photos by the model's own parts, and the pictures.
     There are pictures, and is a page, of the latest step alone.
     """
     features = None
@@ -134,7 +143,8 @@ def _predict(config: config_lib.Config, run: run_predictions.Run, parts: PartNam
         features = run_features.RunFeatures(
             config, *run_predictions.reference_networks(config, run), photos.train,
             workdir)
-    predict = run_predictions.of_features(run, config) if run.reads_features else run.predict
+    own = run_predictions.of_features(run, config) if run.reads_features else run.predict
+    predict = run_predictions.merged(own, parts, config)
     methods = {OURS: predict}
     if config.evaluation.baselines:
         methods[_CLUSTERED] = _fit_clusters(config, photos.train, features)
@@ -142,16 +152,16 @@ def _predict(config: config_lib.Config, run: run_predictions.Run, parts: PartNam
         methods, photos.fit, config, 'Photos to fit', features=features)
     if with_crf:
         methods[REFINED] = run_predictions.refined(predict, config)
-    pictures = (run_page.Pictures(parts, predict)
+    pictures = (run_page.Pictures(folder, config.run.num_parts, _split(photos.test), own)
                 if config.evaluation.step is None else None)
     test = run_predictions.part_maps(
-        methods, photos.test, config, 'Photos to test', features=features,
+        {**methods, _OWN: own}, photos.test, config, 'Photos to test', features=features,
         visit=pictures and pictures.add)
     # The CRF changes labels alone, and only part centres are fitted.
     maps = {name: (fit.get(OURS if name == REFINED else name), test[name]) for name in methods}
     for name in {OURS, REFINED} & set(maps):
         maps[name] = tuple(found and _of_shown(found, parts) for found in maps[name])
-    return maps, pictures
+    return maps, test[_OWN].labels, pictures
 
 
 def _of_shown(maps: PartMaps, parts: PartNames) -> PartMaps:
@@ -190,8 +200,11 @@ def _fit_clusters(config: config_lib.Config, train: photo_store.PhotoStore,
 
 
 def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: Dict[str, _Maps]
-                ) -> Dict[str, Dict[str, float]]:
-    """Scores of all methods besides the run, by name, in the order in which they are printed."""
+                ) -> Tuple[Dict[str, Dict[str, float]], List[str]]:
+    """Scores of all methods besides the run, by name, in the order in which they are printed.
+
+    The second result has the names of those that find no parts.
+    """
     num_parts, seed = config.run.num_parts, config.run.seed
     rows = {name: scorer.scores(num_parts, *found).values
             for name, found in maps.items() if name != OURS}
@@ -200,21 +213,23 @@ def _other_rows(scorer: dataset_scores.Scorer, config: config_lib.Config, maps: 
         errors = {} if name == REFINED else scorer.whole_photo(*found)
         if errors:
             rows[name + WHOLE_PHOTO] = errors
+    with_parts = set(rows)
     if config.evaluation.baselines:
         counts = len(scorer.fit.records), len(scorer.test.records)
         constant = position_maps(num_parts, counts, config.run.image_size, seed=seed)
         rows[_POSITIONS] = scorer.scores(num_parts, *constant).values
         rows.update(scorer.trivial(*maps[OURS], seed=seed))
-    return rows
+    return rows, [name for name in rows if name not in with_parts]
 
 
 def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
                  other: config_lib.Config, other_workdir: str) -> Dict[str, Any]:
     """Agreement of the part maps with another run's part maps of the same photos."""
-    run = run_predictions.load(other, other_workdir, parts_file.load_or_unnamed(
-        other_workdir, other.run.num_parts))
+    run = run_predictions.load(other, other_workdir)
+    parts = parts_file.load_or_unnamed(other_workdir, other.run.num_parts)
     maps = run_predictions.part_maps(
-        {other_workdir: run.predict}, store, other, 'Photos to test, by the other run')
+        {other_workdir: run_predictions.merged(run.predict, parts, other)}, store, other,
+        'Photos to test, by the other run')
     most = max(num_parts, other.run.num_parts)
     return {'workdir': other_workdir, 'step': run.step, 'seed': other.run.seed,
             'num_parts': other.run.num_parts,

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence
 
+from scops_tf.pages.score_table import STATISTICS
+
 # Name of the run among the methods that are scored, and of the run with labels refined by a CRF.
 OURS = 'this run'
 REFINED = f'{OURS}, dense CRF'
 # What follows a method's name where its part centres are those of the whole photo.
 WHOLE_PHOTO = ', centres over the whole photo'
-# Titles of what is printed beside the scores and says nothing about quality.
-STATISTICS = {'foreground': 'share of the pixels that are a part (no score)'}
 # More categories than this do not fit on a screen; the file of the result has all of them.
 _MOST_COLUMNS = 8
 

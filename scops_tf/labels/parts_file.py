@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 from scops_tf import files
 from scops_tf.labels.part_names import Color, PartNames, PartNamesError
@@ -64,6 +64,22 @@ def save(names: PartNames, folder: str) -> None:
     files.write(os.path.join(folder, PARTS_FILE), encoded(names))
 
 
+def save_of_run(names: PartNames, workdir: str) -> List[str]:
+    """Writes the file into the folder of a run, and into its export where there is one.
+
+    Returns:
+      The folders.
+
+    Raises:
+      OSError: If it cannot be written.
+    """
+    export = os.path.join(workdir, 'export')
+    folders = [workdir, *([export] if os.path.isdir(export) else [])]
+    for folder in folders:
+        save(names, folder)
+    return folders
+
+
 def set_aside(folder: str) -> Optional[str]:
     """Renames the file in a folder, since its numbers are those of another training.
 
@@ -109,12 +125,12 @@ def load(folder: str, *, num_parts: Optional[int] = None) -> Optional[PartNames]
     path = os.path.join(folder, PARTS_FILE)
     if not os.path.lexists(path):
         return None
-    names = decoded(files.read(path, most=2 ** 24), path)
-    if num_parts not in (None, names.num_parts):
-        raise PartNamesError(
-            f'{path} must name the {num_parts} parts of the model, but it is of one with '
-            f'{names.num_parts}: remove it, and name the parts anew.')
-    return names
+    return read(path, num_parts=num_parts)
+
+
+def read(path: str, *, num_parts: Optional[int] = None) -> PartNames:
+    """The names in a file; see `load`."""
+    return decoded(files.read(path, most=2 ** 24), path, num_parts=num_parts)
 
 
 def load_or_unnamed(folder: str, num_parts: int) -> PartNames:
@@ -122,11 +138,16 @@ def load_or_unnamed(folder: str, num_parts: int) -> PartNames:
     return load(folder, num_parts=num_parts) or PartNames.unnamed(num_parts)
 
 
-def decoded(content: bytes, path: str) -> PartNames:
+def decoded(content: bytes, path: str, *, num_parts: Optional[int] = None) -> PartNames:
     """The names in the content of the file.
 
+    Args:
+      content: The content.
+      path: What messages call it.
+      num_parts: K of the model; None for any.
+
     Raises:
-      PartNamesError: See `load`; the message names the path.
+      PartNamesError: See `load`.
     """
     try:
         found = json.loads(content)
@@ -163,6 +184,10 @@ def decoded(content: bytes, path: str) -> PartNames:
                                  f'{list(names.dropped)}; got {found["dropped"]}.')
     except PartNamesError as error:
         raise PartNamesError(f'{path} cannot be used: {error}') from None
+    if num_parts not in (None, names.num_parts):
+        raise PartNamesError(
+            f'{path} must name the {num_parts} parts of the model, but it is of one with '
+            f'{names.num_parts}: remove it, and name the parts anew.')
     return names
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from scops_tf import datasets, files, images
 from scops_tf.datasets import counts
 from scops_tf.evaluation.text_report import OURS, REFINED, WHOLE_PHOTO
-from scops_tf.pictures import page, sheets
+from scops_tf.pages import page, report_file, run_data
+from scops_tf.pages.score_table import ScoreTable
+from scops_tf.pictures import sheets
 from scops_tf.tables import paper, runs as runs_lib
 
 # Number of test photos in the picture.
@@ -177,7 +179,7 @@ def write(folder: str, table: paper.Table, heading: str, found: Sequence[Line],
           ' '.join(map(str, line.seeds)), '' if line.steps is None else line.steps,
           *(line.photos.get(f'photos to {verb}', '') for verb in ('train', 'fit', 'test'))]
          for line in found for column, cell in zip(columns, line.cells)])
-    page.write_page(folder, title=heading, facts=facts, tables=[page.ScoreTable(
+    page.write_tables(folder, title=heading, facts=facts, tables=[ScoreTable(
         '', {}, [*((column.title, column.direction) for column in columns),
                  ('photos', ''), ('steps', ''), ('seeds', '')],
         [(line.title, [*(cell.text for cell in line.cells), *_facts(line)]) for line in found],
@@ -190,18 +192,21 @@ def pictures(table: paper.Table, runs: Sequence[runs_lib.Run]) -> Optional[np.nd
     """The first test photos as each system cuts them, uint8[H,W,3]; None if no run is finished.
 
     A row is a system. Its pictures are those of the page of its run with the first seed.
+
+    Raises:
+      ReportError: If the page of a run is damaged.
+      ImageError: If a picture of it cannot be read.
     """
     first = {run.job: run for run in reversed(runs)}
     rows, captions = [], []
     for row in table.rows:
         # The pages show the labels without the CRF.
         for job in dict.fromkeys(row.jobs.values()) if not row.refined else ():
-            folder = os.path.join(first[job].workdir, 'eval', 'images')
-            paths = [os.path.join(folder, f'overlay-{number}.jpg')
-                     for number in range(1, _SHOWN_PHOTOS + 1)]
-            found = [images.read(path) for path in paths if os.path.isfile(path)]
+            folder = run_data.folder_of(first[job].workdir)
+            found = report_file.load(folder)
             if found:
-                rows.append(found)
+                rows.append([report_file.picture(folder, found, index)
+                             for index in range(min(_SHOWN_PHOTOS, len(found.photos)))])
                 captions.append(', '.join(filter(None, (row.title, job.category))))
     return sheets.sheet(rows, row_captions=captions) if rows else None
 

@@ -1,0 +1,1 @@
+"""The pages of a run: what is gathered of its photos, its file, and what a browser shows."""
