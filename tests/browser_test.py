@@ -143,6 +143,11 @@ def test_parts_are_named_merged_and_dropped_and_saved_as_a_file(browser, run, tm
     browser.click('[data-dropped="3"]')
     assert browser.texts('h3 .title') == ['Flügel <i>: parts 1 + 2'] * 2 + ['part 3, dropped']
     assert not browser.one('[data-name="2"]').is_enabled()
+    assert browser.texts('.legend li') == ['Flügel <i>: parts 1 + 2', 'part 3, dropped']
+    options = browser.run('return [...document.querySelectorAll("#filter option")].map('
+                          '(option) => option.textContent)')
+    assert options[1:4] == [
+        'with Flügel <i> (part 1)', 'with Flügel <i> (part 2)', 'with part 3, dropped']
     colors = browser.run('const style = getComputedStyle(document.documentElement);'
                          'return ["--k1", "--k2", "--o3"].map((key) => style[key] || '
                          'style.getPropertyValue(key))')

@@ -112,6 +112,7 @@ def test_parts_have_their_names_merges_drops_and_figures(run):
     assert dropped == ['3'] and 'part 3, dropped' in found.texts
     assert 'responds nowhere' in found.texts
     assert 'beak 75\u00a0%, <tail> 25\u00a0%' in found.texts
+    assert 'with <i>wing</i> (part 2)' in found.texts and 'without part 3, dropped' in found.texts
     # The merged part has one colour, and what is dropped is not drawn.
     assert '--k1: #e69f00; --k2: #e69f00;' in found.text and '--o3: 0;' in found.text
 

@@ -159,7 +159,7 @@ def photo_view(photo: PhotoReport, names: PartNames, file: str, paths: Mapping[i
         'alt': f'{photo.name}: {", ".join(titles) or "no part"}',
         'outlines': {keys[number]: paths[number] for number in sorted(paths)},
         # As large on each picture, which is scaled to its column.
-        'scale': f'{max(photo.size) / 320:.3g}',
+        'scale': f'{max(photo.size) / 250:.3g}',
         'dots': [{'number': keys[number], 'text': names.lookup[number] or '',
                   'x': f'{photo.centers[number - 1][0]:.1f}',
                   'y': f'{photo.centers[number - 1][1]:.1f}'}
@@ -179,7 +179,8 @@ def _part_view(report: Report, names: PartNames, number: int, color: str) -> Dic
     part, leader = report.parts[number - 1], int(names.lookup[number])
     name = names.names[leader] if leader == number else ''
     return {
-        'number': number, 'title': part_title(names, number), 'color': color,
+        'number': number, 'title': part_title(names, number), 'option': _option(names, number),
+        'color': color,
         'name': '' if name == f'part {number}' else name, 'dropped': not leader,
         'into': leader if leader not in (0, number) else 0,
         'area': f'{100 * part.area:.1f}', 'presence': f'{part.presence:.2f}',
@@ -205,10 +206,23 @@ def part_title(names: PartNames, number: int) -> str:
     return names.title(leader)
 
 
+def _option(names: PartNames, number: int) -> str:
+    """What stands for a part where each part of the model is chosen, also of merged ones."""
+    leader = int(names.lookup[number])
+    if not leader:
+        return f'part {number}, dropped'
+    name = names.names[leader]
+    return f'part {number}' if name == f'part {leader}' else f'{name} (part {number})'
+
+
 def _named(shares: Sequence[float], titles: Sequence[str]) -> str:
-    order = sorted(range(len(shares)), key=lambda index: -shares[index])[:_MOST_NAMED]
-    return ', '.join(f'{titles[index]} {100 * shares[index]:.0f}\u00a0%' for index in order
-                     if shares[index] >= _LEAST_SHARE)
+    """The largest shares with their titles; those of one title, of merged parts, are one."""
+    sums: Dict[str, float] = {}
+    for share, title in zip(shares, titles):
+        sums[title] = sums.get(title, 0) + share
+    order = sorted(sums, key=lambda title: -sums[title])[:_MOST_NAMED]
+    return ', '.join(f'{title} {100 * sums[title]:.0f}\u00a0%' for title in order
+                     if sums[title] >= _LEAST_SHARE)
 
 
 def _lies_on(confusion: Optional[Confusion], number: int) -> str:

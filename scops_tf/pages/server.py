@@ -48,8 +48,9 @@ class Application:
     def __init__(self, workdir: str, token: str) -> None:
         self._workdir, self._token = workdir, token
         folder = run_data.folder_of(workdir)
-        self._files = {name: os.path.join(folder, name)
-                       for name in report_file.pictures(run_data.read(workdir).report)}
+        report = run_data.read(workdir).report
+        self._num_parts = report.num_parts
+        self._files = {name: os.path.join(folder, name) for name in report_file.pictures(report)}
         self._files[comparison.COMPARISON_FILE] = os.path.join(folder, comparison.COMPARISON_FILE)
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Any:
@@ -96,10 +97,9 @@ class Application:
             raise exceptions.MethodNotAllowed(['PUT'], 'Names can only be put here.')
         if not self._is_token(request.headers.get('X-Scops-Token')):
             raise exceptions.Forbidden('Names are saved by the page of this server alone.')
-        num_parts = run_data.read(self._workdir).report.num_parts
         try:
             names = parts_file.decoded(request.get_data(), 'The file of names',
-                                       num_parts=num_parts)
+                                       num_parts=self._num_parts)
         except PartNamesError as error:
             raise exceptions.BadRequest(str(error)) from None
         folders = parts_file.save_of_run(names, self._workdir)

@@ -92,6 +92,12 @@
     return own ? part.name : `${part.name} (part ${number})`;
   }
 
+  /** What stands for a part where each part of the model is chosen, also of merged ones. */
+  function option(part, number) {
+    const own = !part || part.name === `part ${part.number}`;
+    return own ? `part ${number}${part ? '' : ', dropped'}` : `${part.name} (part ${number})`;
+  }
+
   let saved = '';
   let visible = numbers;
 
@@ -110,13 +116,15 @@
       const text = title(part, number);
       for (const each of all(`[data-title="${number}"]`)) each.textContent = text;
       for (const each of all(`[data-option="${number}"]`)) {
-        each.textContent = (each.dataset.before || '') + text;
+        each.textContent = (each.dataset.before || '') + option(part, number);
       }
       for (const each of all(`[data-dot="${number}"]`)) {
         each.textContent = part ? part.number : '';
       }
       one(`[data-part="${number}"]`).classList.toggle('gone', !part);
-      one(`[data-legend="${number}"]`).classList.toggle('gone', !part);
+      const legend = one(`[data-legend="${number}"]`);
+      legend.classList.toggle('gone', !part);
+      legend.hidden = Boolean(part) && part.number !== number;
     }
     const wrong = problem(found.parts);
     const changed = JSON.stringify(content(found)) !== saved;
@@ -147,6 +155,8 @@
     const text = JSON.stringify(content(groups()));
     if (data.token) {
       let answer;
+      one('#save').disabled = true;
+      one('#status').textContent = 'Saving.';
       try {
         const done = await fetch('parts.json', {
           method: 'PUT', body: text,
@@ -156,6 +166,7 @@
         answer = {ok: false, text: 'The server does not answer; start it again. Nothing is saved.'};
       }
       if (!answer.ok) {
+        refresh();
         one('#problem').hidden = false;
         one('#problem').textContent = answer.text;
         return;
