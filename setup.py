@@ -68,8 +68,8 @@ setuptools.setup(
         # constraints.txt; docs/decisions.md says what fits.
         'beam': ['apache-beam>=2.60'],
         'demo': ['gradio>=6.0', 'starlette>=0.40'],
-        # Drive Chromium, where there is one, through the page of a run in the tests, and look whether
-        # everybody can use it. No part of constraints.txt either.
+        # For the tests that drive Chromium through the page of a run. No part of constraints.txt
+        # either.
         'browser': ['axe-selenium-python>=2.1.6', 'selenium>=4.20'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],

@@ -16,8 +16,9 @@ import pytest
 from scops_tf.labels import parts_file
 from scops_tf.pages import comparison, page, run_data, server
 
-webdriver = pytest.importorskip('selenium.webdriver', reason='Selenium (extra [browser]) is missing.')
-Axe = pytest.importorskip('axe_selenium_python', reason='axe (extra [browser]) is missing.').Axe
+_MISSING = 'Selenium or axe (extra [browser]) is missing.'
+webdriver = pytest.importorskip('selenium.webdriver', reason=_MISSING)
+Axe = pytest.importorskip('axe_selenium_python', reason=_MISSING).Axe
 _CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
 pytestmark = pytest.mark.skipif(
     not (_CHROMIUM and _DRIVER), reason='There is no chromium with its chromedriver.')
