@@ -71,6 +71,11 @@ setuptools.setup(
         # For the tests that drive Chromium through the page of a run. No part of constraints.txt
         # either.
         'browser': ['axe-selenium-python>=2.1.6', 'selenium>=4.20'],
+        # The export to ONNX. Later releases of onnx need an ml-dtypes that TensorFlow 2.15 does not
+        # take; those of tf2onnx for Python 3.9 need a protobuf of before.
+        'onnx': ['onnx>=1.16,<1.19; python_version >= "3.10"',
+                 'onnxruntime>=1.17; python_version >= "3.10"',
+                 'tf2onnx>=1.17; python_version >= "3.10"'],
         'test': _TEST,
         'dev': [*_TEST, 'uv>=0.5'],
     },

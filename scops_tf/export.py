@@ -2,7 +2,8 @@
 
 The first export of a run is in `<workdir>/export/1`, the next one in `<workdir>/export/2`. Beside
 the SavedModel a version holds `scops_tf.json` and the model card, `MODEL_CARD.md`, with the scores
-of the step if `evaluate` has measured them.
+of the step if `evaluate` has measured them. `--format=savedmodel,onnx,tflite` adds `model.onnx` and
+`model.tflite` for other runtimes; see docs/serving.md.
 """
 from __future__ import annotations
 
@@ -44,20 +45,33 @@ def main(argv: List[str]) -> None:
         raise command.CommandError(
             '`--precision` must be float32 or bfloat16 with --target=cpu, since CPUs are slow in '
             'float16; got float16: give --target=gpu.')
+    others = [name for name in dict.fromkeys(FLAGS.format) if name != 'savedmodel']
+    if others and FLAGS.precision != 'float32':
+        raise command.CommandError(
+            f'`--precision` must be float32 with --format={",".join(others)}, which are written in '
+            f'it; got {FLAGS.precision}: leave the precision out, or make an export of each.')
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
     parts = parts_file.load_or_unnamed(FLAGS.workdir, config.run.num_parts)
     from scops_tf.serving import (
+        portable,
         saved_model,
         trained_model,
     )
 
+    for name in others:
+        portable.require(name)
     trained = trained_model.load_part_model(
         config, FLAGS.workdir, precision=FLAGS.precision, target=FLAGS.target, parts=parts)
+    plain = trained if not others or FLAGS.target == 'gpu' else trained_model.load_part_model(
+        config, FLAGS.workdir, target='gpu', parts=parts)
     folder = FLAGS.export_dir or os.path.join(FLAGS.workdir, 'export')
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
-    exported = saved_model.export(trained.part_model, folder, config=config, parts=parts, metadata={
-        'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-        'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
+    converted = {name: portable.convert(name, plain.part_model, like=trained.part_model)
+                 for name in others}
+    exported = saved_model.export(
+        trained.part_model, folder, config=config, parts=parts, others=converted, metadata={
+            'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
+            'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
     # Names that were given to earlier versions no longer hold.
     aside = parts_file.replace(parts, folder)
     logging.set_verbosity(logging.INFO)
@@ -71,6 +85,9 @@ if __name__ == '__main__':
     command.define_run_flags()
     flags.DEFINE_string('export_dir', None, 'Folder of the numbered SavedModels; `export` in the '
                         'run\'s folder where not given.')
+    flags.DEFINE_list('format', ['savedmodel'], 'Formats of the export, separated by commas: '
+                      'savedmodel, which every export has; onnx and tflite are written beside it '
+                      'for other runtimes. onnx needs the extra [onnx].')
     flags.DEFINE_enum('target', 'cpu', ['cpu', 'gpu'], 'Device that the network is arranged for: '
                       'in float32 wide convolutions become matrix products for a CPU, and all stay '
                       'as they are for a GPU. Both run on either device.')

@@ -117,5 +117,5 @@ def main(argv: List[str]) -> None:
 
 if __name__ == '__main__':
     flags.DEFINE_list('extras', [], 'Extras of the package whose needs are listed too: cuda, crf, '
-                      'test, dev.')
+                      'heif, onnx, test, dev.')
     command.run(main)

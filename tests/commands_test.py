@@ -143,7 +143,8 @@ def run(trained_run, tmp_path_factory, run_command) -> pathlib.Path:
     (workdir / 'eval' / 'scores_40.json').write_text(json.dumps({
         'protocol': 'cub', 'unit': 'per cent', 'counts': {'photos to train': 6},
         'scores': {'this run': {'NMI': 12.34}, 'k-means': {'NMI': 56.78}}}), encoding='utf-8')
-    done = run_command('export', f'--workdir={workdir}', '--target=gpu')
+    done = run_command('export', f'--workdir={workdir}', '--target=gpu',
+                       '--format=savedmodel,tflite')
     assert done.returncode == 0, done.stderr
     return workdir
 
@@ -154,7 +155,11 @@ def test_an_export_says_its_step_and_keeps_the_configuration(run):
     assert metadata['step'] == 40 and metadata['num_parts'] == 3
     assert metadata['config'] == (run / 'config.gin').read_text(encoding='utf-8')
     assert metadata['target'] == 'gpu' and metadata['precision'] == 'float32'
+    assert metadata['formats'] == {'savedmodel': {'file': 'saved_model.pb'}, 'tflite': {
+        'file': 'model.tflite', 'images': [1, 64, 96, 3]}}
+    assert (run / 'export' / '1' / 'model.tflite').stat().st_size > 1e5
     card = (run / 'export' / '1' / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '| tflite | `model.tflite` | float32[1,64,96,3] |' in card
     assert '| NMI | 12.3 |' in card and '56.8' not in card and '6 photos to train' in card
     assert "    Data.dataset = 'synthetic'" in card and '| arranged for | gpu |' in card
     assert 'Data.root' not in card

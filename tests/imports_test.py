@@ -189,7 +189,8 @@ def test_a_library_with_one_home_is_imported_nowhere_else(library, home):
     assert users and all(f'{name}.'.startswith(f'{home}.') for name in users), users
 
 
-@pytest.mark.parametrize('library', ['keras_cv', 'pydensecrf', 'imageio_ffmpeg'])
+@pytest.mark.parametrize('library', [
+    'imageio_ffmpeg', 'keras_cv', 'onnx', 'onnxruntime', 'pydensecrf', 'tf2onnx'])
 def test_slow_and_optional_libraries_are_imported_where_they_are_used(library):
     for path in _SOURCES:
         for found in _imports(path):

@@ -86,7 +86,8 @@ def test_every_requirement_is_constrained_to_one_version_in_its_range(python, st
     required = _holding(declared.required, python)
     extras = _holding(declared.extra, python)
     assert {'tensorflow', 'pydensecrf2', 'pillow-heif', 'imageio-ffmpeg', 'pycocotools', 'pytest',
-            'pytest-xdist', 'ruff', 'uv', *_APART} == {extra.name for extra in extras} - {'cython'}
+            'pytest-xdist', 'ruff', 'uv', *_APART} == {extra.name for extra in extras} - {
+                'cython', 'onnx', 'onnxruntime', 'tf2onnx'}
     assert not _APART & set(pins)
     for requirement in required + [extra for extra in extras if extra.name not in _APART]:
         specifier = str(pins[canonicalize_name(requirement.name)].specifier)

@@ -47,7 +47,8 @@ def quick(monkeypatch) -> None:
 def test_the_metadata_says_what_was_exported(version):
     assert json.loads((version / saved_model.METADATA_FILE).read_text(encoding='utf-8')) == {
         'step': 1, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1,
-        'center_window': None, 'center_power': 1.0}
+        'center_window': None, 'center_power': 1.0,
+        'formats': {'savedmodel': {'file': 'saved_model.pb'}}}
 
 
 def test_the_first_version_is_1_and_nothing_else_is_left(version):
@@ -96,6 +97,16 @@ def test_each_export_is_the_next_version_and_those_before_stay(model, tmp_path, 
     for name, step in (('1', 1), ('9', 2), ('10', 3)):
         text = (folder / name / saved_model.METADATA_FILE).read_text(encoding='utf-8')
         assert json.loads(text)['step'] == step
+
+
+def test_files_of_other_formats_lie_beside_the_saved_model(model, tmp_path, quick):
+    path = pathlib.Path(saved_model.export(model, str(tmp_path), metadata={}, others={
+        'onnx': b'of onnx'}))
+    assert (path / 'model.onnx').read_bytes() == b'of onnx'
+    described = json.loads((path / saved_model.METADATA_FILE).read_text(encoding='utf-8'))
+    assert described['formats']['onnx'] == {'file': 'model.onnx', 'images': [None, 64, 96, 3]}
+    card = (path / 'MODEL_CARD.md').read_text(encoding='utf-8')
+    assert '| onnx | `model.onnx` | float32[?,64,96,3] |' in card
 
 
 def test_an_export_that_another_one_overtakes_takes_the_number_after(

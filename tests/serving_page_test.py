@@ -76,7 +76,7 @@ def test_grpc_requests_and_answers_are_those_of_their_signature(signatures):
 
 
 def test_the_client_s_code_asks_for_what_there_is(signatures):
-    (code,) = _blocks('python')
+    code = _blocks('python')[0]
     words = {node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)}
     function = signatures['encoded']
     assert {'encoded', 'labels', 'part_centers'} <= words

@@ -77,6 +77,8 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
       u8[B,H,W]. 0 is background, k is the k-th part. In a tie background wins, then the first part.
     """
     normalized = _normalized(part_responses[..., 1:])
+    if normalized.shape[1:3].as_list() == [tf.get_static_value(side) for side in size]:
+        return _labels(normalized, background)  # Photos of the maps' own size, known in advance.
     shape = tf.shape(normalized)
     # Of a row of all maps; none is in an empty batch.
     numbers = tf.maximum(shape[0] * shape[3] * size[1], 1)

@@ -67,6 +67,7 @@ def text(described: Dict[str, Any], signatures: Dict[str, Any],
         *_table(['signature', 'input', 'outputs'],
                 [[f'`{name}`', *_described(function)] for name, function in signatures.items()]),
         '', '0 in `labels` is background. `part_centers` are (x, y) in pixels of the photo.', '',
+        *_formats(described),
         *_parts(parts), '## Data', '', *_listed(settings, _DATA), *_counts(evaluated),
         '', '## Settings', '', *_listed(settings, _SETTINGS),
         '', '## Scores', '', *_scores(evaluated),
@@ -87,6 +88,18 @@ def _described(function: Any) -> List[str]:
     outputs = function.get_concrete_function().structured_outputs
     return [spec(wanted.name, wanted),
             ', '.join(spec(name, outputs[name]) for name in sorted(outputs))]
+
+
+def _formats(described: Dict[str, Any]) -> List[str]:
+    """The files of other formats that lie beside the SavedModel."""
+    rows = [[name, f'`{about["file"]}`',
+             f'float32[{",".join("?" if side is None else str(side) for side in about["images"])}]']
+            for name, about in described.get('formats', {}).items() if 'images' in about]
+    if not rows:
+        return []
+    return ['## Formats', '', 'The same networks in files beside the SavedModel. They take photos '
+            'that were resized, RGB in [0, 1]; their outputs are those of `serving_default`, for '
+            'the resized photos.', '', *_table(['format', 'file', '`images`'], rows), '']
 
 
 def _parts(parts: Optional[PartNames]) -> List[str]:

@@ -35,8 +35,8 @@ class SegmenterResponses(tf.Module):
 
     def part_responses(self, images: tf.Tensor) -> tf.Tensor:
         """Part responses f32[B,H,W,K+1] to photos f32[B,H,W,3], RGB in [0, 1]."""
-        size = (tf.shape(images)[1], tf.shape(images)[2])
-        return decoding.part_responses_from_logits(self.part_logits(images), size)
+        return decoding.part_responses_from_logits(
+            self.part_logits(images), geometry.static_size('images', images))
 
 
 class PartModel(tf.Module):
@@ -100,8 +100,19 @@ class PartModel(tf.Module):
             lambda: tf.image.resize(images, self.input_size, antialias=True) / 255.0,
             lambda: tf.image.resize(tf.cast(images, tf.float32) / 255.0, self.input_size,
                                     antialias=True))
+        return self.of_resized(pixels, size)
+
+    def of_resized(self, pixels: tf.Tensor, size: Optional[Tuple[Any, Any]] = None
+                   ) -> Dict[str, tf.Tensor]:
+        """The outputs of `predict` for photos that were resized to the network's input size.
+
+        Args:
+          pixels: f32[B,h,w,3]. RGB in [0, 1].
+          size: (height, width) of the photos before; None for (h, w), for which labels and centres
+            are then.
+        """
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
-        return self.decoded(self.network.part_responses(pixels), size)
+        return self.decoded(self.network.part_responses(pixels), size or self.input_size)
 
     def decoded(self, part_responses: tf.Tensor, size: Tuple[Any, Any]) -> Dict[str, tf.Tensor]:
         """The outputs of `predict` from the network's part responses.
@@ -111,7 +122,8 @@ class PartModel(tf.Module):
           size: (height, width) of the photos.
         """
         responses = tf.cast(part_responses, tf.float32)
-        responses = geometry.upsample(responses, self.input_size)
+        if responses.shape[1:3] != self.input_size:
+            responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
         labels = decoding.decode(responses, size, background=self.background)
         if self.lookup is not None:

@@ -5,14 +5,19 @@ import json
 import os
 import re
 import shutil
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import tensorflow as tf
 
 from scops_tf import config as config_lib, files
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
-from scops_tf.serving import model_card, part_model as part_model_lib, warmup
+from scops_tf.serving import (
+    model_card,
+    part_model as part_model_lib,
+    portable,
+    warmup,
+)
 
 METADATA_FILE = 'scops_tf.json'
 
@@ -24,7 +29,8 @@ class ExportError(ValueError):
 
 
 def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, Any],
-           config: Optional[config_lib.Config] = None, parts: Optional[PartNames] = None) -> str:
+           config: Optional[config_lib.Config] = None, parts: Optional[PartNames] = None,
+           others: Optional[Mapping[str, bytes]] = None) -> str:
     """Writes the model as a SavedModel into the folder's next version, such as `export/2`.
 
     A version is there whole or not at all, and none is ever changed. TensorFlow Serving reads such
@@ -43,6 +49,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         run.
       parts: Names, merges and drops that go with the model, in `parts.json` and the model card;
         None for none.
+      others: Files of other formats that lie beside the SavedModel, by the names of
+        `portable.FORMATS`; None for none.
 
     Returns:
       The folder of the SavedModel.
@@ -63,7 +71,9 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
                           f'{folder} is one of them: give the folder that it lies in.')
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
-                 'center_power': model.center_power}
+                 'center_power': model.center_power,
+                 'formats': {'savedmodel': {'file': 'saved_model.pb'}, **{
+                     name: portable.describe(name, model.input_size) for name in others or ()}}}
     if config is not None:
         described['config'] = config.operative
     # TensorFlow Serving passes over what is no number.
@@ -73,6 +83,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         os.makedirs(temporary)
         tf.saved_model.save(model, temporary, signatures=model.signatures)
         warmup.write(temporary, model.signatures, model.input_size)
+        for name, data in (others or {}).items():
+            files.write(os.path.join(temporary, portable.FORMATS[name].file), data)
         files.write(os.path.join(temporary, METADATA_FILE),
                     json.dumps(described, indent=2, sort_keys=True).encode())
         files.write(os.path.join(temporary, model_card.FILE), model_card.text(

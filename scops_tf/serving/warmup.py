@@ -92,6 +92,14 @@ def request(signature_name: str, **inputs: Any) -> message_lib.Message:
     return made
 
 
+def example_photo(size: Tuple[int, int]) -> np.ndarray:
+    """A photo u8[H,W,3] of `size` (height, width) for a first request: two gradients."""
+    photo = np.zeros((*size, 3), np.uint8)
+    photo[..., 0] = np.linspace(0, 255, size[0])[:, np.newaxis]
+    photo[..., 1] = np.linspace(0, 255, size[1])
+    return photo
+
+
 def write(folder: str, signatures: Dict[str, Any], input_size: Tuple[int, int]) -> None:
     """Writes one request to each signature, of one photo of the network's size.
 
@@ -107,9 +115,7 @@ def write(folder: str, signatures: Dict[str, Any], input_size: Tuple[int, int]) 
     Raises:
       tf.errors.OpError: If the file cannot be written.
     """
-    photo = np.zeros((*input_size, 3), np.uint8)
-    photo[..., 0] = np.linspace(0, 255, input_size[0])[:, np.newaxis]
-    photo[..., 1] = np.linspace(0, 255, input_size[1])
+    photo = example_photo(input_size)
     values = {tf.uint8: photo[np.newaxis],
               tf.string: tf.io.encode_jpeg(photo)[tf.newaxis]}
     path = os.path.join(folder, FILE)
