@@ -439,8 +439,26 @@ def _register_inference(kind: str, build: Callable[[Setting], Any], setting: Set
 
             return run
 
+    def register_other(name: str) -> None:
+        @item(f'{kind}/{name}/float32/{size}/{batch}', reference=f'{kind}/export/float32/{size}/'
+              f'{batch}', examples=batch)
+        def other():
+            from scops_tf.serving import folded_segmenter, part_model as part_model_lib, portable
+            served = build(setting)
+            if served.network.name != 'tiny':
+                served = folded_segmenter.FoldedSegmenter(served, target='gpu')
+            model = part_model_lib.PartModel(part_model_lib.SegmenterResponses(served),
+                                             num_parts=setting.parts, input_size=(size, size))
+            data = portable.convert(name, model, like=model)
+            predict = portable.FORMATS[name].load(data)
+            images = setting.photos(batch).astype('float32') / 255
+            return lambda: predict(images)
+
     for precision in PRECISIONS:
         register_export(precision)
+    register_other('onnx')
+    if batch == 1:
+        register_other('tflite')
 
 
 def _register_maps(setting: Setting) -> None:
@@ -563,11 +581,13 @@ def _measure(name: str, seconds: float) -> Dict[str, Any]:
     first = time.perf_counter() - start
     run()  # TensorFlow still grows its buffers in the second call.
     times: List[float] = []
+    processor = time.process_time()
     end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         result = run()
         times.append(time.perf_counter() - start)
+    processor = (time.process_time() - processor) / len(times)
     peak = _peak_mebibytes()  # Before TensorFlow is imported to ask for the device.
     return {
         'figures': {key: value for key, value in result.items() if isinstance(value, float)}
@@ -576,6 +596,7 @@ def _measure(name: str, seconds: float) -> Dict[str, Any]:
         'device_peak': _device_mebibytes(),
         'first': first,
         'times': times,
+        'processor': processor,
         'peak': peak - before,
         'process_peak': peak,
     }
@@ -604,6 +625,7 @@ def _summary(name: str, rounds: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
     summary = {
         'name': name, 'calls': len(times), 'median_ms': 1e3 * median,
         'lower_quartile_ms': 1e3 * quartiles[0], 'upper_quartile_ms': 1e3 * quartiles[2],
+        'processor_ms': 1e3 * statistics.median(measured['processor'] for measured in rounds),
         'first_call_s': statistics.median(measured['first'] for measured in rounds),
         'peak_mib': max(measured['peak'] for measured in rounds),
         'process_peak_mib': max(measured['process_peak'] for measured in rounds)}
@@ -629,6 +651,7 @@ def _compare(summaries: Dict[str, Dict[str, Any]]) -> None:
 
 def _table(summaries: Dict[str, Dict[str, Any]]) -> str:
     columns = {'median_ms': ('median ms', '.2f'), 'quartiles': ('quartiles ms', ''),
+               'processor_ms': ('processor ms', '.1f'),
                'per_example_ms': ('ms per photo', '.2f'), 'peak_mib': ('peak MiB', '.0f'),
                'process_peak_mib': ('of the process', '.0f'),
                'device_peak_mib': ('of the GPU', '.0f'), 'times_faster': ('times faster', '.2f'),

@@ -59,7 +59,7 @@ def test_tensorflow_lite_gives_what_the_saved_model_gives(model, photo, monkeypa
     data = portable.convert('tflite', model, like=model)
     assert capfd.readouterr().err == ''
     pixels = photo.astype(np.float32) / 255
-    _require_same(portable.FORMATS['tflite'].run(data, pixels), model.predict(photo))
+    _require_same(portable.FORMATS['tflite'].load(data)(pixels), model.predict(photo))
 
     # The same file beside a model of other responses.
     class Other(tf.Module):
@@ -77,7 +77,7 @@ def test_tensorflow_lite_gives_what_the_saved_model_gives(model, photo, monkeypa
 def test_onnx_gives_what_the_saved_model_gives_for_any_number_of_photos(model, photo):
     data = portable.convert('onnx', model, like=model)
     photos = np.concatenate([photo, photo[:, ::-1]])
-    found = portable.FORMATS['onnx'].run(data, photos.astype(np.float32) / 255)
+    found = portable.FORMATS['onnx'].load(data)(photos.astype(np.float32) / 255)
     _require_same(found, model.predict(photos))
 
 

@@ -39,13 +39,14 @@ class Format(NamedTuple):
       batch_size: Number of photos of a call; None for any.
       convert: Function from a traced function of photos, and the model that holds its variables, to
         the bytes of the file.
-      run: Function from these bytes and photos f32[B,h,w,3] to the outputs by name.
+      load: Function from these bytes to a function of photos f32[B,h,w,3] that gives the outputs
+        by name.
     """
 
     file: str
     batch_size: Optional[int]
     convert: Callable[[Any, tf.Module], bytes]
-    run: Callable[[bytes, np.ndarray], Dict[str, np.ndarray]]
+    load: Callable[[bytes], Callable[[np.ndarray], Dict[str, np.ndarray]]]
 
 
 def require(name: str) -> None:
@@ -103,7 +104,7 @@ def describe(name: str, input_size: Tuple[int, int]) -> Dict[str, Any]:
 
 def _require_like(name: str, data: bytes, like: part_model_lib.PartModel) -> None:
     photo = warmup.example_photo(like.input_size)[np.newaxis].astype(np.float32) / 255
-    expected, found = like.of_resized(tf.constant(photo)), FORMATS[name].run(data, photo)
+    expected, found = like.of_resized(tf.constant(photo)), FORMATS[name].load(data)(photo)
     difference = np.abs(found['part_responses'] - expected['part_responses'].numpy()).max()
     share = np.mean(found['labels'] == expected['labels'].numpy())
     # Not a number is no difference that is small.
@@ -129,12 +130,12 @@ def _to_onnx(function: Any, model: part_model_lib.PartModel) -> bytes:
     return converted.SerializeToString()
 
 
-def _run_onnx(data: bytes, photos: np.ndarray) -> Dict[str, np.ndarray]:
+def _load_onnx(data: bytes) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=['CPUExecutionProvider'])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {'images': photos})))
+    return lambda photos: dict(zip(names, session.run(names, {'images': photos})))
 
 
 def _to_tflite(function: Any, model: part_model_lib.PartModel) -> bytes:
@@ -143,9 +144,10 @@ def _to_tflite(function: Any, model: part_model_lib.PartModel) -> bytes:
     return converter.convert()
 
 
-def _run_tflite(data: bytes, photos: np.ndarray) -> Dict[str, np.ndarray]:
-    interpreter = tf.lite.Interpreter(model_content=data)
-    return interpreter.get_signature_runner('serving_default')(images=photos)
+def _load_tflite(data: bytes) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
+    interpreter = tf.lite.Interpreter(model_content=data, num_threads=os.cpu_count())
+    runner = interpreter.get_signature_runner('serving_default')
+    return lambda photos: runner(images=photos)
 
 
 @contextlib.contextmanager
@@ -167,6 +169,6 @@ def _quiet() -> Iterator[None]:
 
 
 FORMATS: Dict[str, Format] = {
-    'onnx': Format('model.onnx', None, _to_onnx, _run_onnx),
-    'tflite': Format('model.tflite', 1, _to_tflite, _run_tflite),
+    'onnx': Format('model.onnx', None, _to_onnx, _load_onnx),
+    'tflite': Format('model.tflite', 1, _to_tflite, _load_tflite),
 }
