@@ -31,7 +31,7 @@ class _Network(tf.Module):
 
 @pytest.fixture(scope='module')
 def model() -> part_model_lib.PartModel:
-    """A network with all that decoding can do: windows, powers, merged parts."""
+    """A network with all that decoding can do: windows, powers, borders, merged parts."""
     return part_model_lib.PartModel(
         _Network(), num_parts=3, input_size=(64, 96), center_window=1.0, center_power=2.0,
         lookup=(0, 1, 2, 2))

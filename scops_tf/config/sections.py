@@ -419,11 +419,18 @@ class Decode(laws.Checked):
         objects the centres then lie between them.
       center_power: Exponent of the responses for part centres. 1 is the paper's; a larger one moves
         centres towards the pixels that certainly show the part.
+      guided_radius: Labels follow the borders of the photo, by a guided filter within the graph;
+        the radius of its windows as a share of the shorter side. 0.06 was chosen; None for no
+        filter, as in the paper. Responses and centres are not filtered, nor are the labels that a
+        training scores and shows of cached features.
+      guided_epsilon: Variance of colours, in [0, 1], above which the filter sees a border.
     """
 
     background: float = laws.within(0.1, 0, 1)
     center_window: Optional[float] = laws.positive(1.0)
     center_power: float = laws.positive(2.0, 100)
+    guided_radius: Optional[float] = laws.positive(None, 0.5)
+    guided_epsilon: float = laws.positive(1e-4, 1)
 
 
 @_bound

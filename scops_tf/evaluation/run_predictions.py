@@ -67,7 +67,8 @@ def load(config: config_lib.Config, workdir: str) -> Run:
     export = os.path.join(workdir, 'export')
     if checkpoints.find(workdir) is None and os.path.isdir(export):
         loaded = predictor_lib.Predictor(export, named=False)
-        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), config),
+        return Run(lambda batch: _decoded(loaded.predict(batch.images)._asdict(), batch.images,
+                                          config),
                    loaded.metadata['step'], loaded.metadata['tap_scales'])
     trained = trained_model.load_part_model(
         config, workdir, precision=config.evaluation.precision)
@@ -119,16 +120,22 @@ def decoded_from(part_model: part_model_lib.PartModel,
       respond: Function from V f32[B,h,w,C] to part responses f32[B,h,w,K+1].
       size: (height, width) of the photos.
     """
-    decode = tf.function(lambda features: part_model.decoded(respond(features), size),
-                         autograph=False)
-    return lambda batch: decode(batch.features)
+    decode = tf.function(
+        lambda features, images: part_model.decoded(
+            respond(features), size, tf.cast(images, tf.float32) / 255.0), autograph=False)
+    return lambda batch: decode(batch.features, tf.constant(batch.images))
 
 
-def _decoded(outputs: Dict[str, Any], config: config_lib.Config) -> Dict[str, Any]:
+def _decoded(outputs: Dict[str, Any], images: np.ndarray, config: config_lib.Config
+             ) -> Dict[str, Any]:
     """Predictions of an export, decoded again by the `Decode` of the configuration."""
     responses = outputs['part_responses']
+    decode = config.decode
+    photos = None if decode.guided_radius is None else tf.image.resize(
+        images / np.float32(255), responses.shape[1:3], antialias=True)
     labels = decoding.decode(
-        responses, outputs['labels'].shape[1:], background=config.decode.background)
+        responses, outputs['labels'].shape[1:], background=decode.background, photos=photos,
+        guided_radius=decode.guided_radius, guided_epsilon=decode.guided_epsilon)
     return _merged({**outputs, 'labels': labels.numpy()}, config,
                    PartNames.unnamed(config.run.num_parts))
 

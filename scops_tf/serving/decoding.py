@@ -7,10 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from scops_tf import geometry, images
-from scops_tf.serving import main_object
+from scops_tf.serving import guided_filter, main_object
 
 # Largest number of values of part maps at the size of photos, 32 MiB, that are held at a time.
 _MAX_NUMBERS = 2 ** 23
+# Cells along the shorter side of the grid on which the guided filter fits the photo.
+_GUIDED_SIDE = 64
 
 
 def part_responses_from_logits(part_logits: tf.Tensor, size: Tuple[int, int]) -> tf.Tensor:
@@ -61,8 +63,9 @@ def _normalized(parts: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(parts, tf.reduce_max(parts, axis=(1, 2), keepdims=True))
 
 
-def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1
-           ) -> tf.Tensor:
+def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: float = 0.1,
+           photos: Optional[tf.Tensor] = None, guided_radius: Optional[float] = None,
+           guided_epsilon: float = 1e-4) -> tf.Tensor:
     """Labels: the largest of the normalized part responses and a constant background (§3.1).
 
     Labels of large photos are decoded in strips, so that the memory beside the labels does not grow
@@ -72,11 +75,21 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
       part_responses: f32[B,h,w,K+1]. Channel 0, the network's own background, is not used.
       size: (height, width) of the labels.
       background: Value of the background map, in [0, 1]; the paper's is 0.1.
+      photos: f32[B,h',w',3]. RGB in [0, 1]; needed with `guided_radius` alone.
+      guided_radius: Labels follow the borders of the photos. The maps that are compared, the
+        background's too, are divided by their sum and pass a guided filter, whose windows have this
+        radius as a share of the shorter side. None for no filter.
+      guided_epsilon: Argument `epsilon` of `guided_filter.filtered`.
 
     Returns:
       u8[B,H,W]. 0 is background, k is the k-th part. In a tie background wins, then the first part.
     """
     normalized = _normalized(part_responses[..., 1:])
+    if guided_radius is not None:
+        if photos is None:
+            raise ValueError('`photos` must be given with `guided_radius`; got None.')
+        normalized, background = _guided_margins(
+            normalized, photos, background, guided_radius, guided_epsilon), 0.0
     if normalized.shape[1:3].as_list() == [tf.get_static_value(side) for side in size]:
         return _labels(normalized, background)  # Photos of the maps' own size, known in advance.
     shape = tf.shape(normalized)
@@ -92,6 +105,24 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
 
     # One photo of 108 megapixels with 32 parts would have maps of 13 GB.
     return tf.cond(size[0] <= _MAX_NUMBERS // numbers, whole, in_strips)
+
+
+def _guided_margins(normalized: tf.Tensor, photos: tf.Tensor, background: float, radius: float,
+                    epsilon: float) -> tf.Tensor:
+    """How far each part's share, filtered, is above the background's: f32[B,h',w',K].
+
+    A filter of the parts alone would spread a part until it falls below the low background map.
+    Shares of part and background cross at one half, and a filter keeps that border in its place.
+    """
+    size = geometry.static_size('part_responses', normalized)
+    scale = min(1.0, _GUIDED_SIDE / min(size))
+    grid = tuple(max(1, round(side * scale)) for side in size)
+    maps = tf.pad(tf.image.resize(normalized, grid, antialias=True), [[0, 0]] * 3 + [[1, 0]],
+                  constant_values=background)
+    maps = tf.math.divide_no_nan(maps, tf.reduce_sum(maps, axis=-1, keepdims=True))
+    shares = guided_filter.filtered(
+        maps, photos, radius=max(1, round(radius * min(grid))), epsilon=epsilon)
+    return shares[..., 1:] - shares[..., :1]
 
 
 def _labels(normalized: tf.Tensor, background: float) -> tf.Tensor:

@@ -49,13 +49,16 @@ class PartModel(tf.Module):
       background: Value of the background map; see `decoding.decode`.
       center_window: Argument `window` of `decoding.part_centers`.
       center_power: Argument `power` of `decoding.part_centers`.
+      guided_radius: See `decoding.decode`.
+      guided_epsilon: See `decoding.decode`.
       lookup: Parts that are merged and dropped: the label that is shown for each label of the
         network, [K+1]. None for all parts as they are.
     """
 
     def __init__(self, network: tf.Module, *, num_parts: int, input_size: Tuple[int, int],
                  background: float = 0.1, center_window: Optional[float] = None,
-                 center_power: float = 1.0, lookup: Optional[Sequence[int]] = None) -> None:
+                 center_power: float = 1.0, guided_radius: Optional[float] = None,
+                 guided_epsilon: float = 1e-4, lookup: Optional[Sequence[int]] = None) -> None:
         super().__init__()
         self.network = network
         self.num_parts = num_parts
@@ -63,6 +66,8 @@ class PartModel(tf.Module):
         self.background = background
         self.center_window = center_window
         self.center_power = center_power
+        self.guided_radius = guided_radius
+        self.guided_epsilon = guided_epsilon
         self.lookup = None if lookup is None else tuple(int(label) for label in lookup)
 
     @property
@@ -112,20 +117,27 @@ class PartModel(tf.Module):
             are then.
         """
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
-        return self.decoded(self.network.part_responses(pixels), size or self.input_size)
+        return self.decoded(
+            self.network.part_responses(pixels), size or self.input_size, pixels)
 
-    def decoded(self, part_responses: tf.Tensor, size: Tuple[Any, Any]) -> Dict[str, tf.Tensor]:
+    def decoded(self, part_responses: tf.Tensor, size: Tuple[Any, Any],
+                pixels: Optional[tf.Tensor] = None) -> Dict[str, tf.Tensor]:
         """The outputs of `predict` from the network's part responses.
 
         Args:
           part_responses: float[B,h,w,K+1] at any size (h, w).
           size: (height, width) of the photos.
+          pixels: f32[B,h,w,3]. The resized photos, RGB in [0, 1], whose borders the labels follow
+            where `guided_radius` is set. None for labels that do not.
         """
         responses = tf.cast(part_responses, tf.float32)
         if responses.shape[1:3] != self.input_size:
             responses = geometry.upsample(responses, self.input_size)
         responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
-        labels = decoding.decode(responses, size, background=self.background)
+        labels = decoding.decode(
+            responses, size, background=self.background, photos=pixels,
+            guided_radius=None if pixels is None else self.guided_radius,
+            guided_epsilon=self.guided_epsilon)
         if self.lookup is not None:
             # A merged part covers what its parts covered, and a dropped part is background. The
             # labels of merged responses would differ, since each part is divided by its largest.

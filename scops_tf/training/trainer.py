@@ -292,6 +292,6 @@ class Trainer:
         view, _ = self.views.draw(pixels, self.seed(1))
         served, found = self._part_model, {'view': view}
         for prefix, inputs in (('', pixels), ('view_', view)):
-            decoded = served.decoded(served.network.part_responses(inputs), served.input_size)
+            decoded = served.of_resized(inputs)
             found.update((f'{prefix}{name}', value) for name, value in decoded.items())
         return found
