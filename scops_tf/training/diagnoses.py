@@ -28,7 +28,7 @@ _LARGEST_AREA, _LARGEST_MARGIN, _LEAST_SALIENCY = 0.4, 0.3, 0.25
 # A part that covers less than this tells nothing by its saliency.
 _LEAST_AREA = 0.005
 # Least mean over the pixels of 1 minus the largest response.
-_LEAST_DOUBT = 0.002
+_LEAST_DOUBT = 0.01
 # Share of the gradient from where on one loss rules it.
 _RULING = 0.95
 # Share of clipped steps from where on the clip sets the length of every update.
