@@ -64,10 +64,10 @@ def test_an_outlier_is_unlike_all_others_and_a_kind_of_its_own_is_not():
     generator = np.random.default_rng(0)
     kinds = generator.uniform(size=(3, 64))
     rows = kinds[[0] * 20 + [1] * 20] + 0.05 * generator.uniform(size=(40, 64))
-    assert measures.outliers(rows, distance=6.0).size == 0
+    assert measures.outliers(rows, ratio=1.75, distance=2.0).size == 0
     with_another = np.insert(rows, 7, kinds[2], axis=0)
-    assert measures.outliers(with_another, distance=6.0).tolist() == [7]
-    assert measures.outliers(with_another[4:11], distance=6.0).size == 0
+    assert measures.outliers(with_another, ratio=1.75, distance=2.0).tolist() == [7]
+    assert measures.outliers(with_another[4:11], ratio=1.75, distance=2.0).size == 0
 
 
 def test_steps_are_clipped_whose_norm_is_above_the_limit():

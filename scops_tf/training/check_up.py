@@ -146,5 +146,6 @@ class CheckUp:
             rows.append(features.mean(axis=(0, 1)) if maps is None
                         else np.tensordot(maps[0], features, 2))
         found = measures_lib.outliers(
-            np.stack(rows), distance=diagnoses.UNLIKE) if rows else ()
+            np.stack(rows), ratio=diagnoses.UNLIKE_RATIO,
+            distance=diagnoses.UNLIKE_DISTANCE) if rows else ()
         return tuple(self._names[chosen[place]] for place in found)

@@ -15,8 +15,8 @@ from scops_tf.training.measures import Measures
 
 # Least mean over photos of a part's largest response; a part with less is dead.
 LEAST_PRESENCE = 0.3
-# Robust standard deviations from where on a photo is unlike the others; see `measures.outliers`.
-UNLIKE = 6.0
+# From where on a photo is unlike the others; see `measures.outliers`.
+UNLIKE_RATIO, UNLIKE_DISTANCE = 1.75, 2.0
 
 # Least share of a photo that all parts cover together.
 _LEAST_FOREGROUND = 0.01

@@ -161,7 +161,7 @@ class PhotoMeasures:
             empty=tuple(self._empty), crowded=tuple(self._crowded), num_photos=count)
 
 
-def outliers(descriptors: np.ndarray, *, distance: float) -> np.ndarray:
+def outliers(descriptors: np.ndarray, *, ratio: float, distance: float) -> np.ndarray:
     """The rows that are unlike all others, the most unlike first.
 
     A row is compared with its nearest others by the cosine, so that a set of several kinds has no
@@ -169,8 +169,9 @@ def outliers(descriptors: np.ndarray, *, distance: float) -> np.ndarray:
 
     Args:
       descriptors: f[N,C]. A description of each photo.
-      distance: Least distance of an outlier, in robust standard deviations: that of the logarithm
-        of its distance to its neighbours from the median over all rows.
+      ratio: Least mean distance of an outlier to its neighbours, over the median of all rows.
+      distance: Least distance of the logarithm of that mean from the median, in robust standard
+        deviations.
 
     Returns:
       i64[n]. Indices. There are none among fewer than eight rows.
@@ -182,9 +183,8 @@ def outliers(descriptors: np.ndarray, *, distance: float) -> np.ndarray:
     near = np.log(np.maximum(np.sort(gaps, axis=1)[:, :_NEIGHBOURS].mean(axis=1), 1e-9))
     middle = np.median(near)
     spread = max(1.4826 * np.median(np.abs(near - middle)), _LEAST_SPREAD)
-    scores = (near - middle) / spread
-    order = np.argsort(-scores, kind='stable')
-    return order[scores[order] > distance]
+    order = np.argsort(-near, kind='stable')
+    return order[near[order] - middle > max(np.log(ratio), distance * spread)]
 
 
 def clipped_share(logged: Sequence[Tuple[int, Mapping[str, float]]], clip_norm: Optional[float],
