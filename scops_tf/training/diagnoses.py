@@ -16,7 +16,7 @@ from scops_tf.training.measures import Measures
 # Least mean over photos of a part's largest response; a part with less is dead.
 LEAST_PRESENCE = 0.3
 # From where on a photo is unlike the others; see `measures.outliers`.
-UNLIKE_RATIO, UNLIKE_DISTANCE = 2.0, 2.0
+UNLIKE_RATIO, UNLIKE_DISTANCE = 3.0, 2.0
 
 # Least share of a photo that all parts cover together.
 _LEAST_FOREGROUND = 0.01
