@@ -71,7 +71,8 @@ def main(argv: List[str]) -> None:
     exported = saved_model.export(
         trained.part_model, folder, config=config, parts=parts, others=converted, metadata={
             'step': trained.step, 'precision': FLAGS.precision, 'target': FLAGS.target,
-            'tap_scales': trained.tap_scales, 'scores': scores(FLAGS.workdir, trained.step)})
+            'tap_scales': trained.tap_scales, 'reference_network': trained.reference_network,
+            'scores': scores(FLAGS.workdir, trained.step)})
     # Names that were given to earlier versions no longer hold.
     aside = parts_file.replace(parts, folder)
     logging.set_verbosity(logging.INFO)

@@ -163,7 +163,7 @@ def test_scales_of_nothing_are_an_error(drawn, batches):
 
 
 @pytest.mark.parametrize('arguments, law', [
-    ({'network': 'alexnet'}, '`network` must be vgg19 or filters'),
+    ({'network': 'alexnet'}, '`network` must be one of vgg19, filters'),
     ({'layers': ('block5_conv2',)}, '`layer_weights` must hold one positive weight per tap'),
     ({'layer_weights': (1.0, 0.0)}, '`layer_weights` must hold one positive weight per tap'),
     ({'layers': ('block5_conv2', 'conv9')}, '`layers` must name different layers of VGG19'),

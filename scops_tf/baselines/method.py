@@ -104,6 +104,7 @@ def make(config: config_lib.Config, workdir: str) -> None:
       OSError: If weights cannot be found or the folder cannot be written.
     """
     files.require_no_pattern(workdir, '--workdir')
+    config = model_lib.pinned(config)
     config_lib.require_same(config, workdir)
     dataset = datasets.load_for(config, workdir)
     files.require_writable(workdir)
@@ -114,7 +115,8 @@ def make(config: config_lib.Config, workdir: str) -> None:
     config_lib.save(config, workdir)
     logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own steps while it saves.
     exported = saved_model.export(model, os.path.join(workdir, 'export'), config=config, metadata={
-        'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist()})
+        'step': 0, 'tap_scales': observed.network.tap_scales.numpy().tolist(),
+        'reference_network': observed.network.card and observed.network.card.described})
     logging.set_verbosity(logging.INFO)
     logging.info(
         'Exported to %s. Next: python -m scops_tf.evaluate --workdir=%s', exported, workdir)

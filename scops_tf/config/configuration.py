@@ -82,6 +82,18 @@ class Config:
             raise laws.ConfigError(
                 '`Features.layer_weights` must hold one weight per layer of `Features.layers`; got '
                 f'{self.features.layer_weights!r} for {self.features.layers!r}.')
+        is_saved = self.features.network == 'saved_model'
+        if bool(self.features.path) != is_saved:
+            raise laws.ConfigError(
+                "`Features.path` must be the folder of a SavedModel where `Features.network` is "
+                f"'saved_model', and None elsewhere; got {self.features.path!r} for "
+                f'{self.features.network!r}.')
+        for name, value, usual in (('rectifier', self.features.rectifier, 'relu'),
+                                   ('sha256', self.features.sha256, None)):
+            if value != usual and not is_saved:
+                raise laws.ConfigError(
+                    f"`Features.{name}` must be {usual!r} unless `Features.network` is "
+                    f"'saved_model', whose features it is for; got {value!r}.")
         if self.run.warmup_steps >= self.run.steps:
             raise laws.ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
                                    f'{self.run.warmup_steps} of {self.run.steps}.')
@@ -115,8 +127,9 @@ class Config:
     def feature_space(self) -> Tuple[Any, ...]:
         """What the reference features are made by, and at what size; equal for equal features."""
         kept = {**dataclasses.asdict(self.features), 'image_size': self.reference_size}
+        # A SavedModel is known by its hash, wherever it lies.
         return tuple((name, value) for name, value in kept.items()
-                     if not name.startswith('cache'))
+                     if not name.startswith('cache') and name != 'path')
 
     @property
     def settings(self) -> Dict[str, Any]:

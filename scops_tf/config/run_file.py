@@ -12,11 +12,12 @@ from scops_tf.config import configuration, gin_files, laws, sections as sections
 RUN_FILE = 'config.gin'
 
 # Bindings that may change when a run is continued, since they do not affect what is learned. The
-# photos may have moved; `datasets.photo_list` tells whether they are the same.
+# photos may have moved; `datasets.photo_list` tells whether they are the same. So may a SavedModel
+# of reference features, whose hash is a setting.
 _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
                    'Run.collapse_after', 'Run.strategy', 'Run.profile_steps',
                    'Segmenter.recompute', 'Data.root', 'Data.saliency_folder', 'Data.mask_folder',
-                   'Data.memory_limit_gib', 'Features.cache_folder')
+                   'Data.memory_limit_gib', 'Features.cache_folder', 'Features.path')
 
 # Bindings that two recipes share where one of them is trained for the other.
 _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',

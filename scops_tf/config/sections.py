@@ -7,6 +7,7 @@ these photos need, and a preset sets only its differences from the recipe.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Optional, Tuple
 
 import gin
@@ -196,10 +197,17 @@ class Features(laws.Checked):
     """The frozen reference features V of Eq. 4.
 
     Attributes:
-      network: 'vgg19', or 'filters' for fixed colour and texture filters, which need no weights.
+      network: 'vgg19'; 'filters' for fixed colour and texture filters, which need no weights; or
+        'saved_model' for any network in a SavedModel (docs/features.md).
+      path: Folder of the SavedModel.
+      sha256: Hash of the SavedModel's files. A training sets it, and no later command takes another
+        SavedModel; a gin file may ask for one by it.
+      rectifier: Way to make negative values of a SavedModel non-negative, as the part basis is:
+        'relu' sets them to 0, as the paper does; 'crelu' makes them channels of their own.
       weights: Weights of VGG19: 'imagenet', the path of an .h5 file, or None for random weights.
       layers: Keras' names of the tapped layers; relu5_2 and relu5_4 by default, as in the paper.
-      layer_weights: RMS that each tap is scaled to over the training photos.
+      layer_weights: RMS that each tap is scaled to over the training photos. For a SavedModel equal
+        ones hold for any number of layers.
       normalization: Exponent of the norm by which the vector of each cell is then divided; 0 for
         none, 1 for unit vectors.
       image_size: (height, width) to which photos are resized for this network; None for
@@ -212,7 +220,11 @@ class Features(laws.Checked):
         `cache` in the run's own folder.
     """
 
-    network: str = laws.one_of('vgg19', 'vgg19', 'filters')
+    network: str = laws.one_of('vgg19', 'vgg19', 'filters', 'saved_model')
+    path: Optional[str] = None
+    sha256: Optional[str] = laws.field(None, 'must have 64 hexadecimal digits', lambda value: (
+        re.fullmatch('[0-9a-f]{64}', value)))
+    rectifier: str = laws.one_of('relu', 'relu', 'crelu')
     weights: Optional[str] = 'imagenet'
     layers: Tuple[str, ...] = laws.field(
         ('block5_conv2', 'block5_conv4'), 'must name at least one layer', bool)

@@ -156,7 +156,7 @@ def _identity(config: config_lib.Config, network: features_lib.ReferenceFeatures
     shape = (len(indices), *network.shape(store.image_size))
     return shape, feature_cache.fingerprint(
         map(store.image, indices.tolist()), features=config.feature_space,
-        shape=shape, precision=config.run.precision)
+        card=network.card and network.card.sha256, shape=shape, precision=config.run.precision)
 
 
 class ScaledFeatures:

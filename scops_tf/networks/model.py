@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any, Dict, Iterator, Optional
 
 from absl import logging
@@ -12,12 +13,29 @@ from scops_tf.networks import (
     averages,
     checkpoints,
     linear_segmenter,
+    network_card,
     part_basis,
     part_segmenter,
     pretrained,
     reference_features as reference_features_lib,
     segmenter as segmenter_lib,
 )
+
+
+def pinned(config: config_lib.Config) -> config_lib.Config:
+    """The configuration with the hash of its SavedModel, if it has one, in `Features.sha256`.
+
+    A run keeps the hash in its configuration, so it is never continued, evaluated or exported with
+    another network.
+
+    Raises:
+      NetworkError: See `network_card.require`.
+    """
+    features = config.features
+    if features.network != 'saved_model':
+        return config
+    return dataclasses.replace(config, features=dataclasses.replace(
+        features, sha256=network_card.require(features.path, features.sha256).sha256))
 
 
 def reference_features(config: config_lib.Config, *, precision: Optional[str] = None,
@@ -30,6 +48,7 @@ def reference_features(config: config_lib.Config, *, precision: Optional[str] = 
       is_restored: Whether a checkpoint will give the weights, so that no weights are looked for.
 
     Raises:
+      NetworkError: See `network_card.require` and `SavedNetwork`.
       WeightsError: See `pretrained.build`.
     """
     settings = config.features
@@ -39,7 +58,8 @@ def reference_features(config: config_lib.Config, *, precision: Optional[str] = 
         return reference_features_lib.ReferenceFeatures(
             settings.network, weights=None if is_restored else settings.weights,
             layers=settings.layers, layer_weights=settings.layer_weights,
-            normalization=settings.normalization, image_size=settings.image_size)
+            normalization=settings.normalization, image_size=settings.image_size,
+            path=settings.path or '', sha256=settings.sha256, rectifier=settings.rectifier)
 
 
 def _segmenter(config: config_lib.Config,

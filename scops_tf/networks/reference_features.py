@@ -1,4 +1,4 @@
-"""Frozen reference features V (§3.4): taps of VGG19, or of fixed filters that need no weights."""
+"""Frozen reference features V (§3.4): taps of VGG19, of fixed filters, or of a SavedModel."""
 from __future__ import annotations
 
 import os
@@ -7,7 +7,15 @@ from typing import Any, Callable, Iterable, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf.networks import fixed_filters, preprocessing, pretrained
+from scops_tf.networks import (
+    fixed_filters,
+    network_card,
+    preprocessing,
+    pretrained,
+    saved_network,
+)
+
+NETWORKS = ('vgg19', 'filters', 'saved_model')
 
 
 class ReferenceFeatures(tf.Module):
@@ -19,17 +27,21 @@ class ReferenceFeatures(tf.Module):
     multiplied by its weight.
 
     Args:
-      network: 'vgg19'; or 'filters' (see `fixed_filters`), for drawn pictures and for machines
-        without pretrained weights.
-      weights: Weights of VGG19; see `pretrained.find_weights`. 'filters' ignores them.
+      network: 'vgg19'; 'filters' (see `fixed_filters`), for drawn pictures and for machines without
+        pretrained weights; or 'saved_model' (see `saved_network`), for any other network.
+      weights: Weights of VGG19; see `pretrained.find_weights`. Only 'vgg19' reads them.
       layers: Keras' names of the layers of VGG19 that are tapped, in the order of the channels.
-        'filters' always has `fixed_filters.TAPS`.
-      layer_weights: Positive RMS that each tap is scaled to.
+        'filters' always has `fixed_filters.TAPS`, and a SavedModel the layers in its card.
+      layer_weights: Positive RMS that each tap is scaled to. For a SavedModel equal ones hold for
+        any number of taps.
       normalization: Exponent in [0, 1] of the norm that the vector of a cell is divided by. 0
         leaves the lengths as they are; 1 leaves directions only. Lengths tell a head from a body,
         but also a sharp photo from a dim one.
       image_size: (height, width) to which photos are resized for the network; None for their own
         size.
+      path: Folder of the SavedModel.
+      sha256: Hash that the SavedModel must have; None for any.
+      rectifier: Way to make the features of the SavedModel non-negative; see `SavedNetwork`.
 
     Attributes:
       tap_scales: f32[taps]. Measured RMS of each raw tap, not trained; 1 before it is measured.
@@ -37,6 +49,7 @@ class ReferenceFeatures(tf.Module):
 
     Raises:
       ValueError: If `network` or a layer is unknown, or there is not one positive weight per tap.
+      NetworkError: See `network_card.require` and `SavedNetwork`.
       WeightsError: See `pretrained.build`.
     """
 
@@ -44,29 +57,42 @@ class ReferenceFeatures(tf.Module):
                  weights: Optional[Union[str, os.PathLike]] = 'imagenet',
                  layers: Sequence[str] = ('block5_conv2', 'block5_conv4'),
                  layer_weights: Sequence[float] = (1.0, 1.0), normalization: float = 0.0,
-                 image_size: Optional[Tuple[int, int]] = None) -> None:
+                 image_size: Optional[Tuple[int, int]] = None, path: str = '',
+                 sha256: Optional[str] = None, rectifier: str = 'relu') -> None:
         super().__init__(name='reference_features')
-        if network not in ('vgg19', 'filters'):
-            raise ValueError(f'`network` must be vgg19 or filters; got {network!r}.')
-        names = fixed_filters.TAPS if network == 'filters' else tuple(layers)
-        if len(layer_weights) != len(names) or min(layer_weights) <= 0:
-            raise ValueError('`layer_weights` must hold one positive weight per tap '
-                             f'({", ".join(names)}); got {tuple(layer_weights)}.')
-        if network == 'filters':
-            self._model = None
-            self._channels = fixed_filters.NUM_CHANNELS
+        if network not in NETWORKS:
+            raise ValueError(f'`network` must be one of {", ".join(NETWORKS)}; got {network!r}.')
+        self._model = self._saved = None
+        if network == 'saved_model':
+            self._saved = saved_network.SavedNetwork(
+                path, network_card.require(path, sha256), rectifier=rectifier)
+            names, self._channels = self._saved.names, self._saved.channels
+        elif network == 'filters':
+            names, self._channels = fixed_filters.TAPS, fixed_filters.NUM_CHANNELS
         else:
+            names = tuple(layers)
             self._model = _tapped(weights, names)
             self._channels = tuple(int(output.shape[-1]) for output in self._model.outputs)
-        self._layer_weights = tuple(float(weight) for weight in layer_weights)
+        given = tuple(float(weight) for weight in layer_weights)
+        if network == 'saved_model' and len(set(given)) == 1:
+            given = given[:1] * len(names)
+        if len(given) != len(names) or min(given) <= 0:
+            raise ValueError('`layer_weights` must hold one positive weight per tap '
+                             f'({", ".join(names)}); got {given}.')
+        self._layer_weights = given
         self._normalization = float(normalization)
         self._image_size = image_size
         self.tap_scales = tf.Variable(tf.ones(len(names)), trainable=False, name='tap_scales')
 
     @property
     def network(self) -> Optional[tf.keras.Model]:
-        """The network from preprocessed photos to the taps; None for 'filters'."""
+        """VGG19 from preprocessed photos to the taps; None for other networks."""
         return self._model
+
+    @property
+    def card(self) -> Optional[network_card.NetworkCard]:
+        """What the SavedModel is; None for other networks."""
+        return self._saved and self._saved.card
 
     @property
     def num_channels(self) -> int:
@@ -96,8 +122,10 @@ class ReferenceFeatures(tf.Module):
         """`raw` with a copy of `network` in its place, such as a folded one."""
         if self._image_size not in (None, tuple(images.shape[1:3])):
             images = tf.image.resize(images, self._image_size, antialias=True)
-        taps = (fixed_filters.taps(images) if network is None
-                else network(preprocessing.preprocess(images, self._model.name)))
+        if network is not None:
+            taps = network(preprocessing.preprocess(images, self._model.name))
+        else:
+            taps = (self._saved or fixed_filters).taps(images)
         return tf.stop_gradient(_side_by_side(taps))
 
     def scale(self, raw: Any) -> tf.Tensor:

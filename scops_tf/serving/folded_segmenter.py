@@ -9,7 +9,7 @@ from scops_tf.serving import folded_network
 # Prefixes of the convolutions that may be rounded to bfloat16. Rounding earlier stages too would
 # move the outlines of the parts too much. float16 has three more bits: rounding all of the network
 # to it moves them less than these stages in bfloat16 do.
-_ROUNDED = {
+ROUNDED = {
     'resnet50': ('conv5',),
     'resnet101': ('conv5',),
     'vgg19': ('block2', 'block3', 'block4', 'block5'),
@@ -18,7 +18,7 @@ _ROUNDED = {
 
 def is_foldable(segmenter: part_segmenter.PartSegmenter) -> bool:
     """Whether `FoldedSegmenter` supports the segmenter's network."""
-    return segmenter.network is not None and segmenter.network.name in _ROUNDED
+    return segmenter.network is not None and segmenter.network.name in ROUNDED
 
 
 def fold(network: tf.keras.Model, precision: str, target: str = 'cpu'
@@ -26,7 +26,7 @@ def fold(network: tf.keras.Model, precision: str, target: str = 'cpu'
     """A ResNet or VGG19 folded; `precision` and `target` are those of `FoldedSegmenter`."""
     return folded_network.FoldedNetwork(
         network, precision=precision, target=target,
-        rounded=('',) if precision == 'float16' else _ROUNDED[network.name])
+        rounded=('',) if precision == 'float16' else ROUNDED[network.name])
 
 
 class FoldedSegmenter(tf.Module):
@@ -49,7 +49,7 @@ class FoldedSegmenter(tf.Module):
         name = network.name if network else None
         if not is_foldable(segmenter):
             raise ValueError(
-                f'`segmenter` must be on one of {", ".join(_ROUNDED)}; got one on {name!r}.')
+                f'`segmenter` must be on one of {", ".join(ROUNDED)}; got one on {name!r}.')
         self._preprocessing = name
         self.network = fold(network, precision, target)
         folded = {variable.ref() for variable in network.variables}

@@ -71,7 +71,8 @@ def text(described: Dict[str, Any], signatures: Dict[str, Any],
         *_parts(parts), '## Data', '', *_listed(settings, _DATA), *_counts(evaluated),
         '', '## Settings', '', *_listed(settings, _SETTINGS),
         '', '## Scores', '', *_scores(evaluated),
-        '', '## Limits', '', _LIMITS, '', '## Licence', '', _LICENCE, '', '## Versions', '',
+        '', '## Limits', '', _LIMITS, '', '## Licence', '', _LICENCE,
+        *_reference_network(described.get('reference_network')), '', '## Versions', '',
         *_table(['package', 'version'], [
             ['scops_tf', __version__], ['TensorFlow', tf.__version__],
             ['NumPy', np.__version__], ['Python', platform.python_version()]])]
@@ -116,6 +117,15 @@ def _listed(settings: Dict[str, Any], names: Any) -> List[str]:
     found = [f'    {name} = {os.path.basename(value) if isinstance(value, str) else value!r}'
              for name, value in sorted(settings.items()) if name.startswith(names)]
     return found or [f'{_NOT_RECORDED.capitalize()}.']
+
+
+def _reference_network(card: Optional[Dict[str, Any]]) -> List[str]:
+    if not card:
+        return []
+    source = f', from {card["source"]}' if card['source'] else ''
+    return ['', f'The reference features are those of {card["name"]}{source}, layers '
+            f'{", ".join(card["layers"])} (SHA-256 {card["sha256"]}). Their licence: '
+            f'{card["licence"]}.']
 
 
 def _counts(evaluated: Optional[Dict[str, Any]]) -> List[str]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import List, NamedTuple, Optional, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 from scops_tf import config as config_lib
 from scops_tf.labels.part_names import PartNames
@@ -29,6 +29,12 @@ class TrainedModel(NamedTuple):
     def tap_scales(self) -> List[float]:
         """RMS of each tap of the reference features, measured over the training photos."""
         return self.model.reference_features.tap_scales.numpy().tolist()
+
+    @property
+    def reference_network(self) -> Optional[Dict[str, Any]]:
+        """Card of the SavedModel of the reference features; None for other networks."""
+        card = self.model.reference_features.card
+        return card and card.described
 
 
 def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32',

@@ -53,7 +53,7 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
       OSError: If a cache cannot be written.
     """
     count, seed = config.segmenter.num_views, config.run.seed
-    segmenter = model.segmenter
+    segmenter, network = model.segmenter, model.reference_features
     backbone = tf.function(segmenter.backbone, autograph=False)
 
     def view_seed(photo: tf.Tensor) -> tf.Tensor:
@@ -80,8 +80,8 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
     # All settings that any backbone depends on; an unneeded one in the key only costs time.
     key = feature_cache.fingerprint(
         map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
-        features=config.feature_space,
-        tap_scales=model.reference_features.tap_scales.numpy().tolist(),
+        features=config.feature_space, card=network.card and network.card.sha256,
+        tap_scales=network.tap_scales.numpy().tolist(),
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
     folder = feature_cache.place(

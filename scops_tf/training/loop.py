@@ -20,7 +20,7 @@ from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
-from scops_tf.networks import checkpoints
+from scops_tf.networks import checkpoints, model as model_lib
 from scops_tf.pictures import parts as part_pictures, tensorboard
 from scops_tf.training import (
     check_up,
@@ -110,6 +110,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
+      NetworkError: If the SavedModel of the reference features cannot be used.
       MemoryNeedError: If the training needs twice the memory that there is.
       FolderInUseError: If another process trains in the folder.
       FolderLostError: If the folder is removed, moved or replaced while it is trained in.
@@ -119,6 +120,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
       OSError: If the folder cannot be written.
     """
     files.require_no_pattern(workdir, '--workdir')
+    config = model_lib.pinned(config)
     config_lib.require_same(config, workdir)
     # A worker that is started again after the end would wait forever for the others.
     done = checkpoints.latest_step(workdir)
@@ -173,7 +175,9 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
             raise TrainingError('`--workdir` must be one folder that all workers share, but the '
                                 f"chief's checkpoint is not in {workdir!r}.")
         elif config.run.init_from:
-            trainer.model.restore(checkpoints.require(config.run.init_from, 'Run.init_from'))
+            path = checkpoints.require(config.run.init_from, 'Run.init_from')
+            _require_same_features(config)
+            trainer.model.restore(path)
         store = photo_features.open_store(config, dataset.train, workdir)
         photo_features.warn_of_few(config, len(store))
         if restored:
@@ -209,6 +213,18 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
                   if config.logging.doctor_photos else None)
         return _run_steps(trainer, prepared, stop,
                           _Records(manager, writer, score, require_kept, names, profile, doctor))
+
+
+def _require_same_features(config: config_lib.Config) -> None:
+    """Refuses a start from a run on other features, which may have as many channels by chance."""
+    ours, theirs = ((each.features.network, each.features.sha256) for each in (
+        config, config_lib.load_run(config.run.init_from)))
+    if ours != theirs:
+        raise config_lib.ConfigError(
+            '`Run.init_from` must be a run with the same reference features, since its basis and '
+            f'head are taken over; {config.run.init_from!r} has {theirs[0]!r} '
+            f'({theirs[1] or "no SavedModel"}) and this run {ours[0]!r} '
+            f'({ours[1] or "no SavedModel"}).')
 
 
 def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:

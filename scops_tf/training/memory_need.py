@@ -89,7 +89,7 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
         np.prod(config.response_size)) * _LOSSES * (run.num_parts + 1))
     chunk = _CHUNKS[config.features.cache == 'none']
     computing = chunk * float(np.prod(config.reference_size)) * _FROZEN * half
-    computing *= config.features.network == 'vgg19'
+    computing *= config.features.network != 'filters'
     needs['a step' if step >= computing else 'computing features'] = max(step, computing)
     return needs
 

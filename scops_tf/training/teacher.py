@@ -12,7 +12,7 @@ from scops_tf import config as config_lib
 from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
 from scops_tf.networks import model as model_lib
-from scops_tf.serving import trained_model
+from scops_tf.serving import folded_segmenter, trained_model
 
 
 class Teacher(NamedTuple):
@@ -91,5 +91,8 @@ def load(config: config_lib.Config, workdir: str) -> Teacher:
             raise config_lib.ConfigError(
                 f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
                 f'taken over; {folder!r} has {theirs} and this run {ours}.')
-    precision = 'bfloat16' if config.run.precision == 'bfloat16' else 'float32'
+    network = (other.features.network if other.segmenter.backbone == 'features'
+               else other.segmenter.backbone)
+    precision = ('bfloat16' if config.run.precision == 'bfloat16'
+                 and network in folded_segmenter.ROUNDED else 'float32')
     return Teacher(other, trained_model.load_part_model(other, folder, precision=precision))
