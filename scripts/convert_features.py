@@ -139,11 +139,13 @@ def patch_grid(num_tokens: int, size: Tuple[int, int]) -> Tuple[int, int]:
     """
     for side in range(1, min(size) + 1):
         grid = (size[0] // side, size[1] // side)
-        if 0 <= num_tokens - grid[0] * grid[1] <= _MOST_PREFIX:
+        is_whole = size[0] % side == size[1] % side == 0
+        if is_whole and 0 <= num_tokens - grid[0] * grid[1] <= _MOST_PREFIX:
             return grid
     raise command.CommandError(
-        f'`--layers` must give maps, or one token for each square patch and at most {_MOST_PREFIX} '
-        f'before them; got {num_tokens} tokens of photos of {size[0]}x{size[1]}.')
+        '`--layers` must give maps, or one token for each square patch of an `--image_size` that '
+        f'has whole patches, and at most {_MOST_PREFIX} before them; got {num_tokens} tokens of '
+        f'photos of {size[0]}x{size[1]}.')
 
 
 def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
@@ -251,9 +253,9 @@ def main(argv: List[str]) -> None:
     source = LIBRARIES[FLAGS.library](FLAGS.network, weights, size)
     if FLAGS.preprocessing != 'own':
         source = source._replace(preprocess=_scaled(*_SCALES[FLAGS.preprocessing]))
-    card = convert(source, FLAGS.layers, FLAGS.out, name=FLAGS.network, licence=FLAGS.licence,
-                   origin=f'{FLAGS.library}, {FLAGS.weights}', size=size,
-                   precision=FLAGS.precision)
+    card = convert(source, FLAGS.layers, FLAGS.out, name=os.path.basename(FLAGS.network),
+                   licence=FLAGS.licence, origin=f'{FLAGS.library}, {FLAGS.weights}',
+                   size=size, precision=FLAGS.precision)
     print(f'{FLAGS.out}: {card.name}, stride {card.stride}, layers {card.layers}, SHA-256 '
           f'{card.sha256}. Use it by --gin_param="Features.network=\'saved_model\'" '
           f'--gin_param="Features.path=\'{FLAGS.out}\'".')

@@ -310,8 +310,9 @@ def test_no_operation_of_addons_is_exported(exported):
 def test_a_run_in_half_precision_is_served_in_float32(trained_run, small, precision):
     config = config_lib.load([], [*small, f'Run.precision={precision!r}'])
     model = trained_model.load_part_model(config, str(trained_run)).part_model
-    graph = model.predict.get_concrete_function().graph
-    types = {output.dtype for operation in graph.get_operations() for output in operation.outputs}
+    types = {output.dtype for function in (model.predict, model.respond)
+             for operation in function.get_concrete_function().graph.get_operations()
+             for output in operation.outputs}
     assert tf.float32 in types and not types & {tf.bfloat16, tf.float16}
 
 

@@ -9,6 +9,7 @@ from scops_tf import geometry
 from scops_tf.serving import decoding
 
 _IMAGES = [tf.TensorSpec([None, None, None, 3], tf.uint8, name='images')]
+_FLOATS = [tf.TensorSpec([None, None, None, 3], tf.float32, name='images')]
 _ENCODED = [tf.TensorSpec([None], tf.string, name='encoded')]
 # How files of JPEG, PNG, BMP and GIF begin, as TensorFlow tells them apart.
 _BEGINNINGS = (b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n', b'BM', b'GIF8')
@@ -21,13 +22,16 @@ class SegmenterResponses(tf.Module):
 
     Args:
       segmenter: Module from photos f32[B,H,W,3] to part logits f32[B,h,w,K+1].
+      trained: Variables of the segmenter that may be trained further, by who loads an export.
 
     Attributes:
       part_logits: The segmenter as a function.
+      trained: Those variables.
     """
 
-    def __init__(self, segmenter: tf.Module) -> None:
+    def __init__(self, segmenter: tf.Module, trained: Sequence[tf.Variable] = ()) -> None:
         super().__init__()
+        self.trained = list(trained)
         # An export holds the attributes of this object. The weights alone suffice; a Keras model as
         # an attribute would add the functions of all its layers.
         self._weights = list(segmenter.variables)
@@ -43,7 +47,8 @@ class PartModel(tf.Module):
     """The exported model: resizing of the photos, a network with `part_responses`, and decoding.
 
     Args:
-      network: Module with a method `part_responses(images f32[B,H,W,3]) -> f32[B,h,w,K+1]`.
+      network: Module with a method `part_responses(images f32[B,H,W,3]) -> f32[B,h,w,K+1]`. What it
+        has as `trained` may be trained further; see `SegmenterResponses`.
       num_parts: K.
       input_size: (height, width) to which photos are resized for the network.
       background: Value of the background map; see `decoding.decode`.
@@ -69,6 +74,10 @@ class PartModel(tf.Module):
         self.guided_radius = guided_radius
         self.guided_epsilon = guided_epsilon
         self.lookup = None if lookup is None else tuple(int(label) for label in lookup)
+        # One graph of the network for all functions that an export holds.
+        self.respond = tf.function(
+            lambda pixels: self.network.part_responses(pixels), autograph=False,
+            input_signature=[tf.TensorSpec([None, *self.input_size, 3], tf.float32)])
 
     @property
     def signatures(self) -> Dict[str, Any]:
@@ -107,6 +116,28 @@ class PartModel(tf.Module):
                                     antialias=True))
         return self.of_resized(pixels, size)
 
+    @tf.function(autograph=False, input_signature=_FLOATS)
+    def part_responses(self, images: tf.Tensor) -> tf.Tensor:
+        """The responses of `predict`, for a graph in which the model is a part.
+
+        Args:
+          images: f32[B,H,W,3]. RGB in [0, 1], any H and W.
+
+        Returns:
+          f32[B,h,w,K+1]. As `predict` gives them. Gradients flow as in the network.
+        """
+        pixels = tf.image.resize(images, self.input_size, antialias=True)
+        responses = self._at_input_size(self.respond(
+            tf.ensure_shape(pixels, [None, *self.input_size, 3])))
+        return responses if self.lookup is None else decoding.merged_responses(
+            responses, self.lookup)
+
+    def _at_input_size(self, part_responses: tf.Tensor) -> tf.Tensor:
+        responses = tf.cast(part_responses, tf.float32)
+        if responses.shape[1:3] != self.input_size:
+            responses = geometry.upsample(responses, self.input_size)
+        return tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
+
     def of_resized(self, pixels: tf.Tensor, size: Optional[Tuple[Any, Any]] = None
                    ) -> Dict[str, tf.Tensor]:
         """The outputs of `predict` for photos that were resized to the network's input size.
@@ -117,8 +148,7 @@ class PartModel(tf.Module):
             are then.
         """
         pixels = tf.ensure_shape(pixels, [None, *self.input_size, 3])
-        return self.decoded(
-            self.network.part_responses(pixels), size or self.input_size, pixels)
+        return self.decoded(self.respond(pixels), size or self.input_size, pixels)
 
     def decoded(self, part_responses: tf.Tensor, size: Tuple[Any, Any],
                 pixels: Optional[tf.Tensor] = None) -> Dict[str, tf.Tensor]:
@@ -130,10 +160,7 @@ class PartModel(tf.Module):
           pixels: f32[B,h,w,3]. The resized photos, RGB in [0, 1], whose borders the labels follow
             where `guided_radius` is set. None for labels that do not.
         """
-        responses = tf.cast(part_responses, tf.float32)
-        if responses.shape[1:3] != self.input_size:
-            responses = geometry.upsample(responses, self.input_size)
-        responses = tf.ensure_shape(responses, [None, *self.input_size, self.num_parts + 1])
+        responses = self._at_input_size(part_responses)
         labels = decoding.decode(
             responses, size, background=self.background, photos=pixels,
             guided_radius=None if pixels is None else self.guided_radius,

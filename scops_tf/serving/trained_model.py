@@ -4,6 +4,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
+import tensorflow as tf
+
 from scops_tf import config as config_lib
 from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints, model as model_lib, part_segmenter
@@ -62,8 +64,15 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
         checkpoints.require(workdir, '--workdir', step=config.evaluation.step))
     served = (folded_segmenter.FoldedSegmenter(
         model.segmenter, precision=precision, target=target) if foldable else model.segmenter)
-    part_model = part_model_lib.PartModel(
-        part_model_lib.SegmenterResponses(served), num_parts=config.run.num_parts,
-        input_size=config.run.image_size, **dataclasses.asdict(config.decode),
-        lookup=parts.lookup if parts and parts.changes_labels else None)
+    part_model = as_part_model(config, part_model_lib.SegmenterResponses(
+        served, model.segmenter.head_variables), parts)
     return TrainedModel(part_model, served, model, step)
+
+
+def as_part_model(config: config_lib.Config, network: tf.Module, parts: Optional[PartNames] = None
+                  ) -> part_model_lib.PartModel:
+    """The model of a run's network, which has `part_responses`, with its decoding and merges."""
+    return part_model_lib.PartModel(
+        network, num_parts=config.run.num_parts, input_size=config.run.image_size,
+        **dataclasses.asdict(config.decode),
+        lookup=parts.lookup if parts and parts.changes_labels else None)
