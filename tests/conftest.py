@@ -23,7 +23,8 @@ PATIENCE = 600
 # Files of most seconds, in the order in which the processes take them. Each file goes to one
 # process as a whole, so a long one that came last would leave the other with nothing to do.
 _FIRST = ('replicas', 'train', 'teacher', 'trainer', 'baseline_runs', 'loop', 'commands',
-          'fine_tuning', 'uld', 'benchmark', 'linear_segmenter', 'selection', 'wheel', 'segmenter')
+          'fine_tuning', 'uld', 'saved_network', 'benchmark', 'linear_segmenter', 'selection',
+          'wheel', 'segmenter')
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

@@ -80,13 +80,13 @@ class SavedNetwork(tf.Module):
         Raises:
           NetworkError: If the features of photos of this size break the contract.
         """
-        grid = (None, None)
+        images, grid = tf.convert_to_tensor(images, tf.float32), (None, None)
         if images.shape[1:3].is_fully_defined():
             # Losses need sizes that are known before the graph runs, and not every graph tells.
             with tf.init_scope():
                 grid = self._grid(tuple(images.shape[1:3]))
         features = tf.ensure_shape(
-            self._call(tf.cast(images, tf.float32)), [images.shape[0], *grid, None])
+            self._call(images), [images.shape[0], *grid, None])
         taps = tf.split(features, list(self.card.layers.values()), axis=-1)
         return [RECTIFIERS[self._rectifier](tap) for tap in taps]
 
@@ -104,8 +104,10 @@ class SavedNetwork(tf.Module):
             reason = error.message.strip().split('\n')[0].rstrip('.')
             raise fail(self._path, f'fails on a photo of {_text(size)} ({reason[:200]})') from error
         grid = tuple(features.shape[1:3])
+        if not tf.reduce_all(tf.math.is_finite(features)):
+            raise fail(self._path, 'gives values that are not finite for a photo of noise')
         largest = float(tf.reduce_max(tf.abs(features)))
-        if not largest <= _LARGEST:  # NaN is not, either.
+        if largest > _LARGEST:
             raise fail(self._path, f'gives values up to {largest:g} for a photo of noise, which '
                        f'float16 does not hold (at most {_LARGEST:g})')
         seen = self.card.image_size or size
