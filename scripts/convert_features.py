@@ -29,8 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from scops_tf import command, files
-from scops_tf.networks import network_card
+from scops_tf import command, files, network_card
 
 FLAGS = flags.FLAGS
 
@@ -245,6 +244,8 @@ def main(argv: List[str]) -> None:
     size = tuple(map(int, FLAGS.image_size)) or None
     if size and (len(size) != 2 or min(size) < 1):
         raise command.CommandError(f'`--image_size` must be height,width; got {FLAGS.image_size}.')
+    # The library has the Keras that it was made for, which may be Keras 3.
+    os.environ.pop('TF_USE_LEGACY_KERAS', None)
     import tensorflow as tf
 
     if FLAGS.precision == 'bfloat16':

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import command
-from scops_tf.networks import network_card, reference_features as features_lib
+from scops_tf import command, network_card
+from scops_tf.networks import reference_features as features_lib
 
 
 def photos(height: int, width: int) -> np.ndarray:

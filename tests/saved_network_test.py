@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, network_card
 from scops_tf.networks import (
     checkpoints,
     fixed_filters,
-    network_card,
     reference_features as features_lib,
 )
 from scops_tf.serving import predictor as predictor_lib, saved_model, trained_model

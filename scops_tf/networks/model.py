@@ -8,12 +8,11 @@ from typing import Any, Dict, Iterator, Optional
 from absl import logging
 import tensorflow as tf
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, network_card
 from scops_tf.networks import (
     averages,
     checkpoints,
     linear_segmenter,
-    network_card,
     part_basis,
     part_segmenter,
     pretrained,

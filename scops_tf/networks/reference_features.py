@@ -7,13 +7,8 @@ from typing import Any, Callable, Iterable, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf.networks import (
-    fixed_filters,
-    network_card,
-    preprocessing,
-    pretrained,
-    saved_network,
-)
+from scops_tf import network_card
+from scops_tf.networks import fixed_filters, preprocessing, pretrained, saved_network
 
 NETWORKS = ('vgg19', 'filters', 'saved_model')
 

@@ -7,7 +7,7 @@ from typing import Any, List, Tuple
 from absl import logging
 import tensorflow as tf
 
-from scops_tf.networks import network_card
+from scops_tf import network_card
 
 # How negative values become features that a non-negative part basis can explain.
 RECTIFIERS = {
