@@ -267,8 +267,8 @@ def test_the_export_needs_nothing_but_tensorflow(trained, exported, tmp_path):
 
         class Absent:
             def find_spec(self, name, path=None, target=None):
-                if name.split('.')[0] in ('scops_tf', 'keras_cv', 'tensorflow_addons', 'gin',
-                                          'sklearn', 'skimage', 'PIL', 'scipy'):
+                if name.split('.')[0] in ('scops_tf', 'keras_cv', 'tensorflow_addons', 'tf_keras',
+                                          'gin', 'sklearn', 'skimage', 'PIL', 'scipy'):
                     raise ImportError(f'{name} is not installed')
 
         sys.meta_path.insert(0, Absent())
@@ -283,10 +283,11 @@ def test_the_export_needs_nothing_but_tensorflow(trained, exported, tmp_path):
             np.testing.assert_array_equal(value, of_bytes[name])
         np.savez(sys.argv[3], **of_images)
         ''')
+    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
+    environment.pop('TF_USE_LEGACY_KERAS', None)  # Of our import.
     subprocess.run(
         [sys.executable, '-I', '-c', script, exported, str(tmp_path / 'photos.npy'),
-         str(tmp_path / 'found.npz')], cwd=tmp_path, check=True,
-        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+         str(tmp_path / 'found.npz')], cwd=tmp_path, check=True, env=environment)
     found = np.load(tmp_path / 'found.npz')
     for name, value in trained.predict(photos).items():
         np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6, err_msg=name)
