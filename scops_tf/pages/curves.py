@@ -5,16 +5,11 @@ import dataclasses
 import glob
 import json
 import os
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
-from tensorboard.compat.proto import event_pb2
 
-# TensorBoard's own reader, which needs no TensorFlow; it is used where that is not installed.
-from tensorboard.compat.tensorflow_stub import errors, pywrap_tensorflow
-from tensorboard.util import tensor_util
-
-from scops_tf import files
+from scops_tf.pictures import event_files
 
 # (steps, values) by name.
 Curves = Dict[str, Tuple[List[int], List[float]]]
@@ -89,28 +84,13 @@ def of_training(workdir: str) -> Curves:
     Raises:
       OSError: If a file cannot be read.
     """
-    points: Dict[str, Dict[int, float]] = {}
-    pattern = os.path.join(glob.escape(os.path.join(workdir, 'tensorboard')), '*.tfevents.*')
-    for path in sorted(glob.glob(pattern)):
-        for event in _events(path):
-            for value in event.summary.value:
-                if value.metadata.plugin_data.plugin_name == 'scalars':
-                    number = tensor_util.make_ndarray(value.tensor).item()
-                    points.setdefault(value.tag, {})[event.step] = float(number)
-    return {name: tuple(map(list, zip(*sorted(values.items()))))
-            for name, values in sorted(points.items())}
-
-
-def _events(path: str) -> Iterator[Any]:
-    files.require_regular(path)
-    reader = pywrap_tensorflow.PyRecordReader_New(path)
-    while True:
-        try:
-            reader.GetNext()
-        # The end of the file, or of what a killed process has written of it.
-        except (errors.OutOfRangeError, errors.DataLossError):
-            return
-        yield event_pb2.Event.FromString(reader.record())
+    points: Dict[str, Tuple[List[int], List[float]]] = {}
+    for step, scalars in event_files.scalars(os.path.join(workdir, 'tensorboard')):
+        for name, value in scalars.items():
+            steps, values = points.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(value)
+    return dict(sorted(points.items()))
 
 
 def of_scores(folder: str, row: str) -> Curves:

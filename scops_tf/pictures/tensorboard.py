@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 from tensorboard.plugins.hparams import api as hparams
@@ -29,35 +29,6 @@ def _drop_later_points(logdir: str, step: int) -> None:
         finally:
             if os.path.exists(temporary):
                 os.remove(temporary)
-
-
-def logged_scalars(logdir: str, *, up_to: int) -> List[Tuple[int, Dict[str, float]]]:
-    """The scalars that a run has logged, by step; empty without logs.
-
-    Args:
-      logdir: Folder of the event files.
-      up_to: Last step that is read.
-
-    Returns:
-      (step, scalars by name), ascending. The damaged end of a file is left out.
-
-    Raises:
-      OSError: If a file cannot be read.
-    """
-    found: Dict[int, Dict[str, float]] = {}
-    for name in sorted(os.listdir(logdir)) if os.path.isdir(logdir) else ():
-        if '.tfevents.' not in name:
-            continue
-        try:
-            for record in tf.data.TFRecordDataset(os.path.join(logdir, name)).as_numpy_iterator():
-                event = tf.compat.v1.Event.FromString(record)
-                for value in event.summary.value:
-                    if event.step <= up_to and value.metadata.plugin_data.plugin_name == 'scalars':
-                        found.setdefault(event.step, {})[value.tag] = float(
-                            tf.make_ndarray(value.tensor))
-        except tf.errors.DataLossError:  # The process was killed while it wrote, or writes now.
-            continue
-    return sorted(found.items())
 
 
 class SummaryWriter:

@@ -8,7 +8,7 @@ from typing import List, NamedTuple
 from scops_tf import config as config_lib, datasets
 from scops_tf.features import photo_features
 from scops_tf.networks import checkpoints
-from scops_tf.pictures import tensorboard
+from scops_tf.pictures import event_files
 from scops_tf.training import (
     check_up,
     diagnoses,
@@ -75,7 +75,7 @@ def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) ->
     prepared = preparation.prepare(config, trainer.model, trainer.views, store, workdir,
                                    fresh=False, start_step=int(trainer.step.numpy()))
     gathered = check_up.CheckUp(trainer, prepared, workdir)
-    for logged_step, scalars in tensorboard.logged_scalars(
+    for logged_step, scalars in event_files.scalars(
             os.path.join(workdir, 'tensorboard'), up_to=step):
         gathered.log(logged_step, scalars)
     batch = prepared.photos(photo_features.spread(len(store), config.run.batch_size))
