@@ -14,6 +14,7 @@ from multiprocessing import forkserver
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def _run(name: str, arguments: List[str], cwd: str, environment: Dict[str, str],
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    # Tests that run in the background of a shell are told to ignore it, and pass that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = [name, *arguments]
     if name.endswith('.py'):
         runpy.run_path(name, run_name='__main__')

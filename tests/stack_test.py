@@ -19,7 +19,9 @@ def _install(monkeypatch, version):
         return version
 
     monkeypatch.setattr(metadata, 'version', found)
-    monkeypatch.delenv('TF_USE_LEGACY_KERAS', raising=False)
+    # Set first, since a variable that was absent would not be taken away again.
+    monkeypatch.setenv('TF_USE_LEGACY_KERAS', '')
+    monkeypatch.delenv('TF_USE_LEGACY_KERAS')
 
 
 def test_the_networks_are_of_keras_2_whatever_is_installed():

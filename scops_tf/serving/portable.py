@@ -15,6 +15,7 @@ import sys
 import tempfile
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
+from absl import logging as absl_logging
 import numpy as np
 import tensorflow as tf
 
@@ -155,8 +156,10 @@ def _quiet() -> Iterator[None]:
     """Context in which nothing reaches the process's standard error.
 
     The converter of TensorFlow Lite prints counts of operations there, past Python and whatever the
-    level of messages is.
+    level of messages is. What Python logs may go elsewhere, so it is held back by its level.
     """
+    level = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
     sys.stderr.flush()
     with tempfile.TemporaryFile() as nowhere:
         kept = os.dup(2)
@@ -166,6 +169,7 @@ def _quiet() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+            absl_logging.set_verbosity(level)
 
 
 FORMATS: Dict[str, Format] = {
