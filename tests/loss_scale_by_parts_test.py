@@ -29,7 +29,8 @@ def _weighted_terms(creatures, workdir, num_parts: int) -> Dict[str, float]:
         'Run.image_size=(64, 96)', f'Run.num_parts={num_parts}', f'Run.steps={STEPS}',
         'Run.warmup_steps=0', 'Run.saliency_agreement=0', "Features.network='filters'",
         'Segmenter.num_views=2', 'Losses.response_size=(32, 48)', 'Optimizer.learning_rate=3e-3',
-        'Logging.scalars_every=1', 'Logging.num_pictures=1']), str(workdir))
+        'Logging.scalars_every=1', 'Logging.num_pictures=1',
+        'Logging.doctor_photos=0']), str(workdir))
     events = event_accumulator.EventAccumulator(
         os.path.join(workdir, 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})
     events.Reload()
