@@ -8,7 +8,7 @@ from typing import Iterator, List, Sequence
 
 from apache_beam.io.filesystems import FileSystems
 
-from scops_tf import command, files, images
+from scops_tf import files, images
 from scops_tf.prediction import photos as photos_lib
 from scops_tf.prediction.photos import Photo
 
@@ -33,9 +33,7 @@ def find(arguments: Sequence[str], *, but: str) -> List[Photo]:
         names = sorted({one.path for result in found for one in result.metadata_list})
         paths += [path for path in names if path.lower().endswith(images.IMAGE_SUFFIXES)
                   and '/.' not in path[len(folder):] and not path.startswith(f'{but}/')]
-    if not paths:
-        raise command.CommandError('`IMAGES` must hold at least one photo '
-                                   f'({", ".join(images.IMAGE_SUFFIXES)}); got {list(arguments)}.')
+    photos_lib.require_some(paths, arguments)
     return photos_lib.named(paths)
 
 

@@ -42,10 +42,19 @@ def find(arguments: Sequence[str], *, but: str) -> List[Photo]:
         else:
             raise command.CommandError('`IMAGES` must be photos or folders of photos; there is no '
                                        f'{argument!r}.')
+    require_some(paths, arguments)
+    return named([os.path.abspath(path) for path in paths])
+
+
+def require_some(paths: Sequence[str], arguments: Sequence[str]) -> None:
+    """Checks that there is a photo among what the arguments name.
+
+    Raises:
+      CommandError: If there is none.
+    """
     if not paths:
         raise command.CommandError('`IMAGES` must hold at least one photo '
                                    f'({", ".join(images.IMAGE_SUFFIXES)}); got {list(arguments)}.')
-    return named([os.path.abspath(path) for path in paths])
 
 
 def named(paths: Sequence[str]) -> List[Photo]:

@@ -87,6 +87,11 @@ def _all_background(found: Measures, config: config_lib.Config) -> Iterator[Find
         'Everything is background', 'start in another folder; this run does not recover.')
 
 
+def _other_start(config: config_lib.Config) -> Remedy:
+    return Remedy('PartBasis.init', SET,
+                  "'kmeans'" if config.part_basis.init == 'nmf' else "'nmf'")
+
+
 def _dead_parts(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
     if found.presence is None or _is_empty(found):
         return
@@ -98,8 +103,7 @@ def _dead_parts(found: Measures, config: config_lib.Config) -> Iterator[Finding]
     remedies = [Remedy(_concentration(config), RAISE, 'by a factor of 2 to 4')]
     if config.run.method != 'uld':
         remedies += [Remedy('Run.warmup_steps', RAISE, 'by a factor of 2'),
-                     Remedy('PartBasis.init', SET,
-                            "'kmeans'" if config.part_basis.init == 'nmf' else "'nmf'")]
+                     _other_start(config)]
     if config.run.num_parts > 1:
         remedies.append(Remedy('Run.num_parts', LOWER, f'by {len(dead)}'))
     yield Finding(
@@ -127,8 +131,7 @@ def _twins(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
                 measured += f' and their rows of the basis one of {rows:.2f} (below {_TWIN_ROWS})'
             remedies = [] if config.run.method == 'uld' else [
                 Remedy('Losses.orthonormal', RAISE, 'by a factor of 10'),
-                Remedy('PartBasis.init', SET,
-                       "'kmeans'" if config.part_basis.init == 'nmf' else "'nmf'")]
+                _other_start(config)]
             if config.run.method == 'uld':
                 remedies.append(Remedy('Uld.separation', RAISE, 'by a factor of 3'))
             remedies.append(Remedy('Run.num_parts', LOWER, 'by 1'))
@@ -245,19 +248,19 @@ def _views_out_of_sight(found: Measures, config: config_lib.Config) -> Iterator[
 
 def _unlike_photos(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
     if found.unlike:
-        yield Finding(
-            'photos unlike the others', f'The features of {len(found.unlike)} photos are unlike '
-            f'those of all others: {_names(found.unlike)}.',
-            'parts are what photos have in common; other things cost parts of their own.',
-            (Remedy('Run.num_parts', RAISE, 'if such photos are meant to be there'),),
-            'Photos unlike the others', 'look at these photos, and remove those of other things.')
+        measured = (f'The features of {len(found.unlike)} photos are unlike those of all others: '
+                    f'{_names(found.unlike)}.')
+        why = 'other things cost parts of their own.'
     elif found.num_photos and len(found.empty) > _EMPTY * found.num_photos and not _is_empty(found):
-        yield Finding(
-            'photos unlike the others', f'No part is present in {len(found.empty)} of '
-            f'{found.num_photos} photos: {_names(found.empty)}.',
-            'parts are what photos have in common; these have nothing of it.',
-            (Remedy('Run.num_parts', RAISE, 'if such photos are meant to be there'),),
-            'Photos unlike the others', 'look at these photos, and remove those of other things.')
+        measured = (f'No part is present in {len(found.empty)} of {found.num_photos} photos: '
+                    f'{_names(found.empty)}.')
+        why = 'these have nothing of it.'
+    else:
+        return
+    yield Finding(
+        'photos unlike the others', measured, f'parts are what photos have in common; {why}',
+        (Remedy('Run.num_parts', RAISE, 'if such photos are meant to be there'),),
+        'Photos unlike the others', 'look at these photos, and remove those of other things.')
 
 
 def _second_objects(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
