@@ -181,6 +181,32 @@ def upsample_by_products(maps: Any, size: Size) -> tf.Tensor:
         maps, interpolation_matrix(height, size[0]), interpolation_matrix(width, size[1]))
 
 
+def downsample(maps: Any, size: Size) -> tf.Tensor:
+    """Does what `tf.image.resize` with `antialias` does, for maps of known size, by products.
+
+    The operation behind it is TensorFlow's alone, and matrix products are in every runtime.
+
+    Args:
+      maps: f32[B,h,w,C].
+      size: (H, W) of the result, numbers.
+
+    Returns:
+      f32[B,H,W,C]. `maps` themselves where they have that size.
+    """
+    maps = as_float(maps)
+    own = static_size('maps', maps)
+    if own == tuple(size):
+        return maps
+    return _resample(maps, *map(_antialiasing_matrix, own, size))
+
+
+def _antialiasing_matrix(num_inputs: int, num_outputs: int) -> np.ndarray:
+    """Matrix f32[num_outputs,num_inputs] of antialiased resizing of an axis."""
+    with tf.init_scope():  # The numbers are needed while a graph is made.
+        units = tf.eye(num_inputs)[tf.newaxis, ..., tf.newaxis]
+        return tf.image.resize(units, (num_outputs, num_inputs), antialias=True).numpy()[0, ..., 0]
+
+
 def _resample(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tensor:
     """Maps [B,h,w,C] resampled to [B,H,W,C] by matrices [H,h] and [W,w].
 

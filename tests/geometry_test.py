@@ -132,3 +132,12 @@ def test_wrong_arguments_are_named():
 
     with pytest.raises(ValueError, match='`part_responses` must have a height'):
         centers_of_unknown_height(np.zeros((1, 5, 8, 2)))
+
+
+@pytest.mark.parametrize('size', [(16, 41), (50, 130), (7, 130), (60, 20)])
+def test_downsampling_is_antialiased_resizing(size):
+    maps = np.random.default_rng(0).uniform(size=(2, 50, 130, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        geometry.downsample(maps, size), tf.image.resize(maps, size, antialias=True), atol=1e-5)
+    traced = tf.function(lambda given: geometry.downsample(given, size), autograph=False)
+    np.testing.assert_array_equal(traced(maps), geometry.downsample(maps, size))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from typing import Iterator
 
 import numpy as np
 import pytest
@@ -30,11 +31,14 @@ class _Network(tf.Module):
 
 
 @pytest.fixture(scope='module')
-def model() -> part_model_lib.PartModel:
+def model() -> Iterator[part_model_lib.PartModel]:
     """A network with all that decoding can do: windows, powers, borders, merged parts."""
-    return part_model_lib.PartModel(
-        _Network(), num_parts=3, input_size=(64, 96), center_window=1.0, center_power=2.0,
-        lookup=(0, 1, 2, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        # A grid that is coarser than the maps, as it is where photos have their usual sizes.
+        patch.setattr(decoding, '_GUIDED_SIDE', 32)
+        yield part_model_lib.PartModel(
+            _Network(), num_parts=3, input_size=(64, 96), center_window=1.0, center_power=2.0,
+            guided_radius=0.1, lookup=(0, 1, 2, 2))
 
 
 @pytest.fixture(scope='module')

@@ -117,7 +117,7 @@ def _guided_margins(normalized: tf.Tensor, photos: tf.Tensor, background: float,
     size = geometry.static_size('part_responses', normalized)
     scale = min(1.0, _GUIDED_SIDE / min(size))
     grid = tuple(max(1, round(side * scale)) for side in size)
-    maps = tf.pad(tf.image.resize(normalized, grid, antialias=True), [[0, 0]] * 3 + [[1, 0]],
+    maps = tf.pad(geometry.downsample(normalized, grid), [[0, 0]] * 3 + [[1, 0]],
                   constant_values=background)
     maps = tf.math.divide_no_nan(maps, tf.reduce_sum(maps, axis=-1, keepdims=True))
     shares = guided_filter.filtered(

@@ -36,7 +36,7 @@ def filtered(maps: Any, photos: Any, *, radius: int, epsilon: float) -> tf.Tenso
         raise ValueError(f'`radius` must be at least 1 and `epsilon` above 0; got {radius} and '
                          f'{epsilon}.')
     grid = geometry.static_size('maps', maps)
-    colors = tf.unstack(tf.image.resize(photos, grid, antialias=True)[..., tf.newaxis], axis=3)
+    colors = tf.unstack(geometry.downsample(photos, grid)[..., tf.newaxis], axis=3)
     pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     means = _box(tf.concat([
         maps, *colors, *(colors[first] * colors[second] for first, second in pairs),
