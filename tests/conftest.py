@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 from typing import Any, Callable, ContextManager, Iterator, List, Tuple
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     """Sorts the tests by file, the files of most seconds first."""
     order = {f'{name}_test': number for number, name in enumerate(_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(_FIRST)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Seeds what Keras draws its unseeded weights from, before a test and what it asks for."""
+    random.seed(item.nodeid)
 
 
 @pytest.fixture(scope='session')

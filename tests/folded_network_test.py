@@ -115,7 +115,7 @@ def test_maps_in_float16_are_near_those_in_float32_and_overflow_late(network):
     assert {variable.dtype for variable in rounded.variables} == {tf.float16}
     assert {convolution.kernel.shape.rank for convolution in rounded.convolutions} == {4}
     # The second photo comes to more than float16 can hold.
-    maps = _maps(20, 28) * [[[[1.0]]], [[[4e4]]]]
+    maps = _maps(20, 28) * [[[[1.0]]], [[[1e5]]]]
     for found, expected in zip(rounded(maps), network(maps)):
         assert found.dtype == tf.float32
         for one, wanted in zip(found.numpy(), expected.numpy()):
