@@ -39,6 +39,9 @@ def test_every_run_of_every_table_has_a_configuration(number, recipe, tmp_path):
         assert (config.run.method, config.run.seed) == (run.job.method, run.seed)
         assert config.run.num_parts == run.job.num_parts
         assert config.data.category == run.job.category
+        assert config.features.cache_folder == str(tmp_path / 'cache')
+        assert config.features.cache_place == (
+            'disk' if config.features.cache == 'auto' else config.features.cache)
         weights = config.losses
         if run.job.ablation == 'without_equivariance':
             assert weights.equivariance == weights.center_equivariance == 0

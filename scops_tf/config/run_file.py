@@ -21,7 +21,8 @@ _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
 
 # Bindings that two recipes share where one of them is trained for the other.
 _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',
-                    'Run.num_parts', 'Run.seed', 'Run.precision', 'Run.strategy', 'Run.method')
+                    'Features.cache_folder', 'Run.num_parts', 'Run.seed', 'Run.precision',
+                    'Run.strategy', 'Run.method')
 
 
 def _bindings(operative: str, source: str) -> Dict[str, Any]:

@@ -213,7 +213,7 @@ class Features(laws.Checked):
       image_size: (height, width) to which photos are resized for this network; None for
         `Run.image_size`.
       cache: Place where the training photos' features are kept as float16. 'auto' is memory if they
-        fit into it, else the disk.
+        fit into it and `cache_folder` is None, else the disk.
       cache_limit_gib: Memory limit, in GiB, of the cache of reference features, and of the cache of
         backbone features. The limit on disk is ten times as large.
       cache_folder: Folder of the caches on disk, which runs of the same photos may share; None for
@@ -235,6 +235,11 @@ class Features(laws.Checked):
     cache: str = laws.one_of('auto', 'auto', 'memory', 'disk', 'none')
     cache_limit_gib: float = laws.at_least(6.0, 0)
     cache_folder: Optional[str] = None
+
+    @property
+    def cache_place(self) -> str:
+        """`cache`, but 'disk' for 'auto' where a folder is named, since only a file is shared."""
+        return 'disk' if self.cache == 'auto' and self.cache_folder else self.cache
 
 
 @_bound

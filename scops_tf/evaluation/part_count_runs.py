@@ -46,9 +46,6 @@ class Choice:
         self._counts = list(counts)
         shared = ['Logging.doctor_photos=0',
                   f'Features.cache_folder={os.path.join(workdir, "cache")!r}']
-        # Only without a cache can nothing be shared.
-        if load(self._counts[0], 0, ()).features.cache != 'none':
-            shared.append("Features.cache='disk'")
         self._configs = {(num_parts, seed): load(num_parts, seed, shared)
                          for seed in range(num_seeds) for num_parts in self._counts}
 

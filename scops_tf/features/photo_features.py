@@ -130,7 +130,7 @@ def reference_features(config: config_lib.Config, network: features_lib.Referenc
     """
     chosen = np.arange(len(store)) if indices is None else indices
     shape, key = _identity(config, network, store, chosen)
-    folder = feature_cache.place(shape, caches, cache=config.features.cache,
+    folder = feature_cache.place(shape, caches, cache=config.features.cache_place,
                                  limit_gib=config.features.cache_limit_gib)
     read = reader(network, store)
     return feature_cache.filled(shape, lambda rows: read(chosen[rows]), key=key, folder=folder,

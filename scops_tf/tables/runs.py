@@ -140,7 +140,8 @@ def run_of(job: paper.Job, seed: int, settings: Settings) -> Run:
     features of the quick recipe, or those of the paper's. DFF keeps the features' lengths.
     """
     root = settings.roots[job.dataset]
-    params = list(settings.params)
+    # Features depend on neither the losses nor, but for the views, the seed.
+    params = [f'Features.cache_folder={os.path.join(settings.folder, "cache")!r}', *settings.params]
     photos = os.path.join(root, job.category, 'images') if job.category else root
     # Photos and masks in a folder for each category stand in for PASCAL VOC.
     plain = job.category is not None and os.path.isdir(photos)

@@ -85,7 +85,7 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
     folder = feature_cache.place(
-        (len(store) * (1 + count), *row), caches, cache=config.features.cache,
+        (len(store) * (1 + count), *row), caches, cache=config.features.cache_place,
         limit_gib=config.features.cache_limit_gib)
     found: Dict[str, Any] = {}
     if not segmenter.reads_reference_features or config.features.cache == 'none':

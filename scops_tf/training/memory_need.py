@@ -77,8 +77,8 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
         kept.append((num_photos * (1 + segmenter.num_views), *backbone_shape))
     sizes = [feature_cache.bytes_needed(shape) for shape in kept]
     needs['features'] = float(sum(
-        size for size in sizes if config.features.cache == 'memory' or (
-            config.features.cache != 'disk'
+        size for size in sizes if config.features.cache_place == 'memory' or (
+            config.features.cache_place != 'disk'
             and size <= config.features.cache_limit_gib * 2 ** 30)))
     if is_trained:
         bytes_of = _RECOMPUTED if segmenter.recompute else _TRAINED
