@@ -139,7 +139,8 @@ def test_the_defaults_are_the_quick_recipe_for_four_parts_on_features_at_512():
     assert set(differences(load('cub'), load('end_to_end'))) == {'Data.dataset', 'Data.classes'}
     for name, dataset in (('folder', 'folder'), ('pascal', 'pascal')):
         assert load(name).data.dataset == dataset
-        assert set(differences(load(name), loaded)) <= {'Data.dataset'}
+        assert set(differences(load(name), loaded)) - {'Data.dataset'} == {'Decode.guided_radius'}
+        assert load(name, 'paper').decode.guided_radius is None
 
 
 @pytest.mark.parametrize('names', [
@@ -192,25 +193,30 @@ def test_a_recipe_of_its_own_leaves_a_file_s_data_and_number_of_parts_alone(name
     loaded = load(name, preset)
     recipe = load('folder', preset)
     assert {key for key in differences(loaded, recipe) if not key.startswith('Data.')} <= {
-        'Run.num_parts'}
-    assert loaded.run.num_parts == load(name).run.num_parts
+        'Run.num_parts', 'Decode.guided_radius'}
+    own = load(name)
+    assert loaded.run.num_parts == own.run.num_parts
+    # The paper's tables have the paper's labels.
+    assert loaded.decode.guided_radius == (
+        None if preset == 'paper' else own.decode.guided_radius)
 
 
 def test_recipes_of_their_own_say_the_same_things():
     # The paper's has a cadence of its own, and Eq. 3 as printed; the baseline is another method.
     own = {'paper': {'Checkpoint.every', 'Losses.equivariance_direction',
-                     'Losses.equivariance_gradient'},
+                     'Losses.equivariance_gradient', 'Decode.guided_radius'},
            'uld': {'Run.method', 'Features.cache'}}
     for name in RECIPES:
         assert bound(name).keys() - own.get(name, set()) == bound('quick').keys()
     # The drawings have features and networks of their own besides.
     own = {'Data.dataset', 'Synthetic.num_train', 'Run.num_parts', 'Segmenter.weights',
-           'Features.network', 'Features.weights', 'Features.layer_weights'}
+           'Features.network', 'Features.weights', 'Features.layer_weights',
+           'Decode.guided_radius'}
     assert bound('quickstart').keys() - own == bound('quick').keys()
     # And a file of photos sets nothing else.
     for name in DATASETS:
         assert {key for key in bound(name) if not key.startswith('Data.')} <= {
-            'Run.num_parts', *bound('quick')}
+            'Run.num_parts', 'Decode.guided_radius', *bound('quick')}
 
 
 def test_the_recipe_of_uld_has_no_weight_of_scops():
