@@ -1,6 +1,7 @@
 """Code that all commands share: flags, a quiet start, one-sentence errors without traceback."""
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -8,11 +9,12 @@ import traceback
 from typing import Callable, List, Optional, Tuple
 
 from absl import app, flags, logging
+import tqdm
 
 # A user should see our log alone. TensorFlow reads this variable when it is imported, and the
 # commands import this module first.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-# In a log file a progress bar is a line a minute. tqdm reads this variable when it is imported.
+# In a log file a progress bar is a line a minute. The processes that a command starts read it too.
 if not (sys.stderr and sys.stderr.isatty()):
     os.environ.setdefault('TQDM_MININTERVAL', '60')
 
@@ -112,6 +114,9 @@ def run(main: Callable[[List[str]], Optional[int]]) -> None:
 
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
+    # A script may have imported tqdm before this module.
+    tqdm.tqdm.__init__ = functools.partialmethod(
+        tqdm.tqdm.__init__, mininterval=float(os.environ.get('TQDM_MININTERVAL', 0.1)))
     app.run(guarded, flags_parser=_parse)
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from scops_tf import command
@@ -33,3 +36,11 @@ def test_shards_are_numbered_from_0():
 def test_what_is_no_shard_is_refused(text):
     with pytest.raises(command.CommandError, match='`--shard` must be'):
         command.shard(text)
+
+
+def test_progress_in_a_log_file_is_a_line_a_minute_for_a_script_that_imports_tqdm_first():
+    script = ('import time, tqdm\nfrom scops_tf import command\n'
+              'command.run(lambda argv: [time.sleep(0.005) for _ in tqdm.tqdm(range(200))] and 0)')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 0 and '200/200' in done.stderr
+    assert done.stderr.count('it/s]') <= 2
