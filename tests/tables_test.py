@@ -90,6 +90,7 @@ def finish(run: runs_lib.Run, scores, step=None, counts=None) -> None:
     (folder / 'scores.json').write_text(json.dumps({
         'step': config.run.steps if step is None else step, 'scores': scores,
         'counts': counts or {'photos to train': 90, 'photos to fit': 90, 'photos to test': 88}}))
+    (folder / 'report.json').touch()
 
 
 def test_a_run_is_done_at_its_last_step_with_its_own_configuration(tmp_path):
@@ -101,6 +102,10 @@ def test_a_run_is_done_at_its_last_step_with_its_own_configuration(tmp_path):
     assert first.state() == runs_lib.STARTED
     finish(first, {'this run': {}})
     assert first.state() == runs_lib.DONE
+    # An evaluation without the page is made again.
+    (pathlib.Path(first.workdir) / 'eval' / 'report.json').unlink()
+    assert first.state() == runs_lib.STARTED
+    finish(first, {'this run': {}})
     other = runs_lib.plan(paper.TABLES[3], settings(tmp_path, params=['Run.steps=500']))[0]
     with pytest.raises(config_lib.ConfigError, match='`Run.steps` was .* and is 500 now'):
         other.state()
@@ -239,6 +244,7 @@ folder = pathlib.Path(sys.argv[1])
 with open(folder / 'starts', 'a') as file:
     file.write('x')
 {}
+(folder / 'eval' / 'report.json').touch()
 (folder / 'eval' / 'scores.json').write_text(
     json.dumps({{'step': {}, 'scores': {{'this run': {{}}}}, 'counts': {{}}}}))
 '''

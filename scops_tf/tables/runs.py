@@ -9,10 +9,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from scops_tf import config as config_lib
 from scops_tf.evaluation.text_report import REFINED
+from scops_tf.pages import report_file, run_data
 from scops_tf.tables import paper
 
 RECIPES = ('default', 'quick', 'paper')
 DONE, STARTED, NEW = 'done', 'started', 'to do'
+_SCORES_FILE = 'scores.json'
 
 # Files of the rows that the paper has, by reader and K.
 _PAPER_FILES = {('celeba', 8): 'celeba_k8', ('celeba', 4): 'celeba_k4', ('aflw', 8): 'aflw_k8',
@@ -93,17 +95,19 @@ class Run:
         return self.job.method == paper.SCOPS and not self.job.ablation
 
     def result(self) -> Optional[Dict[str, Any]]:
-        """What `evaluate` wrote on the finished run; None if it has not.
+        """The scores that `evaluate` wrote of the finished run; None if these or its page are missing.
 
         Raises:
           ConfigError: If the folder holds a run of another configuration.
         """
         config = self.config()
         config_lib.require_same(config, self.workdir)
-        path = os.path.join(self.workdir, 'eval', 'scores.json')
-        if not os.path.isfile(path):
+        folder = run_data.folder_of(self.workdir)
+        # The table's picture is of the page, which earlier versions did not write.
+        if not all(os.path.isfile(os.path.join(folder, name))
+                   for name in (_SCORES_FILE, report_file.REPORT_FILE)):
             return None
-        with open(path, encoding='utf-8') as file:
+        with open(os.path.join(folder, _SCORES_FILE), encoding='utf-8') as file:
             found = json.load(file)
         steps = 0 if self.job.method == paper.DFF else config.run.steps
         if found['step'] != steps or (self.with_crf and REFINED not in found['scores']):
