@@ -196,6 +196,20 @@ def test_other_faces_in_celeba_s_layout_are_called_a_stand_in(celeba_root, tmp_p
         assert 'a stand-in for CelebA (' in heading and 'to train' in heading
 
 
+def test_categories_stand_in_for_one_data_set_and_have_no_photos_to_fit(tmp_path):
+    for category in ('cow', 'horse'):
+        folder = tmp_path / 'objects' / category
+        for name in ('images', 'masks'):
+            (folder / name).mkdir(parents=True)
+            Image.new('L', (40, 40), 255 if name == 'masks' else 90).save(folder / name / '1.png')
+    chosen = settings(tmp_path, seeds=(0,))._replace(roots={'pascal': str(tmp_path / 'objects')})
+    table = paper.TABLES[4]
+    runs = [run for run in runs_lib.plan(table, chosen) if run.job.category in ('cow', 'horse')]
+    stood_in, missing = report.stand_ins(table, runs)
+    assert not missing and stood_in == [
+        'a stand-in for PASCAL VOC (horse: 1 to train, 1 to test; cow: 1 to train, 1 to test)']
+
+
 def test_a_missing_file_is_named_with_its_data_set(tmp_path):
     table = paper.TABLES[2]
     stood_in, missing = report.stand_ins(table, runs_lib.plan(table, settings(tmp_path)))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -110,30 +110,39 @@ def _score(result: Mapping[str, Any], method: str, column: paper.Column) -> Opti
 
 
 def stand_ins(table: paper.Table, runs: Sequence[runs_lib.Run]) -> Tuple[List[str], List[str]]:
-    """Sentences on photos that are not the paper's, and on data sets that cannot be read.
+    """What is said of photos that are not the paper's, and of data sets that cannot be read.
+
+    The first is a phrase for each data set that others stand in for, the second sentences.
 
     Args:
       table: The table.
       runs: All of its runs.
     """
-    notes, missing = {}, {}
+    notes: Dict[str, List[str]] = {name: [] for name in table.datasets.values()}
+    seen: Set[Tuple[str, Optional[str]]] = set()
+    missing = []
     for run in runs:
         config, key = run.config(), (run.job.dataset, run.job.category)
-        if key in notes or key in missing:
+        if key in seen:
             continue
-        name = ' '.join(filter(None, (table.datasets[run.job.dataset], run.job.category)))
+        seen.add(key)
+        name = table.datasets[run.job.dataset]
         try:
             dataset = datasets.load_for(config, run.workdir)
         except (ValueError, OSError) as error:
-            missing[key] = f'{name}: {" ".join(str(error).split())}'
+            whole_name = ' '.join(filter(None, (name, run.job.category)))
+            missing.append(f'{whole_name}: {" ".join(str(error).split())}')
             continue
         found = counts.of(dataset)
         told = ', '.join(f'{found[split]} {verb}' for split, verb in (
-            ('train', 'to train'), ('fit', 'to fit'), ('test', 'to test')) if found[split])
+            ('train', 'to train'), ('fit', 'to fit'), ('test', 'to test'))
+            if found[split] and (split != 'fit' or dataset.landmark_names))
         differs = counts.difference(dataset) is not None or (
             not dataset.expected_counts and dataset.name != 'pascal')
-        notes[key] = f'a stand-in for {name} ({told})' if differs else ''
-    return [note for note in notes.values() if note], list(missing.values())
+        if differs:
+            notes[name].append(f'{run.job.category}: {told}' if run.job.category else told)
+    return [f'a stand-in for {name} ({"; ".join(told)})' for name, told in notes.items() if told
+            ], missing
 
 
 def title(table: paper.Table, recipe: str, stood_in: Sequence[str]) -> str:
