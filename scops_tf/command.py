@@ -14,9 +14,11 @@ import tqdm
 # A user should see our log alone. TensorFlow reads this variable when it is imported, and the
 # commands import this module first.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-# In a log file a progress bar is a line a minute. The processes that a command starts read it too.
-if not (sys.stderr and sys.stderr.isatty()):
-    os.environ.setdefault('TQDM_MININTERVAL', '60')
+# In a log file a progress bar is a line a minute, unless the user says otherwise. Processes that a
+# command starts read the variable; here tqdm has been imported already, maybe by a script.
+if not (sys.stderr and sys.stderr.isatty()) and 'TQDM_MININTERVAL' not in os.environ:
+    os.environ['TQDM_MININTERVAL'] = '60'
+    tqdm.tqdm.__init__ = functools.partialmethod(tqdm.tqdm.__init__, mininterval=60)
 
 # Exit code of a training that a signal stopped and that the same command continues. It is none of
 # the codes of sysexits.h, of which a lost worker has 75, and none of a shell's.
@@ -114,9 +116,6 @@ def run(main: Callable[[List[str]], Optional[int]]) -> None:
 
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
-    # A script may have imported tqdm before this module.
-    tqdm.tqdm.__init__ = functools.partialmethod(
-        tqdm.tqdm.__init__, mininterval=float(os.environ.get('TQDM_MININTERVAL', 0.1)))
     app.run(guarded, flags_parser=_parse)
 
 

@@ -9,10 +9,10 @@ paper's, such as other faces in CelebA's layout, are named in the title as a sta
 folder with <category>/images and <category>/masks may stand in.
 
 The table is in <out>/table_<number>_<recipe>: table.md, table.csv, index.html and, as parts.png,
-the first test photos as each system cuts them. Runs are below
-<out> too, and tables share them. Features that runs share are in <out>/<recipe>/cache, which may be
-removed at the end. A run that is done is used again, and the same command goes on
-after a stop. --dry_run lists the runs with their state and commands, and what is missing.
+the first test photos as each system cuts them. Runs are below <out> too, and tables share them.
+Features that runs share are in <out>/<recipe>/cache, which may be removed at the end. A run that is
+done is used again, and the same command goes on after a stop. --dry_run lists the runs with their
+state and commands, and what is missing.
 """
 from __future__ import annotations
 

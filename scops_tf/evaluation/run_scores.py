@@ -243,7 +243,7 @@ def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *
     text = json.dumps(result, indent=2).encode()
     files.write(os.path.join(folder, f'scores_{result["step"]}.json'), text)
     if is_latest:
-        files.write(os.path.join(folder, 'scores.json'), text)
+        files.write(os.path.join(folder, run_data.SCORES_FILE), text)
         files.write_csv(os.path.join(folder, 'scores.csv'), ['method', 'score', 'value'], [
             [method, name, f'{value:.6g}'] for method, values in result['scores'].items()
             for name, value in values.items()])

@@ -13,6 +13,7 @@ from scops_tf.pages.report_file import Report, ReportError
 from scops_tf.pages.score_table import STATISTICS, ScoreTable
 
 FOLDER = 'eval'
+SCORES_FILE = 'scores.json'
 _RUN_FILE = 'config.gin'
 
 
@@ -110,7 +111,7 @@ def read(workdir: str) -> RunData:
 
 
 def _scores(folder: str) -> Tuple[Optional[Dict[str, Any]], curves_lib.Curves]:
-    path = os.path.join(folder, 'scores.json')
+    path = os.path.join(folder, SCORES_FILE)
     if not os.path.isfile(path):
         return None, {}
     try:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -119,19 +119,17 @@ def stand_ins(table: paper.Table, runs: Sequence[runs_lib.Run]) -> Tuple[List[st
       runs: All of its runs.
     """
     notes: Dict[str, List[str]] = {name: [] for name in table.datasets.values()}
-    seen: Set[Tuple[str, Optional[str]]] = set()
     missing = []
+    first: Dict[Tuple[str, Optional[str]], runs_lib.Run] = {}
     for run in runs:
-        config, key = run.config(), (run.job.dataset, run.job.category)
-        if key in seen:
-            continue
-        seen.add(key)
-        name = table.datasets[run.job.dataset]
+        first.setdefault((run.job.dataset, run.job.category), run)
+    for (reader, category), run in first.items():
+        name, config = table.datasets[reader], run.config()
         try:
             dataset = datasets.load_for(config, run.workdir)
         except (ValueError, OSError) as error:
-            whole_name = ' '.join(filter(None, (name, run.job.category)))
-            missing.append(f'{whole_name}: {" ".join(str(error).split())}')
+            missing.append(f'{" ".join(filter(None, (name, category)))}: '
+                           f'{" ".join(str(error).split())}')
             continue
         found = counts.of(dataset)
         told = ', '.join(f'{found[split]} {verb}' for split, verb in (
@@ -140,7 +138,7 @@ def stand_ins(table: paper.Table, runs: Sequence[runs_lib.Run]) -> Tuple[List[st
         differs = counts.difference(dataset) is not None or (
             not dataset.expected_counts and dataset.name != 'pascal')
         if differs:
-            notes[name].append(f'{run.job.category}: {told}' if run.job.category else told)
+            notes[name].append(f'{category}: {told}' if category else told)
     return [f'a stand-in for {name} ({"; ".join(told)})' for name, told in notes.items() if told
             ], missing
 

@@ -14,7 +14,6 @@ from scops_tf.tables import paper
 
 RECIPES = ('default', 'quick', 'paper')
 DONE, STARTED, NEW = 'done', 'started', 'to do'
-_SCORES_FILE = 'scores.json'
 
 # Files of the rows that the paper has, by reader and K.
 _PAPER_FILES = {('celeba', 8): 'celeba_k8', ('celeba', 4): 'celeba_k4', ('aflw', 8): 'aflw_k8',
@@ -103,11 +102,12 @@ class Run:
         config = self.config()
         config_lib.require_same(config, self.workdir)
         folder = run_data.folder_of(self.workdir)
+        scores, page = (os.path.join(folder, name)
+                        for name in (run_data.SCORES_FILE, report_file.REPORT_FILE))
         # The table's picture is of the page, which earlier versions did not write.
-        if not all(os.path.isfile(os.path.join(folder, name))
-                   for name in (_SCORES_FILE, report_file.REPORT_FILE)):
+        if not (os.path.isfile(scores) and os.path.isfile(page)):
             return None
-        with open(os.path.join(folder, _SCORES_FILE), encoding='utf-8') as file:
+        with open(scores, encoding='utf-8') as file:
             found = json.load(file)
         steps = 0 if self.job.method == paper.DFF else config.run.steps
         if found['step'] != steps or (self.with_crf and REFINED not in found['scores']):
