@@ -197,7 +197,8 @@ def downsample(maps: Any, size: Size) -> tf.Tensor:
     own = static_size('maps', maps)
     if own == tuple(size):
         return maps
-    return _resample(maps, *map(_antialiasing_matrix, own, size))
+    # A saved gradient of our own would be warned of wherever an export with it is loaded.
+    return _products(maps, *map(_antialiasing_matrix, own, size))
 
 
 def _antialiasing_matrix(num_inputs: int, num_outputs: int) -> np.ndarray:
@@ -215,13 +216,17 @@ def _resample(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tens
 
     @tf.custom_gradient
     def resample(maps: tf.Tensor) -> Tuple[tf.Tensor, Any]:
-        height, width, channels = maps.shape[1:]
-        taller = tf.matmul(tf.constant(rows, maps.dtype),
-                           tf.reshape(maps, [-1, height, width * channels]))
-        wider = tf.matmul(tf.constant(columns, maps.dtype),
-                          tf.reshape(taller, [-1, width, channels]))
         # Gradients of the matrices would need memory of the size of all maps.
-        return (tf.reshape(wider, [-1, len(rows), len(columns), channels]),
+        return (_products(maps, rows, columns),
                 lambda upstream: _resample(upstream, rows.T, columns.T))
 
     return resample(maps)
+
+
+def _products(maps: tf.Tensor, rows: np.ndarray, columns: np.ndarray) -> tf.Tensor:
+    height, width, channels = maps.shape[1:]
+    taller = tf.matmul(tf.constant(rows, maps.dtype),
+                       tf.reshape(maps, [-1, height, width * channels]))
+    wider = tf.matmul(tf.constant(columns, maps.dtype),
+                      tf.reshape(taller, [-1, width, channels]))
+    return tf.reshape(wider, [-1, len(rows), len(columns), channels])

@@ -141,3 +141,6 @@ def test_downsampling_is_antialiased_resizing(size):
         geometry.downsample(maps, size), tf.image.resize(maps, size, antialias=True), atol=1e-5)
     traced = tf.function(lambda given: geometry.downsample(given, size), autograph=False)
     np.testing.assert_array_equal(traced(maps), geometry.downsample(maps, size))
+    # TensorFlow warns of saved gradients when it loads an export.
+    graph = traced.get_concrete_function(maps).graph
+    assert not any('_gradient_op_type' in node.attr for node in graph.as_graph_def().node)
