@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -10,6 +9,9 @@ import pathlib
 import subprocess
 import sys
 
+import benchmark
+import benchmarks
+from benchmarks import items as items_lib, table
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -17,13 +19,8 @@ SCRIPT = ROOT / 'scripts' / 'benchmark.py'
 
 
 @pytest.fixture(scope='module')
-def benchmark():
-    spec = importlib.util.spec_from_file_location('benchmark', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['benchmark'] = module  # Where dataclasses look their annotations up.
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['benchmark']
+def items():
+    return benchmarks.all_items('resnet50')
 
 
 def _run(*arguments):
@@ -49,15 +46,15 @@ def test_a_pattern_that_matches_nothing_is_refused():
     assert result.returncode == 2 and '`patterns`' in result.stderr
 
 
-def test_every_reference_is_an_item_measured_before_it(benchmark):
-    names = list(benchmark.ITEMS)
-    referring = [item for item in benchmark.ITEMS.values() if item.reference]
+def test_every_reference_is_an_item_measured_before_it(items):
+    names = list(items)
+    referring = [items[name] for name in names if items[name].reference]
     assert referring
     for item in referring:
         assert names.index(item.reference) < names.index(item.name)
 
 
-def test_ratios_are_those_of_medians_and_peaks_to_the_reference(benchmark):
+def test_ratios_are_those_of_medians_and_peaks_to_the_reference(items):
     plain, fast = 'semantic_consistency/plain/128', 'semantic_consistency/fast/128'
     rounds = {
         plain: [{'first': 1.0, 'processor': 0.5, 'times': [0.3, 0.3, 0.9],
@@ -65,22 +62,23 @@ def test_ratios_are_those_of_medians_and_peaks_to_the_reference(benchmark):
         fast: [{'first': 1.0, 'processor': 0.2, 'times': [0.1, 0.1, 0.2],
                 'peak': 20.0, 'process_peak': 120.0}],
     }
-    summaries = {name: benchmark._summary(name, measured) for name, measured in rounds.items()}
-    benchmark._compare(summaries)
+    summaries = {name: table.summary(items[name], measured)
+                 for name, measured in rounds.items()}
+    table.compare(items, summaries)
     assert summaries[fast]['processor_ms'] == pytest.approx(200)
     assert summaries[fast]['times_faster'] == pytest.approx(3)
     assert summaries[fast]['times_smaller'] == pytest.approx(40)
     assert 'times_faster' not in summaries[plain]
 
 
-def test_a_failing_item_is_reported_and_fails_the_run(benchmark, monkeypatch, capsys):
+def test_a_failing_item_is_reported_and_fails_the_run(monkeypatch, capsys):
     failure = {'error': 'exit code -9'}
-    monkeypatch.setattr(benchmark, '_measure_apart', lambda name, seconds: failure)
+    monkeypatch.setattr(benchmark, '_measure_apart', lambda name, backbone, seconds: failure)
     assert benchmark.main(['orthonormal/128', '--rounds', '1']) == 1
     assert 'failed: exit code -9' in capsys.readouterr().out
 
 
-def test_items_of_other_sizes_are_left_out(benchmark, capsys):
+def test_items_of_other_sizes_are_left_out(capsys):
     assert benchmark.main(['--list', '--sizes', '512']) == 0
     names = capsys.readouterr().out.split()
     assert 'train_step/floor/float32/512' in names and 'inference/keras/float32/512/8' in names
@@ -88,15 +86,16 @@ def test_items_of_other_sizes_are_left_out(benchmark, capsys):
     assert not [name for name in names if '128' in name or '256' in name]
 
 
-def test_every_part_of_a_step_is_measured_at_every_size_and_precision(benchmark):
-    for setting in benchmark.SETTINGS:
-        for precision in benchmark.PRECISIONS:
+def test_every_part_of_a_step_is_measured_at_every_size_and_precision(items):
+    names = set(items)
+    for setting in items_lib.SETTINGS:
+        for precision in items_lib.PRECISIONS:
             for kind in ('keras', 'floor', 'cached_features', 'recompute', 'last_stages'):
-                assert f'train_step/{kind}/{precision}/{setting.size}' in benchmark.ITEMS
+                assert f'train_step/{kind}/{precision}/{setting.size}' in names
 
 
 @pytest.fixture(scope='module')
-def on_tiny(tmp_path_factory, benchmark, run_command):
+def on_tiny(tmp_path_factory, run_command):
     folder = tmp_path_factory.mktemp('benchmark')
     # Tracing takes most of the time, so these steps alone.
     steps = [f'train_step/{kind}/float32/128' for kind in (
@@ -110,10 +109,10 @@ def on_tiny(tmp_path_factory, benchmark, run_command):
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
         patch.setattr(benchmark.subprocess, 'run', run)
-        patch.setattr(benchmark, 'BACKBONE', benchmark.BACKBONE)  # `main` sets it.
         code = benchmark.main([
             *steps, 'inference/keras/float32/128/1', 'inference/export/float32/128/1',
-            'pipeline/20_epochs/128', '--backbone', 'tiny',
+            'pipeline/20_epochs/128', 'decoding/plain/128',
+            'decoding/guided_filter/128', '--backbone', 'tiny',
             '--seconds', '0.01', '--rounds', '1', '--output', str(folder / 'found.json'),
             '--markdown', str(folder / 'found.md')])
     found = json.loads((folder / 'found.json').read_text())
@@ -127,6 +126,11 @@ def test_steps_are_compared_with_their_floor_and_inference_with_the_bare_network
     assert step['times_smaller'] > 0
     assert step['per_example_ms'] == pytest.approx(step['median_ms'] / 4)
     assert items['inference/export/float32/128/1']['reference'] == 'inference/keras/float32/128/1'
+
+
+def test_labels_along_borders_are_compared_with_plain_ones(on_tiny):
+    items = {item['name']: item for item in on_tiny[0]['items']}
+    assert items['decoding/guided_filter/128']['reference'] == 'decoding/plain/128'
 
 
 def test_memory_does_not_grow_with_the_epochs(on_tiny):

@@ -21,7 +21,7 @@ from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints, pretrained
 from scops_tf.serving import trained_model
-from scops_tf.training import loop, scops, trainer as trainer_lib, uld
+from scops_tf.training import loop, run_log, scops, stop_request, trainer as trainer_lib, uld
 
 # Which is as it should be: the batches are made as ever.
 pytestmark = [pytest.mark.filterwarnings('ignore:Even though .* does not apply to tf.data'),
@@ -190,16 +190,16 @@ def test_a_photo_that_cannot_be_read_any_more_is_one_sentence(load, tmp_path, mo
 
 def test_a_signal_before_the_steps_ends_the_process_and_later_only_asks():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with loop.StopRequest() as stop:
+    with stop_request.StopRequest() as stop:
         with pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
         assert caught.value.code == 79
-    with loop.StopRequest() as stop:
+    with stop_request.StopRequest() as stop:
         stop.expect_steps()
         assert not stop.received
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received
-    with loop.StopRequest() as stop:
+    with stop_request.StopRequest() as stop:
         stop.expect_steps()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received
@@ -279,8 +279,8 @@ def test_histograms_are_of_the_kernels_of_the_last_stage_alone():
     layers = [('conv4_block6_3_conv', 'kernel'), ('conv5_block1_0_conv', 'kernel'),
               ('conv5_block1_0_conv', 'bias'), ('conv5_block3_3_conv', 'kernel')]
     variables = [tf.Variable([0.0], name=f'{layer}/{name}') for layer, name in layers]
-    assert list(loop._last_kernels(variables)) == ['conv5_block1_0_conv', 'conv5_block3_3_conv']
-    assert loop._last_kernels([]) == {}
+    assert list(run_log._last_kernels(variables)) == ['conv5_block1_0_conv', 'conv5_block3_3_conv']
+    assert run_log._last_kernels([]) == {}
 
 
 def test_tensorboard_shows_losses_rates_parts_speed_pictures_and_the_configuration(trained_run):

@@ -1,34 +1,31 @@
-"""The training loop: preparation, steps, checks, logs and checkpoints."""
+"""The training loop: preparation, steps and their checks."""
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import signal
-import sys
-import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from absl import logging
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from scops_tf import command, config as config_lib, datasets, files
+from scops_tf import config as config_lib, datasets, files
 from scops_tf.datasets import photo_list, photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.labels import parts_file
-from scops_tf.labels.part_names import PartNames
 from scops_tf.networks import checkpoints, model as model_lib
-from scops_tf.pictures import parts as part_pictures, tensorboard
+from scops_tf.pictures import tensorboard
 from scops_tf.training import (
-    check_up,
     loss_scale,
     memory_need,
     preparation,
     profiling,
     replicas,
+    run_log,
+    stop_request,
     teacher as teacher_lib,
     trainer as trainer_lib,
 )
@@ -36,18 +33,10 @@ from scops_tf.training import (
 # Least share of the photos' area that must be foreground; with less, the parts have vanished.
 _LEAST_FOREGROUND = 1e-3
 
-# Scalars that TensorBoard shows beside the settings of each run, besides its scores.
-_COMPARED = ('loss/total', 'loss/semantic_consistency_relative', 'part/foreground_share',
-             'doctor/findings')
-
-# Function from indices i64[n] of training photos to the outputs of `Trainer.predict`.
-Predict = Callable[[np.ndarray], Dict[str, Any]]
-# Function from a prediction of the model as it is to scores by name.
-Score = Callable[[Predict], Dict[str, float]]
 # Function from the configuration, the dataset and its training photos to what scores these photos,
 # or None if they cannot be scored.
 Scorer = Callable[
-    [config_lib.Config, datasets.PartDataset, photo_store.PhotoStore], Optional[Score]]
+    [config_lib.Config, datasets.PartDataset, photo_store.PhotoStore], Optional[run_log.Score]]
 
 _WAY_ON = ('start in another folder, with `Run.init_from` naming this one if what its last '
            'checkpoint has learned is to be kept')
@@ -55,45 +44,6 @@ _WAY_ON = ('start in another folder, with `Run.init_from` naming this one if wha
 
 class TrainingError(ValueError):
     """A training that cannot continue; the message is one sentence for the user."""
-
-
-class StopRequest:
-    """A request, by SIGTERM or SIGINT, to stop the training after its current step.
-
-    Signals are handled inside this context manager. Before the first step there is nothing to save:
-    SIGTERM ends the process at once with the code `command.STOPPED`, and SIGINT raises
-    KeyboardInterrupt. During the steps the first signal only sets `received`; SIGINT after it
-    raises KeyboardInterrupt.
-
-    Attributes:
-      received: Whether a signal came.
-    """
-
-    def __init__(self) -> None:
-        self.received = False
-        self._stepping = False
-
-    def __enter__(self) -> StopRequest:
-        self._before = {number: signal.getsignal(number)
-                        for number in (signal.SIGTERM, signal.SIGINT)}
-        signal.signal(signal.SIGTERM, self._receive)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def expect_steps(self) -> None:
-        """Starts the steps: from now on the first signal only sets `received`."""
-        self._stepping = True
-        signal.signal(signal.SIGINT, self._receive)
-
-    def _receive(self, number: int, frame: Any) -> None:
-        self.received = True
-        if not self._stepping:
-            logging.info('Stopped by a signal before the first step; the same command goes on.')
-            sys.exit(command.STOPPED)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = None) -> bool:
@@ -134,7 +84,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
         # Python handles no signal while the process waits for other workers here, so signals must
         # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
-        with StopRequest() as stop:
+        with stop_request.StopRequest() as stop:
             return _train(config, workdir, strategy, stop, scorer)
 
 
@@ -147,7 +97,7 @@ def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Sco
 
 
 def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
-           stop: StopRequest, scorer: Optional[Scorer]) -> bool:
+           stop: stop_request.StopRequest, scorer: Optional[Scorer]) -> bool:
     with replicas.chief_first(strategy):
         dataset = datasets.load_for(config, workdir)
     # Only after the photos are found, so that a misspelt name makes no folder.
@@ -159,8 +109,8 @@ def _train(config: config_lib.Config, workdir: str, strategy: tf.distribute.Stra
 
 
 def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribute.Strategy,
-                 stop: StopRequest, scorer: Optional[Scorer], dataset: datasets.PartDataset,
-                 require_kept: Optional[Callable[[], None]]) -> bool:
+                 stop: stop_request.StopRequest, scorer: Optional[Scorer],
+                 dataset: datasets.PartDataset, require_kept: Optional[Callable[[], None]]) -> bool:
     """Trains in a folder that no other training writes to."""
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
@@ -200,19 +150,15 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
     if not replicas.is_chief(strategy):
         return _run_steps(trainer, prepared, stop)
     logdir = os.path.join(workdir, 'tensorboard')
-    names = parts_file.load_or_unnamed(workdir, config.run.num_parts)
     with tensorboard.SummaryWriter(logdir, start_step=start) as writer, \
             profiling.Profile(logdir, config.run.profile_steps) as profile:
-        score = scorer(config, dataset, store) if scorer else None
+        log = run_log.RunLog(
+            trainer, prepared, workdir, manager=manager, writer=writer, profile=profile,
+            names=parts_file.load_or_unnamed(workdir, config.run.num_parts),
+            score=scorer(config, dataset, store) if scorer else None, require_kept=require_kept)
         if not restored:
-            writer.text('config', f'```\n{config.operative}\n```', 0)
-            scores = _scores(trainer, prepared, score)
-            writer.settings(config.settings, [*scores, *_COMPARED])
-            writer.scalars(scores, 0)
-        doctor = (check_up.CheckUp(trainer, prepared, workdir)
-                  if config.logging.doctor_photos else None)
-        return _run_steps(trainer, prepared, stop,
-                          _Records(manager, writer, score, require_kept, names, profile, doctor))
+            log.begin()
+        return _run_steps(trainer, prepared, stop, log)
 
 
 def _require_same_features(config: config_lib.Config) -> None:
@@ -239,53 +185,18 @@ def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
         backbone_shape=model.segmenter.feature_shape(config.run.image_size)))
 
 
-class _Records(NamedTuple):
-    """The writers of the chief, for checkpoints and TensorBoard logs, what is scored, and a check.
-
-    Attributes:
-      manager: Of the checkpoints.
-      writer: Of TensorBoard.
-      score: What scores the model, or None.
-      require_kept: Raises an error if the run's folder is gone; see `files.owned`.
-      names: Names of the parts, for the pictures.
-      profile: Recorder of the steps to profile.
-      doctor: What examines the model, or None.
-    """
-
-    manager: tf.train.CheckpointManager
-    writer: tensorboard.SummaryWriter
-    score: Optional[Score]
-    require_kept: Callable[[], None]
-    names: PartNames
-    profile: profiling.Profile
-    doctor: Optional[check_up.CheckUp]
-
-
-def _scores(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
-            score: Optional[Score]) -> Dict[str, float]:
-    """Scores of the model that a checkpoint holds, by their TensorBoard names."""
-    if score is None:
-        return {}
-    with trainer.model.as_served():
-        found = score(lambda indices: trainer.predict(prepared.photos(indices)))
-    return {f'eval/{name}': value for name, value in found.items()}
-
-
-def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, stop: StopRequest,
-               records: Optional[_Records] = None) -> bool:
+def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
+               stop: stop_request.StopRequest, log: Optional[run_log.RunLog] = None) -> bool:
     """Does the steps that are left; returns whether all are done."""
     config, start = trainer.config, int(trainer.step.numpy())
     total = config.run.steps
     stop.expect_steps()
-    # `seconds` is the time of the steps since the last scalars, without pictures and checkpoints.
-    logged, seconds, since = start, 0.0, time.monotonic()
     empty_steps = 0
     with tqdm.tqdm(_batches(trainer, prepared, start), initial=start, total=total, desc='Training',
                    unit='step') as progress:
         for batch in progress:
             done_steps = int(trainer.step.numpy())
-            recorded = records.profile.step(done_steps + 1) if records else contextlib.nullcontext()
-            with recorded:
+            with log.profiled(done_steps + 1) if log else contextlib.nullcontext():
                 if done_steps < config.warmup_steps:
                     scalars = trainer.warmup_step(
                         batch, small=done_steps < config.run.small_view_steps)
@@ -301,36 +212,14 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared, sto
                     f'{empty_steps} steps at step {step}, from where no gradient leads back; lower '
                     f'the learning rates, {trainer.objective.advice}, and {_WAY_ON}.')
             progress.set_postfix(loss=f'{float(scalars["loss/total"]):.4f}', refresh=False)
-            seconds += time.monotonic() - since
-
-            done = step >= total
             # All workers stop after the same step.
             stopping = replicas.any_of(trainer.strategy, stop.received)
-            if records and (step % config.logging.scalars_every == 0 or done):
-                values = {name: float(value) for name, value in scalars.items()}
-                values['examples_per_second'] = (
-                    (step - logged) * config.run.batch_size / max(seconds, 1e-9))
-                records.writer.scalars(values, step)
-                if records.doctor:
-                    records.doctor.log(step, values)
-                logged, seconds = step, 0.0
-            if records and (step % config.logging.pictures_every == 0 or done):
-                write_pictures(trainer, prepared.store, records.writer, step, records.names)
-            if records and (step % config.checkpoint.every == 0 or done or stopping):
-                # TensorFlow would make the folder anew, without the files of the start.
-                records.require_kept()
-                trainer.save(records.manager)
-                if not stopping:  # A process that was asked to end should not take its time.
-                    records.writer.scalars(_scores(trainer, prepared, records.score), step)
-                    if records.doctor and step > config.warmup_steps:
-                        records.doctor.report(replicas.local(trainer.strategy, batch), step,
-                                              records.writer)
-                records.writer.flush()
-            if stopping and not done:
+            if log:
+                log.record(batch, scalars, step, stopping=stopping)
+            if stopping and step < total:
                 logging.info('Stopped by a signal; step %d is saved, the same command continues.',
                              step)
                 return False
-            since = time.monotonic()
     logging.info('Trained %d steps.', total)
     return True
 
@@ -370,44 +259,3 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
             f'Loss and gradients must be finite, but are not at step {step} ({terms}); lower '
             f'`Optimizer.learning_rate` or the weight of the term at fault{precision}, and '
             f'{_WAY_ON}.')
-
-
-def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
-                   writer: tensorboard.SummaryWriter, step: int, names: PartNames) -> None:
-    """Logs pictures of the first photos with parts and views, and histograms of what is trained.
-
-    The pictures have the names, colours and merges of the parts.
-
-    Histograms are the objective's, of the head, and of the kernels of the backbone's last stage.
-    """
-    chosen = range(min(trainer.config.logging.num_pictures, len(store)))
-    images = np.stack([store.image(index) for index in chosen])
-    found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
-    parts = found['part_responses'][..., 1:]
-    picture = part_pictures.training_picture(
-        images, parts, found['labels'], centers=found['part_centers'],
-        presence=found['presence'],
-        saliency_maps=np.stack([store.saliency(index) for index in chosen]),
-        views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
-        view_centers=found['view_part_centers'], names=names.names, lookup=names.lookup,
-        colors=names.colors)
-    writer.image('parts', picture, step)
-    for name, values in trainer.objective.histograms().items():
-        writer.histogram(name, values.numpy(), step)
-    for variable in trainer.model.segmenter.head_variables:
-        writer.histogram(f'head/{variable.name.split(":")[0].split("/")[-1]}', variable.numpy(),
-                         step)
-    for name, kernel in _last_kernels(trainer.model.trained_variables.get('backbone', [])).items():
-        writer.histogram(f'backbone/{name}', kernel.numpy(), step)
-
-
-def _last_kernels(variables: Sequence[tf.Variable]) -> Dict[str, tf.Variable]:
-    """The kernels of a backbone's last stage by the names of their layers.
-
-    The layers of one stage have names that agree up to the first underscore, such as
-    'conv5_block1_1_conv'.
-    """
-    kernels = {variable.name.split('/')[-2]: variable for variable in variables
-               if variable.name.endswith('/kernel:0')}
-    stage = list(kernels)[-1].split('_')[0] if kernels else ''
-    return {name: kernel for name, kernel in kernels.items() if name.split('_')[0] == stage}
