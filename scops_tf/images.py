@@ -33,6 +33,9 @@ _DECODING_BYTES = 16
 # For all images together that threads of this process decode at the same time. Eight photos of a
 # common camera have room, or one of the largest.
 ROOM = memory.Room(2 * 2 ** 30)
+# First bytes of a JPEG, and the least value of an object in a mask that is one. Beside an edge JPEG
+# leaves values above 0 in the background, and below 255 in the object.
+_JPEG, _LEAST_OF_JPEG = b'\xff\xd8\xff', 64
 # Ranges of cameras' and scanners' values that are stored in 16 bits.
 _BITS = (10, 12, 14, 16)
 # Pillow keeps large images in blocks of 16 MiB. The C library may keep such blocks for each thread
@@ -313,14 +316,18 @@ def read_mask(path: str) -> np.ndarray:
 
     * Grey, 1, 8 or 16 bits: what is above 0 is object.
     * Palette, as of PASCAL VOC: index 0 is background whatever its colour, other ones are object.
-    * The value or index 255 is void, so no object, if there are object values below 255 as well.
+      Index 255 is void, so no object, if there are objects of other indices as well.
     * Colour: what is not black is object.
+    * JPEG, whose values are not exact: what has a channel of at least 64 of 255 is object.
 
     Raises:
       ImageError: See `read`; also if the image has transparent pixels, which say something that a
         mask cannot say.
     """
-    with _opened(path) as image:
+    content = _content(path)
+    least = _LEAST_OF_JPEG if content.startswith(_JPEG) else 1
+    with room_for(content):
+        image = _load(content, path)
         values = _sixteen_bit(image)
         if values is not None:
             return values > 0
@@ -330,10 +337,10 @@ def read_mask(path: str) -> np.ndarray:
         if image.mode in ('1', 'L', 'LA', 'P', 'PA'):
             values = np.asarray(
                 image.getchannel(0) if image.mode in ('LA', 'PA') else image, np.uint8)
-            is_object = values > 0
+            is_object = values >= least
             is_below = is_object & (values < 255)
-            return is_below if is_below.any() else is_object
-        return np.asarray(image.convert('RGB')).any(axis=-1)
+            return is_below if image.mode in ('P', 'PA') and is_below.any() else is_object
+        return (np.asarray(image.convert('RGB')) >= least).any(axis=-1)
 
 
 # Resizing.

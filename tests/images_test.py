@@ -290,13 +290,32 @@ def test_a_palette_mask_is_read_by_its_indices_whatever_its_colours(tmp_path, co
     np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'mask.png')), OBJECT)
 
 
-def test_void_is_no_object_where_there_are_objects_below_it(tmp_path):
+def test_void_of_a_palette_is_no_object_where_there_are_objects_below_it(tmp_path):
     values = OBJECT * np.uint8(15)
     values[0] = 255
-    Image.fromarray(values).save(tmp_path / 'grey.png')
     _save_palette(tmp_path / 'palette.png', values, [(i, i, i) for i in range(256)])
-    for name in ('grey.png', 'palette.png'):
-        np.testing.assert_array_equal(images.read_mask(str(tmp_path / name)), OBJECT)
+    np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'palette.png')), OBJECT)
+
+
+def test_white_is_object_in_a_grey_mask_with_other_values(tmp_path):
+    """As in CUB's masks, whose values are the share of the annotators who marked a pixel."""
+    values = np.pad(np.full((40, 60), 255, np.uint8), 10)
+    values[8:10], values[50:52, 20:40] = 51, 204
+    Image.fromarray(values).save(tmp_path / 'shares.png')
+    np.testing.assert_array_equal(images.read_mask(str(tmp_path / 'shares.png')), values > 0)
+
+
+@pytest.mark.parametrize('color', [255, (255, 255, 255), (0, 0, 128)])
+@pytest.mark.parametrize('quality', [50, 75, 95])
+def test_a_mask_saved_as_jpeg_is_its_object_to_a_pixel(tmp_path, color, quality):
+    expected = np.zeros((100, 120), bool)
+    expected[21:70, 33:90] = True
+    values = expected[..., None] * np.asarray(color, np.uint8)
+    Image.fromarray(np.squeeze(values)).save(tmp_path / 'mask.jpg', quality=quality, subsampling=0)
+    found = images.read_mask(str(tmp_path / 'mask.jpg'))
+    inner, outer = np.zeros_like(expected), np.zeros_like(expected)
+    inner[22:69, 34:89] = outer[20:71, 32:91] = True
+    assert found[inner].all() and not found[~outer].any()
 
 
 def test_a_mask_with_transparent_pixels_is_refused_and_an_opaque_one_is_read(tmp_path):

@@ -1,6 +1,7 @@
 """Laws of the runs behind a choice of the number of parts."""
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from PIL import Image
 import pytest
 
 from scops_tf import config as config_lib
+from scops_tf.datasets.lists import DatasetError
 from scops_tf.evaluation import part_count_runs
 
 pytestmark = pytest.mark.usefixtures('eager')
@@ -56,6 +58,45 @@ def test_runs_are_made_once_and_share_their_features(choice, tmp_path, monkeypat
     # The labels are kept, and no network is needed for them again.
     monkeypatch.setattr(found, '_part_maps', None)
     assert found.result() == result
+
+
+def test_labels_are_made_again_for_other_settings_of_theirs(choice, load, monkeypatch):
+    found, _ = choice
+    assert found.make() and found.result()
+    asked, part_maps = [], found._part_maps
+    monkeypatch.setattr(found, '_part_maps',
+                        lambda *given: asked.append(given) or part_maps(*given))
+    found._configs[3, 1] = load('Run.num_parts=3', 'Run.seed=1', 'Decode.background=0.4')
+    found.result()
+    assert len(asked) == 1
+
+
+def test_a_run_that_collapses_counts_as_dead_whatever_it_had_before(choice, monkeypatch):
+    found, made = choice
+    train = part_count_runs.loop.train
+
+    def collapse(config, workdir):
+        train(dataclasses.replace(config, run=dataclasses.replace(config.run, steps=40)), workdir)
+        raise part_count_runs.loop.CollapseError('All pixels are background.')
+
+    monkeypatch.setattr(part_count_runs.loop, 'train', collapse)
+    longer = {key: dataclasses.replace(config, run=dataclasses.replace(
+        config.run, steps=config.run.steps + 1)) for key, config in found._configs.items()}
+    monkeypatch.setattr(found, '_configs', longer)
+    assert found.make() and made == ['k03_seed0', 'k03_seed1']
+    count, = found.result()['counts']
+    assert count['dead'] == [3, 3] and count['agreements'] == [0.0] and count['kept'] == [0.0, 0.0]
+
+
+def test_runs_of_different_photos_are_not_compared(choice, tmp_path):
+    found, _ = choice
+    assert found.make()
+    for seed, text in enumerate(('photo\na.png\n', 'photo\nb.png\n')):
+        (tmp_path / f'k03_seed{seed}' / 'photos.csv').write_text(text)
+    with pytest.raises(part_count_runs.ChoiceError, match='k03_seed1.photos.csv differ'):
+        found._require_same_photos()
+    with pytest.raises(DatasetError, match='must stay as they were'):
+        found.result()
 
 
 def test_a_run_of_another_configuration_is_refused(choice, load, tmp_path):

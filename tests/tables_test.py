@@ -89,6 +89,7 @@ def finish(run: runs_lib.Run, scores, step=None, counts=None) -> None:
     folder.mkdir(exist_ok=True)
     (folder / 'scores.json').write_text(json.dumps({
         'step': config.run.steps if step is None else step, 'scores': scores,
+        'settings': config.scoring,
         'counts': counts or {'photos to train': 90, 'photos to fit': 90, 'photos to test': 88}}))
     (folder / 'report.json').touch()
 
@@ -109,6 +110,32 @@ def test_a_run_is_done_at_its_last_step_with_its_own_configuration(tmp_path):
     other = runs_lib.plan(paper.TABLES[3], settings(tmp_path, params=['Run.steps=500']))[0]
     with pytest.raises(config_lib.ConfigError, match='`Run.steps` was .* and is 500 now'):
         other.state()
+
+
+def test_a_result_by_other_settings_is_scored_again_by_those_of_the_table(tmp_path):
+    first = runs_lib.plan(paper.TABLES[3], settings(tmp_path))[0]
+    finish(first, {'this run': {}})
+    assert not [word for word in first.commands()[1] if 'Decode' in word]
+    changed = runs_lib.plan(paper.TABLES[3], settings(
+        tmp_path, params=['Decode.background=0.5']))[0]
+    assert changed.state() == runs_lib.STARTED
+    assert changed.commands()[1][-1] == '--gin_param=Decode.background=0.5'
+    finish(changed, {'this run': {}})
+    assert changed.state() == runs_lib.DONE and first.state() == runs_lib.STARTED
+
+
+def test_a_run_of_other_photos_is_refused_and_of_moved_ones_it_is_not(tmp_path):
+    def first(folder):
+        chosen = settings(tmp_path / 'tables')._replace(roots={'cub': str(folder)})
+        return runs_lib.plan(paper.TABLES[3], chosen)[0]
+
+    for name in ('birds', 'others'):
+        (tmp_path / name).mkdir()
+    finish(first(tmp_path / 'birds'), {'this run': {}})
+    with pytest.raises(config_lib.ConfigError, match='must be of its photos, .*others'):
+        first(tmp_path / 'others').state()
+    (tmp_path / 'birds').rename(tmp_path / 'moved')
+    assert first(tmp_path / 'moved').state() == runs_lib.DONE
 
 
 # The table.
@@ -248,11 +275,11 @@ class Played(runs_lib.Run):
     code: str
 
     def commands(self):
-        return [[sys.executable, '-c', self.code, self.workdir]]
+        return [[sys.executable, '-c', self.code, self.workdir, repr(self.config().scoring)]]
 
 
 PLAYED = '''
-import json, os, pathlib, signal, sys, time
+import ast, json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
 (folder / 'eval').mkdir(parents=True, exist_ok=True)
 with open(folder / 'starts', 'a') as file:
@@ -260,7 +287,8 @@ with open(folder / 'starts', 'a') as file:
 {}
 (folder / 'eval' / 'report.json').touch()
 (folder / 'eval' / 'scores.json').write_text(
-    json.dumps({{'step': {}, 'scores': {{'this run': {{}}}}, 'counts': {{}}}}))
+    json.dumps({{'step': {}, 'scores': {{'this run': {{}}}}, 'counts': {{}}, 'settings':
+                ast.literal_eval(sys.argv[2])}}))
 '''
 
 

@@ -138,6 +138,12 @@ class Config:
                 for name, value in dataclasses.asdict(getattr(self, section)).items()}
 
     @property
+    def scoring(self) -> Dict[str, Any]:
+        """The settings by which a trained run is labelled and scored, by their names."""
+        return {name: value for name, value in self.settings.items()
+                if name.startswith(('Decode.', 'Evaluation.', 'Crf.'))}
+
+    @property
     def operative(self) -> str:
         """The text of a gin file with every setting, which runs and exports keep.
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tqdm
 
 from scops_tf import array_files, config as config_lib, datasets, files, images
-from scops_tf.datasets import photo_store
+from scops_tf.datasets import photo_list, photo_store
 from scops_tf.evaluation import image_lists, part_counts, run_predictions
 from scops_tf.features import photo_features, run_features, sampling
 from scops_tf.networks import checkpoints
@@ -27,6 +27,10 @@ RESULT_FILE, PLOT_FILE, LABELS_FILE = 'choose_k.json', 'choose_k.png', 'labels.n
 
 # Function from a number of parts, a seed and further bindings to the configuration of a run.
 Load = Callable[[int, int, Sequence[str]], config_lib.Config]
+
+
+class ChoiceError(ValueError):
+    """Runs that cannot be compared; the message is one sentence for the user."""
 
 
 class Choice:
@@ -61,6 +65,7 @@ class Choice:
 
         Raises:
           ConfigError: If a folder holds a run of another configuration.
+          ChoiceError: If runs are of different photos.
           ValueError, OSError: See `loop.train`.
         """
         seconds: List[float] = []
@@ -79,9 +84,10 @@ class Choice:
             try:
                 if not loop.train(config, folder):
                     return False
-            except loop.TrainingError as error:
+            except loop.CollapseError as error:
                 # Parts that vanish are a result of this number of parts, and no end of the others.
                 logging.warning('%s counts as a run whose parts are dead: %s', folder, error)
+            self._require_same_photos()
             seconds.append(time.monotonic() - start)
             # Graphs of one run would stay in memory beside those of the next.
             tf.keras.backend.clear_session()
@@ -92,12 +98,15 @@ class Choice:
         """What the runs show, as it is written; all runs must be made.
 
         Raises:
+          DatasetError: If the training photos are no longer those of the runs.
           ValueError: If a run, data or weights cannot be used.
           OSError: If a file cannot be read or written.
         """
         config, first = next(iter(self._configs.values())), self.run(self._counts[0], 0)
         records = datasets.load_for(config, first).train
         store = photo_features.open_store(config, records, first)
+        photo_list.require_same(first, store.records, config.data.saliency)
+        self._require_same_photos()
         chosen = photo_features.spread(len(store), self._max_photos)
         names = [store.records[index].name for index in chosen.tolist()]
         saliency = None
@@ -132,21 +141,40 @@ class Choice:
                     f'{json.dumps(result, indent=2)}\n'.encode())
         images.write_png(os.path.join(self._workdir, PLOT_FILE), plot(result))
 
+    def _require_same_photos(self) -> None:
+        """Refuses to compare runs of different photos."""
+        found = {}
+        for key in self._configs:
+            path = os.path.join(self.run(*key), photo_list.FILE)
+            if os.path.isfile(path):
+                found.setdefault(files.read(path), path)
+        if len(found) > 1:
+            one, other = list(found.values())[:2]
+            raise ChoiceError('All runs must be of the same photos, but the lists '
+                              f'{one} and {other} differ: bring the photos back as they were, or '
+                              'give another `--workdir`.')
+
     def _labels(self, num_parts: int, seed: int, store: photo_store.PhotoStore,
                 chosen: np.ndarray) -> Tuple[np.ndarray, int]:
-        """Labels u8[n,h,w] of photos by a run, and its number of dead parts; they are kept."""
+        """Labels u8[n,h,w] of photos by a run, and its number of dead parts; they are kept.
+
+        A run that collapsed has no parts, whatever its last checkpoint before that has.
+        """
         folder, config = self.run(num_parts, seed), self._configs[num_parts, seed]
         path = os.path.join(folder, LABELS_FILE)
         step = checkpoints.latest_step(folder)
-        digest = hashlib.sha256(repr((step, [store.records[index].name for index in
-                                             chosen.tolist()])).encode()).hexdigest()
+        stride = -(-max(config.run.image_size) // 256)
+        if step < config.run.steps:
+            size = (len(range(0, side, stride)) for side in config.run.image_size)
+            return np.zeros((len(chosen), *size), np.uint8), num_parts
+        digest = hashlib.sha256(repr((step, sorted(config.scoring.items()), [
+            store.records[index].name for index in chosen.tolist()])).encode()).hexdigest()
         if os.path.isfile(path):
             kept = array_files.read(path)
             if str(kept['digest']) == digest:
                 return kept['labels'], int(kept['dead'])
         maps = self._part_maps(config, folder, store, chosen)
         dead = int(np.count_nonzero(maps.presence.mean(axis=0) < diagnoses.LEAST_PRESENCE))
-        stride = -(-max(maps.labels.shape[1:]) // 256)
         labels = np.ascontiguousarray(maps.labels[:, ::stride, ::stride])
         buffer = io.BytesIO()
         np.savez_compressed(buffer, digest=digest, labels=labels, dead=dead)

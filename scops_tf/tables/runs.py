@@ -15,6 +15,9 @@ from scops_tf.tables import paper
 RECIPES = ('default', 'quick', 'paper')
 DONE, STARTED, NEW = 'done', 'started', 'to do'
 
+# Bindings of places, which may be others than when a run was trained.
+_PLACES = ('Data.root', 'Data.mask_folder', 'Data.saliency_folder')
+
 # Files of the rows that the paper has, by reader and K.
 _PAPER_FILES = {('celeba', 8): 'celeba_k8', ('celeba', 4): 'celeba_k4', ('aflw', 8): 'aflw_k8',
                 ('cub', 4): 'cub_k4', ('pascal', 4): 'pascal_k4'}
@@ -81,26 +84,23 @@ class Run:
                 *(f'--gin_file={path}' for path in self.gin_files),
                 *(f'--gin_param={param}' for param in self.gin_params),
                 f'--seed={self.seed}', f'--workdir={self.workdir}']
-        score = [sys.executable, '-m', 'scops_tf.evaluate', f'--workdir={self.workdir}']
-        if not self._is_compared:
-            score.append('--gin_param=Evaluation.baselines=False')
+        score = [sys.executable, '-m', 'scops_tf.evaluate', f'--workdir={self.workdir}',
+                 *(f'--gin_param={name}={value!r}' for name, value in self._changed().items())]
         if self.with_crf:
             score.append('--crf')
         return [make, score]
 
-    @property
-    def _is_compared(self) -> bool:
-        """Whether trivial baselines are scored beside it, which are the same beside every run."""
-        return self.job.method == paper.SCOPS and not self.job.ablation
-
     def result(self) -> Optional[Dict[str, Any]]:
         """The scores that `evaluate` wrote of the finished run; None if these or its page are missing.
 
+        Scores by other settings than the table's are as none.
+
         Raises:
-          ConfigError: If the folder holds a run of another configuration.
+          ConfigError: If the folder holds a run of another configuration, or of other photos.
         """
         config = self.config()
         config_lib.require_same(config, self.workdir)
+        self._require_same_photos(config)
         folder = run_data.folder_of(self.workdir)
         scores, page = (os.path.join(folder, name)
                         for name in (run_data.SCORES_FILE, report_file.REPORT_FILE))
@@ -110,9 +110,36 @@ class Run:
         with open(scores, encoding='utf-8') as file:
             found = json.load(file)
         steps = 0 if self.job.method == paper.DFF else config.run.steps
-        if found['step'] != steps or (self.with_crf and REFINED not in found['scores']):
+        settings = json.loads(json.dumps(config.scoring))
+        if (found['step'] != steps or found.get('settings') != settings
+                or (self.with_crf and REFINED not in found['scores'])):
             return None
         return found
+
+    def _changed(self) -> Dict[str, Any]:
+        """Settings of scores, and places, that differ from those in the file of a trained run."""
+        if not self._has_file:
+            return {}
+        config, before = self.config(), config_lib.load_run(self.workdir).settings
+        now = {**config.scoring, **{name: config.settings[name] for name in _PLACES}}
+        return {name: value for name, value in now.items() if before.get(name) != value}
+
+    @property
+    def _has_file(self) -> bool:
+        return os.path.isfile(os.path.join(self.workdir, config_lib.RUN_FILE))
+
+    def _require_same_photos(self, config: config_lib.Config) -> None:
+        """Refuses a run of photos elsewhere, which a title would tell as those of `config`.
+
+        Where the run's photos are no more, they have moved.
+        """
+        if not self._has_file:
+            return
+        before, now = config_lib.load_run(self.workdir).data.root, config.data.root
+        if os.path.exists(before) and os.path.exists(now) and not os.path.samefile(before, now):
+            raise config_lib.ConfigError(
+                f'The runs of a table must be of its photos, {now!r}, but '
+                f'{self.workdir} is of {before!r}; give another `--out`, or remove that folder.')
 
     def state(self) -> str:
         """`DONE`, `STARTED` or `NEW`.
@@ -122,8 +149,7 @@ class Run:
         """
         if self.result() is not None:
             return DONE
-        return STARTED if os.path.exists(
-            os.path.join(self.workdir, config_lib.RUN_FILE)) else NEW
+        return STARTED if self._has_file else NEW
 
 
 def plan(table: paper.Table, settings: Settings) -> List[Run]:
@@ -163,6 +189,9 @@ def run_of(job: paper.Job, seed: int, settings: Settings) -> Run:
     if job.method == paper.ULD:
         # No loss of ULD looks at saliency, and no binding for SCOPS may bring a warm-up.
         params += ['Data.saliency=None', 'Run.saliency_agreement=0', 'Run.warmup_steps=0']
+    if job.method != paper.SCOPS or job.ablation:
+        # Trivial baselines are the same beside every run.
+        params.append('Evaluation.baselines=False')
     if job.start:
         params.append(f'Run.init_from={run_of(job.start, seed, settings).workdir!r}')
     elif settings.recipe == 'paper' and job.dataset == 'aflw':

@@ -46,6 +46,10 @@ class TrainingError(ValueError):
     """A training that cannot continue; the message is one sentence for the user."""
 
 
+class CollapseError(TrainingError):
+    """A training whose parts have vanished, or whose loss or gradients are not finite."""
+
+
 def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = None) -> bool:
     """Trains a run, or continues it; the weights are the same as without a stop.
 
@@ -64,7 +68,8 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
       MemoryNeedError: If the training needs twice the memory that there is.
       FolderInUseError: If another process trains in the folder.
       FolderLostError: If the folder is removed, moved or replaced while it is trained in.
-      TrainingError: If the loss is not finite or the parts have vanished.
+      CollapseError: If the loss is not finite or the parts have vanished.
+      TrainingError: If a photo has become unreadable, or a worker has another folder.
       WorkerLostError: If another worker has ended; this process should then be started again.
       ValueError: If data, weights, replicas or checkpoints cannot be used.
       OSError: If the folder cannot be written.
@@ -207,7 +212,7 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
             foreground = float(scalars['part/foreground_share'])
             empty_steps = empty_steps + 1 if foreground < _LEAST_FOREGROUND else 0
             if empty_steps >= config.run.collapse_after:
-                raise TrainingError(
+                raise CollapseError(
                     'Parts must cover something, but all pixels have been background for '
                     f'{empty_steps} steps at step {step}, from where no gradient leads back; lower '
                     f'the learning rates, {trainer.objective.advice}, and {_WAY_ON}.')
@@ -246,7 +251,7 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
     and the next step has a smaller scale. At the least scale it is a failure.
 
     Raises:
-      TrainingError: If a value is not finite. The message has the step and the value of each term.
+      CollapseError: If a value is not finite. The message has the step and the value of each term.
     """
     scale = float(scalars.get('loss_scale', loss_scale.LEAST))
     kinds = ('loss/',) if scale > loss_scale.LEAST else ('loss/', 'gradient_norm/')
@@ -255,7 +260,7 @@ def require_finite(scalars: Mapping[str, Any], step: int) -> None:
     if not np.all(np.isfinite(list(watched.values()))):
         terms = ', '.join(f'{name} {value:.4g}' for name, value in watched.items())
         precision = ', or another `Run.precision`' if 'loss_scale' in scalars else ''
-        raise TrainingError(
+        raise CollapseError(
             f'Loss and gradients must be finite, but are not at step {step} ({terms}); lower '
             f'`Optimizer.learning_rate` or the weight of the term at fault{precision}, and '
             f'{_WAY_ON}.')
