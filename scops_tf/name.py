@@ -40,7 +40,7 @@ def main(argv: List[str]) -> None:
                    for number, text in pairs('colors', FLAGS.colors).items()}}
     annotated = FLAGS.annotations and annotated_photos.read(
         FLAGS.annotations, FLAGS.annotation_format, FLAGS.photos, mask_names=FLAGS.mask_names)
-    names, load = _model()
+    names, graph, load = _model()
     if FLAGS.parts_file:
         names = parts_file.read(FLAGS.parts_file, num_parts=names.num_parts)
     before = names
@@ -51,6 +51,7 @@ def main(argv: List[str]) -> None:
         names = names.without_names().changed(
             names=found.names, photos=[os.path.basename(one.path) for one in annotated])
     names = names.changed(**change)
+    names.require_as_merged(graph, f'the export in {FLAGS.export_dir}')
     print(naming_text.of_names(names))
     if names == before and not (FLAGS.reset or FLAGS.parts_file):
         return
@@ -66,12 +67,16 @@ def main(argv: List[str]) -> None:
                      'does so once the run is exported again.')
 
 
-def _model() -> Tuple[PartNames, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
-    """The names to begin with, and what loads the model: photo u8[H,W,3] to labels u8[H,W]."""
+def _model() -> Tuple[PartNames, PartNames, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
+    """The names to begin with, the parts of the graph, and what loads the model.
+
+    The model is a function from a photo u8[H,W,3] to labels u8[H,W].
+    """
     if FLAGS.export_dir:
         from scops_tf.serving import predictor as predictor_lib
         loaded = predictor_lib.Predictor(FLAGS.export_dir, named=not FLAGS.reset)
-        return loaded.parts, lambda: lambda photo: loaded.predict(photo[np.newaxis]).labels[0]
+        return loaded.parts, loaded.graph_parts, (
+            lambda: lambda photo: loaded.predict(photo[np.newaxis]).labels[0])
     config = config_lib.load_run(FLAGS.workdir)
     num_parts = config.run.num_parts
     names = PartNames.unnamed(num_parts) if FLAGS.reset else (
@@ -83,7 +88,7 @@ def _model() -> Tuple[PartNames, Callable[[], Callable[[np.ndarray], np.ndarray]
         return lambda photo: np.asarray(run.predict(
             photo_batches.PhotoBatch((), photo[np.newaxis]))['labels'])[0]
 
-    return names, load
+    return names, PartNames.unnamed(num_parts), load
 
 
 def pairs(flag: str, texts: Sequence[str]) -> Dict[int, str]:

@@ -30,11 +30,14 @@ class _Predictor:
     def unmerged(self, photos):
         parts = photos[..., :2].astype(np.float32) / 510
         responses = np.concatenate([1 - parts.sum(axis=-1, keepdims=True), parts], axis=-1)
-        return self.decoded(responses, photos.shape[1:3])
+        return self.decoded(responses, photos)
 
-    def decoded(self, part_responses, size, background=0.1):
+    predict = unmerged
+
+    def decoded(self, part_responses, photos, background=0.1):
         from scops_tf.serving.predictor import Prediction
-        outputs = {'labels': decoding.decode(part_responses, size, background=background).numpy(),
+        outputs = {'labels': decoding.decode(
+            part_responses, photos.shape[1:3], background=background).numpy(),
                    'part_responses': part_responses, 'part_centers': None, 'presence': None}
         return Prediction(**decoding.merged_outputs(outputs, self.parts.lookup))
 

@@ -59,12 +59,35 @@ def test_responses_are_decoded_as_in_the_graph_and_by_another_background(export_
     photos = np.zeros((2, 20, 60, 3), np.uint8)
     responses = loaded.unmerged(photos).part_responses
     assert responses[..., 2].max() > 0.5
-    for own, graphs in zip(loaded.decoded(responses, (20, 60)), loaded.predict(photos)):
+    for own, graphs in zip(loaded.decoded(responses, photos), loaded.predict(photos)):
         np.testing.assert_allclose(own, graphs, rtol=1e-5)
     responses[:, :, :24, 1] /= 2
     responses[:, :16, :24, 1] /= 2
-    labels = loaded.decoded(responses, (20, 60), background=0.7).labels
+    labels = loaded.decoded(responses, photos, background=0.7).labels
     assert (labels[:, :9, :29] == 0).all() and (labels[:, 11:] == 1).all()
+
+
+def test_labels_that_follow_borders_are_those_of_the_graph_too(tmp_path):
+    class Ramp(tf.Module):
+        """A part whose response falls from left to right."""
+
+        def part_responses(self, images):
+            part = tf.broadcast_to(tf.linspace(1.0, 0.0, 48), tf.shape(images)[:3])
+            return tf.stack([1 - part, part], axis=-1)
+
+    model = part_model_lib.PartModel(Ramp(), num_parts=1, input_size=(32, 48), background=0.5,
+                                     guided_radius=0.2, guided_epsilon=1e-3)
+    loaded = predictor_lib.Predictor(saved_model.export(
+        model, str(tmp_path / 'export'), metadata={}))
+    photos = np.zeros((2, 40, 60, 3), np.uint8)
+    photos[0, :, 24:], photos[1, 10:] = 250, (0, 200, 90)
+    found = loaded.predict(photos)
+    own = loaded.decoded(loaded.unmerged(photos).part_responses, photos)
+    np.testing.assert_array_equal(own.labels, found.labels)
+    # The photos' borders count, and so does the strength of the filter.
+    assert (loaded.decoded(found.part_responses, photos[::-1]).labels != found.labels).any()
+    loaded.metadata['guided_epsilon'] = 10.0
+    assert (loaded.decoded(found.part_responses, photos).labels != found.labels).any()
 
 
 @pytest.mark.parametrize('change, labels, presence', [
@@ -169,3 +192,20 @@ def test_errors_of_the_graph_are_told_by_their_reason(export_dir, monkeypatch, m
     monkeypatch.setattr(loaded, '_predict', fail)
     with pytest.raises(predictor_lib.PredictorError, match=re.escape(f'({reason}); give smaller')):
         loaded.predict(np.zeros((1, 20, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize('change, sentence', [
+    ({'merges': [[1, 2]]}, 'Parts 1 and 2 must be one part here'),
+    ({'drops': [2]}, 'Part 2 must be dropped here')])
+def test_what_the_graph_has_merged_or_dropped_cannot_be_shown_apart(
+        export_dir, tmp_path, change, sentence):
+    folder = str(tmp_path / 'export')
+    shutil.copytree(export_dir, os.path.join(folder, '1'))
+    graph = PartNames.unnamed(2).changed(names={1: 'all'}, **change)
+    parts_file.save(graph, os.path.join(folder, '1'))
+    assert predictor_lib.Predictor(folder, named=False).parts == graph.without_names()
+    parts_file.save(graph.changed(names={1: 'body'}), folder)
+    assert predictor_lib.Predictor(folder).parts.names == {1: 'body'}
+    parts_file.save(PartNames.unnamed(2), folder)
+    with pytest.raises(PartNamesError, match=f'{sentence}.*export again'):
+        predictor_lib.Predictor(folder)

@@ -28,12 +28,14 @@ class _Predictor:
     def unmerged(self, photos):
         red = photos[..., :1].mean(axis=(1, 2), keepdims=True) / 255
         responses = np.concatenate([1 - red, red], axis=-1).astype(np.float32)
-        return self.decoded(np.broadcast_to(responses, (len(photos), 3, 4, 2)), photos.shape[1:3])
+        return self.decoded(np.broadcast_to(responses, (len(photos), 3, 4, 2)), photos)
 
-    def decoded(self, part_responses, size):
+    predict = unmerged
+
+    def decoded(self, part_responses, photos):
         from scops_tf.serving.predictor import Prediction
         count, red = len(part_responses), part_responses[:, 0, 0, 1]
-        labels = np.zeros((count, *size), np.uint8)
+        labels = np.zeros(photos.shape[:3], np.uint8)
         labels[red > 0.5] = 1
         return Prediction(labels, part_responses, np.ones((count, 1, 2), np.float32), red[:, None])
 

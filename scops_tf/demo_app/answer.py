@@ -87,8 +87,10 @@ class Answerer:
         """
         photo, image = self._read(path)
         predictor = self._predictor.with_parts(self.parts.changed(names=names))
-        found = predictor.decoded(predictor.unmerged(image[np.newaxis]).part_responses,
-                                  image.shape[:2], background=background)
+        photos = image[np.newaxis]
+        # What `predict` gives, unless the visitor asks for something else.
+        found = predictor.predict(photos) if background == self.background else predictor.decoded(
+            predictor.unmerged(photos).part_responses, photos, background=background)
         crf = dataclasses.replace(self._crf, iterations=iterations) if iterations else None
         settings = Settings(crf=crf)
         result = PartFinder(predictor, settings, background=background).result(

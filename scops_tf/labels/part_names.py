@@ -163,6 +163,28 @@ class PartNames:
         name = self.names[number]
         return name if name == f'part {number}' else f'{name} (part {number})'
 
+    def require_as_merged(self, graph: PartNames, place: str) -> None:
+        """Refuses names that show apart, or at all, what a graph has merged or dropped.
+
+        Args:
+          graph: The parts of the graph, of the same model.
+          place: What messages call it.
+
+        Raises:
+          PartNamesError: If there is such a part.
+        """
+        for part in graph.parts:
+            if len(set(self.lookup[list(part.of)].tolist())) > 1:
+                parts = ' and '.join(map(str, part.of))
+                raise PartNamesError(
+                    f'Parts {parts} must be one part here, since {place} has merged them: merge '
+                    'them, or export again.')
+        shown = [number for number in graph.dropped if self.lookup[number]]
+        if shown:
+            raise PartNamesError(
+                f'Part {shown[0]} must be dropped here, since {place} has dropped it: drop it, or '
+                'export again.')
+
     def without_names(self) -> PartNames:
         """The same merges, drops and colours, without names."""
         return PartNames.grouped(self.num_parts, [part.of for part in self.parts],

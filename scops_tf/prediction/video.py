@@ -82,7 +82,7 @@ class Averages:
 
     The average of a frame is `share` times that of the frame before and `1 - share` times its own
     responses, which keeps the sum over the channels at 1. Labels, centres and presence are those of
-    the average, as the export decodes them.
+    the average, as the export decodes them; with a share of 0 they are those of the export.
 
     Args:
       predictor: The export, a `serving.predictor.Predictor`.
@@ -97,12 +97,16 @@ class Averages:
     def __call__(self, batch: Sequence[Read]) -> List[Found]:
         """The parts of the frames that follow each other and those before."""
         frames = np.stack([one.image for one in batch])
+        if not self._share:
+            return self._found(batch, self._predictor.predict(frames))
         averages = []
         for responses in self._predictor.unmerged(frames).part_responses:
             self._average = responses if self._average is None else (
                 self._share * self._average + (1 - self._share) * responses)
             averages.append(self._average)
-        found = self._predictor.decoded(np.stack(averages), frames.shape[1:3])
+        return self._found(batch, self._predictor.decoded(np.stack(averages), frames))
+
+    def _found(self, batch: Sequence[Read], found: Any) -> List[Found]:
         return [Found(self._finder.result(one.photo, one.image, *values), one.image, one.key)
                 for one, *values in zip(batch, *found)]
 

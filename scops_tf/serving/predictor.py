@@ -5,13 +5,14 @@ import copy
 import json
 import os
 import re
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from scops_tf import files
-from scops_tf.labels import part_names, parts_file
+from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.serving import decoding, saved_model
 
 
@@ -43,18 +44,20 @@ class Predictor:
       export_dir: Folder written by `scops_tf.serving.saved_model.export`, whose newest version is
         taken, or a single version.
       named: Whether the names, merges and drops of `parts.json` in that folder, or else beside the
-        SavedModel, hold.
+        SavedModel, hold. Without them, what the graph merges and drops has no names.
 
     Attributes:
       folder: Folder of the SavedModel.
       parts: Names and colours of the parts.
+      graph_parts: Those of the graph, with what it merges and drops.
       metadata: Description of the export: 'num_parts', 'input_size', 'background',
-        'center_window', 'center_power' and, from a trained run, 'step', 'precision', 'tap_scales'
-        and 'config'.
+        'guided_radius', 'guided_epsilon', 'center_window', 'center_power' and, from a trained run,
+        'step', 'precision', 'tap_scales' and 'config'.
 
     Raises:
       PredictorError: If the folder holds no export or a damaged one.
-      PartNamesError: If `parts.json` is damaged or of another model.
+      PartNamesError: If `parts.json` is damaged, of another model, or shows apart what the graph
+        merges.
     """
 
     def __init__(self, export_dir: str, *, named: bool = True) -> None:
@@ -76,9 +79,12 @@ class Predictor:
             raise PredictorError(
                 f'The export {self.folder!r} must be whole, but it is damaged '
                 f'({_reason(error)}); export again.') from error
-        self.parts = part_names.PartNames.unnamed(self.num_parts)
-        for folder in (self.folder, export_dir) if named else ():
-            self.parts = parts_file.load(folder, num_parts=self.num_parts) or self.parts
+        self.graph_parts = parts_file.load_or_unnamed(self.folder, self.num_parts)
+        self.parts = self.graph_parts if named else self.graph_parts.without_names()
+        later = parts_file.load(export_dir, num_parts=self.num_parts) if named else None
+        if later:
+            later.require_as_merged(self.graph_parts, f'the export {self.folder}')
+            self.parts = later
 
     @property
     def signatures(self) -> Dict[str, Any]:
@@ -90,7 +96,7 @@ class Predictor:
         """Number of parts K."""
         return self.metadata['num_parts']
 
-    def with_parts(self, parts: part_names.PartNames) -> Predictor:
+    def with_parts(self, parts: PartNames) -> Predictor:
         """The same export, loaded once, with other names, merges and drops."""
         other = copy.copy(self)
         other.parts = parts
@@ -123,18 +129,26 @@ class Predictor:
                                  'or export again.') from error
         return Prediction(**{name: outputs[name].numpy() for name in Prediction._fields})
 
-    def decoded(self, part_responses: np.ndarray, size: Tuple[int, int], *,
+    def decoded(self, part_responses: np.ndarray, images: np.ndarray, *,
                 background: Optional[float] = None) -> Prediction:
         """Parts of photos from responses of the export, such as means over the frames of a video.
 
+        Labels are made as in the graph. Where the graph merges parts they may differ a little,
+        since it merges labels, and `part_responses` are merged already.
+
         Args:
           part_responses: f32[B,h,w,K+1]. Responses of the parts of the graph; see `unmerged`.
-          size: (height, width) of the photos.
+          images: u8[B,H,W,3]. The photos, RGB, whose borders the labels follow as in the graph.
           background: Value of the background map in [0, 1]; None for that of the export.
         """
-        responses = tf.constant(part_responses, tf.float32)
-        labels = decoding.decode(responses, size, background=(
-            self.metadata['background'] if background is None else background))
+        responses, size = tf.constant(part_responses, tf.float32), images.shape[1:3]
+        radius = self.metadata.get('guided_radius')
+        labels = decoding.decode(
+            responses, size,
+            background=self.metadata['background'] if background is None else background,
+            photos=None if radius is None else tf.image.resize(
+                images / np.float32(255), responses.shape[1:3], antialias=True),
+            guided_radius=radius, guided_epsilon=self.metadata.get('guided_epsilon', 1e-4))
         centers = decoding.part_centers(
             responses, size, window=self.metadata.get('center_window'),
             power=self.metadata.get('center_power', 1.0))
@@ -179,6 +193,9 @@ def _require_schema(metadata: Any) -> None:
             isinstance(side, int) and side >= 1 for side in size),
         'background': is_number(metadata.get('background')),
         # Exports of earlier versions have none of these.
+        'guided_radius': metadata.get('guided_radius') is None or is_number(
+            metadata['guided_radius']),
+        'guided_epsilon': is_number(metadata.get('guided_epsilon', 1e-4)),
         'center_window': metadata.get('center_window') is None or is_number(
             metadata['center_window']),
         'center_power': is_number(metadata.get('center_power', 1.0)),

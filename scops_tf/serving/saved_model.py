@@ -42,9 +42,10 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
       folder: Folder of the versions. It must be absent, empty, or hold an export; what begins with
         a dot does not count. An export of earlier versions of this package, which lies in the
         folder itself, stays there.
-      metadata: JSON values for `scops_tf.json`. The number of parts, the input size, the background
-        and the window and power of the centres are added. The model card shows them; 'scores' is
-        what `evaluate` wrote on the run, with the scores of the run alone.
+      metadata: JSON values for `scops_tf.json`. The number of parts, the input size, the
+        background, the window and power of the centres and the guided filter are added. The model
+        card shows them; 'scores' is what `evaluate` wrote on the run, with the scores of the run
+        alone.
       config: Configuration of the run, kept as 'config' in `scops_tf.json`; None where there is no
         run.
       parts: Names, merges and drops that go with the model, in `parts.json` and the model card;
@@ -71,7 +72,8 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
                           f'{folder} is one of them: give the folder that it lies in.')
     described = {**metadata, 'num_parts': model.num_parts, 'input_size': list(model.input_size),
                  'background': model.background, 'center_window': model.center_window,
-                 'center_power': model.center_power,
+                 'center_power': model.center_power, 'guided_radius': model.guided_radius,
+                 'guided_epsilon': model.guided_epsilon,
                  'formats': {'savedmodel': {'file': 'saved_model.pb'}, **{
                      name: portable.describe(name, model.input_size) for name in others or ()}}}
     if config is not None:
