@@ -6,8 +6,10 @@
 landmarks as arrays `train` f[N,L,2] and `test` f[M,L,2]. Points are (x, y) or (y, x), in one order
 and one frame in both files. Both files may hold `names_train` and `names_test`; the predictions are
 then put in the order of the truth. `--truth` may also hold these arrays, each with the suffix
-`_train` or `_test`: `visible` bool[N,L]; `box` f[N,4], which the protocol 'cub' needs; `class`
-int[N]; and `size` f[N,2] of the images, which the baseline of the image mid-point needs.
+`_train` or `_test`: `visible` bool[N,L]; `box` f[N,4], (x, y, width, height), which the protocol
+'cub' needs; `class` int[N]; and `size` f[N,2] of the images, (width, height), which the baseline of
+the image mid-point needs. With points as (y, x) the last two are (y, x, height, width) and (height,
+width).
 """
 from __future__ import annotations
 

@@ -109,6 +109,15 @@ def test_the_notes_state_the_filter_and_the_counts(root):
         assert words in note
 
 
+def test_the_photos_are_the_paper_s_where_the_archive_is_whole_and_its_filter_is_on(
+        root, monkeypatch):
+    assert not read(root).is_whole
+    monkeypatch.setattr(pascal, 'NUM_ANNOTATIONS', len(OBJECTS))
+    assert read(root).is_whole
+    assert not read(root, min_object_area=0.1).is_whole
+    assert not read(root, min_part_share=0.1).is_whole
+
+
 def test_lists_of_photos_make_the_splits(root):
     folder = root / 'ImageSets' / 'Main'
     folder.mkdir(parents=True)

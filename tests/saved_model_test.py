@@ -47,7 +47,7 @@ def quick(monkeypatch) -> None:
 def test_the_metadata_says_what_was_exported(version):
     assert json.loads((version / saved_model.METADATA_FILE).read_text(encoding='utf-8')) == {
         'step': 1, 'num_parts': 3, 'input_size': [64, 96], 'background': 0.1,
-        'center_window': None, 'center_power': 1.0,
+        'center_window': None, 'center_power': 1.0, 'guided_radius': None, 'guided_epsilon': 1e-4,
         'formats': {'savedmodel': {'file': 'saved_model.pb'}}}
 
 

@@ -27,6 +27,8 @@ from scops_tf.datasets.records import PartDataset, Record
 
 MIN_BOX_AREA = 0.2
 MIN_PART_SHARE = 1 / 3
+# Photos that PASCAL-Part annotates, those to train and to validate of VOC 2010.
+NUM_ANNOTATIONS = 10103
 # Increase it when the extraction changes, so that the cache of another version is not used.
 _VERSION = 1
 _INDEX = 'annotations.json'
@@ -84,7 +86,8 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
         if not 0 <= value <= 1:
             raise DatasetError(f'`{option}` must lie in [0, 1], got {value}.')
     root, cache = (os.path.abspath(os.path.expanduser(path)) for path in (root, cache_folder))
-    objects = _largest_objects(root, cache, category)
+    index = _index(root, cache)
+    objects = _largest_objects(index, root, category)
     part_names = PART_NAMES[category]
     # The tolerance is for rounding: a third of 21 names is 7.
     chosen = {name: found for name, found in objects.items() if found.box_area >= min_object_area
@@ -111,9 +114,11 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
                 f'`min_object_area` and `min_part_share` must leave photos, of {len(objects)} of '
                 f'the category {category} none is left{where} at {min_object_area:g} and '
                 f'{min_part_share:.3g}; lower them')
+    is_whole = (len(index) == NUM_ANNOTATIONS and image_sets is None and
+                (min_object_area, min_part_share) == (MIN_BOX_AREA, MIN_PART_SHARE))
     return PartDataset(
-        name='pascal', train=splits[0], fit=splits[0], test=splits[1], part_names=part_names,
-        annotation_kind='nested_part_masks', notes=(
+        name='pascal', train=splits[0], fit=splits[0], test=splits[1], is_whole=is_whole,
+        part_names=part_names, annotation_kind='nested_part_masks', notes=(
             f'{len(chosen)} of {len(objects)} photos of the category {category} are taken: the box '
             f'of the largest object covers {100 * min_object_area:g} % of the photo or more, and '
             f'it shows {100 * min_part_share:.3g} % of the {len(part_names)} part names or more. '
@@ -128,10 +133,11 @@ def _image_set(root: str, name: str) -> Dict[str, None]:
             for line in read_lines(path, num_columns=1, advice='give the name of another list')}
 
 
-def _largest_objects(root: str, cache: str, category: str) -> Dict[str, _Object]:
+def _largest_objects(index: Mapping[str, Dict[str, Any]], root: str, category: str
+                     ) -> Dict[str, _Object]:
     """The largest object of the category in each photo that shows it, by name, in sorted order."""
     found: Dict[str, _Object] = {}
-    for name, entry in _index(root, cache).items():
+    for name, entry in index.items():
         candidates = [_Object(entry['path'], entry['stamp'], tuple(entry['size']), tuple(box),
                               tuple(parts))
                       for kind, box, parts in entry['objects'] if kind == category]

@@ -69,6 +69,8 @@ class PartDataset:
         photos that are left out.
       expected_counts: Numbers of photos that the paper, or the archive, has for the same choice of
         photos, by the names of `counts.of`; empty if none are known.
+      is_whole: Whether the photos are chosen in the paper's way from the whole archive, where no
+        counts are known to tell.
 
     Raises:
       DatasetError: If the kind is unknown, or the names or the eyes do not fit it.
@@ -84,6 +86,7 @@ class PartDataset:
     eyes: Optional[Tuple[int, int]] = None
     notes: Tuple[str, ...] = ()
     expected_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    is_whole: bool = False
 
     def __post_init__(self) -> None:
         kind = self.annotation_kind

@@ -26,8 +26,8 @@ class RunError(ValueError):
 def make(runs: Sequence[runs_lib.Run], folder: str, report: Callable[[], None]) -> None:
     """Makes and scores the runs that are not done; a stopped one goes on where it stopped.
 
-    SIGINT and SIGTERM reach the command that runs, which saves a checkpoint. Then nothing further
-    is started.
+    SIGTERM is passed on to the command that runs, and the SIGINT of a terminal reaches it by itself.
+    The command saves a checkpoint. Then nothing further is started.
 
     Args:
       runs: The runs in their order.
@@ -94,7 +94,7 @@ def remaining_seconds(runs: Sequence[runs_lib.Run], times: Mapping[str, float]
 
 
 def _call(command: List[str]) -> None:
-    """Runs a command to its end; a signal goes on to it, and the end comes after it."""
+    """Runs a command to its end; SIGTERM goes on to it, and the end comes after it."""
     received: List[int] = []
     process: Optional[subprocess.Popen] = None
 

@@ -136,7 +136,7 @@ def stand_ins(table: paper.Table, runs: Sequence[runs_lib.Run]) -> Tuple[List[st
             ('train', 'to train'), ('fit', 'to fit'), ('test', 'to test'))
             if found[split] and (split != 'fit' or dataset.landmark_names))
         differs = counts.difference(dataset) is not None or (
-            not dataset.expected_counts and dataset.name != 'pascal')
+            not dataset.expected_counts and not dataset.is_whole)
         if differs:
             notes[name].append(f'{category}: {told}' if category else told)
     return [f'a stand-in for {name} ({"; ".join(told)})' for name, told in notes.items() if told
