@@ -82,6 +82,8 @@ def test_clicked_points_name_parts_too(tmp_path):
     (tmp_path / 'points.json').write_text(json.dumps(
         [{'photo': photo, **one._asdict()} for photo, every in points.items() for one in every]))
     assert clicked_points.read(str(tmp_path / 'points.json')) == points
+    path.write_bytes(path.read_bytes().replace(b'\n', b'\r'))
+    assert clicked_points.read(str(path)) == points
     names = assignment.listed_names([one.name for one in points['a.jpg']])
     assert names == ['head', 'body']
     table = assignment.point_table(_TRUE, 'a.jpg', points['a.jpg'], names, 3)
@@ -93,7 +95,8 @@ def test_clicked_points_name_parts_too(tmp_path):
 @pytest.mark.parametrize('content, words', [
     ('photo,x,y,name\n', 'at least one point'), ('photo,x,y\na,1,2\n', 'Point 1'),
     ('photo,x,y,name\na,1,nan,head\n', 'Point 1'), ('photo,x,y,name\na,1,2,\n', 'Point 1'),
-    ('a,1,2,head\nb,1,2,head\n', 'Point 1')])
+    ('a,1,2,head\nb,1,2,head\n', 'Point 1'),
+    (f'photo,x,y,name\n{"a" * 200_000},1,2,head\n', 'must be a CSV')])
 def test_points_that_cannot_be_used_are_one_sentence(tmp_path, content, words):
     path = tmp_path / 'points.csv'
     path.write_text(content)

@@ -27,7 +27,7 @@ from scops_tf.labels import (
 from scops_tf.labels.part_names import PartNames
 
 _NAMES = PartNames.unnamed(6).changed(
-    names={1: 'Kopf, "größer" & <b>', 2: 'крыло:', 4: "pied d'oie"}, merges=[[2, 3]], drops=[5],
+    names={1: 'Kopf, "größer" & <b>', 2: 'крыло; #', 4: "pied d'oie"}, merges=[[2, 3]], drops=[5],
     colors={4: (1, 2, 3)})
 
 
@@ -249,21 +249,66 @@ def test_shapes_that_people_draw_are_read(tmp_path):
     found, = label_studio.read(str(tmp_path))
     assert found.labels.sum() == 8 * 4 and found.labels[2:10, 1:5].all()
 
+    region = {'type': 'rectanglelabels', 'original_width': 10, 'original_height': 20, 'value': {
+        'x': 50, 'y': 10, 'width': 30, 'height': 20, 'rotation': 90, 'rectanglelabels': ['head']}}
+    photo = {'image': '/data/upload/3/a.jpg'}
+    (tmp_path / 'tasks.json').write_text(json.dumps([
+        {'data': photo, 'annotations': []}, {'data': photo, 'annotations': [{'result': []}]},
+        {'data': photo, 'predictions': [{'result': []}], 'annotations': [
+            {'result': [], 'was_cancelled': True}, {'result': [{'type': 'relation'}, region]}]}]))
+    found, = label_studio.read(str(tmp_path))
+    # Turned to the left of its upper corner at (5, 2): 3 high and 4 wide.
+    assert found.labels.sum() == 3 * 4 and found.labels[2:5, 1:5].all()
+
     (tmp_path / 'coco.json').write_text(json.dumps({
-        'images': [{'id': 7, 'file_name': 'a.jpg', 'width': 3, 'height': 2}],
+        'images': [{'id': 7, 'file_name': 'a.jpg', 'width': 3, 'height': 2},
+                   {'id': 8, 'file_name': 'b.jpg', 'width': 3, 'height': 2}],
         'categories': [{'id': 900, 'name': 'head'}],
-        'annotations': [{'image_id': 7, 'category_id': 900, 'segmentation': {
-            'size': [2, 3], 'counts': run_lengths.encode(np.array([0, 1, 1, 0, 0, 1]))}}]}))
-    found, = coco.read(str(tmp_path / 'coco.json'))
+        'annotations': [
+            {'image_id': 7, 'category_id': 900, 'segmentation': {
+                'size': [2, 3], 'counts': run_lengths.encode(np.array([0, 1, 1, 0, 0, 1]))}},
+            {'image_id': 8, 'category_id': 900, 'segmentation': [], 'bbox': [1, 0, 2, 1]}]}))
+    found, box = coco.read(str(tmp_path / 'coco.json'))
     np.testing.assert_array_equal(found.labels, [[0, 1, 0], [1, 0, 1]])
+    np.testing.assert_array_equal(box.labels, [[0, 1, 1], [0, 0, 0]])
 
     os.makedirs(tmp_path / 'labels')
-    (tmp_path / 'labels' / 'a.txt').write_text('1 0 0 0.5 0 0.5 1 0 1\n')
-    for text in ("names: [head, 'wing']\n", 'names:\n- head\n- "wing"\nnc: 2\n'):
-        (tmp_path / 'data.yaml').write_text(text)
+    for polygon in ('0 0 0.5 0 0.5 1 0 1', '0.25 0.5 0.5 1'):
+        (tmp_path / 'labels' / 'a.txt').write_text(f'1 {polygon}\n\n')
+        (tmp_path / 'data.yaml').write_text('names: [head, wing]')
         found, = yolo.read(str(tmp_path), size_of=lambda name: (4, 6))
         assert found.names[int(found.labels[0, 0])] == 'wing'
         assert found.labels.any(axis=0).sum() == 3
+
+
+@pytest.mark.parametrize('text, names', [
+    ("names: [head, 'wing']\n", ['head', 'wing']),
+    ('path: .\nnames:\n- head # a\n- "wing"\nnc: 2\n', ['head', 'wing']),
+    ('names:\r\n  1: wing\r\n  0: head\r\n', ['head', 'wing']),
+    ('names:  # both\n\n  # the first\n  0: "head" # x\n  1: \'it\'\'s\'\n', ['head', "it's"]),
+    ('names: ["head, left", pied d\'oie,  # a\n  b#c\n]', ['head, left', "pied d'oie", 'b#c']),
+    ('nc: 2\nnames: {1: wing, 0: "}"}', ['}', 'wing'])])
+def test_names_of_yolo_are_read_as_yaml_writes_them(tmp_path, text, names):
+    os.makedirs(tmp_path / 'labels')
+    (tmp_path / 'labels' / 'a.txt').touch()
+    (tmp_path / 'data.yaml').write_bytes(text.encode())
+    found, = yolo.read(str(tmp_path), size_of=lambda name: (4, 6))
+    assert found.names == dict(enumerate(names, start=1))
+
+
+def test_yolo_looks_for_photos_beside_its_file_of_names(out):
+    with open(os.path.join(out, 'yolo', 'data.yaml'), encoding='utf-8') as file:
+        assert file.read().startswith('train: images\nval: images\nnames:\n')
+
+
+def test_names_that_would_divide_the_list_of_voc_are_refused(tmp_path):
+    for name in ('a:b', '#head'):
+        with pytest.raises(annotation_lib.AnnotationError, match=f'part 1 must .* got {name!r}'):
+            voc.Writer(str(tmp_path), PartNames.unnamed(2).changed(names={1: name}))
+
+
+def yolo_read(path):
+    return yolo.read(path, size_of=lambda name: (4, 6))
 
 
 @pytest.mark.parametrize('read, file, content, words', [
@@ -271,6 +316,15 @@ def test_shapes_that_people_draw_are_read(tmp_path):
     (coco.read, 'annotations.json', '[', 'must be JSON'),
     (coco.read, 'annotations.json', json.dumps({'images': [{'id': 1}], 'annotations': [{}],
                                                 'categories': []}), "KeyError: 'image_id'"),
+    (coco.read, 'annotations.json', json.dumps({
+        'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 2, 'height': 2}],
+        'categories': [{'id': 1, 'name': 'a'}], 'annotations': [
+            {'image_id': 1, 'category_id': 1, 'segmentation': {'counts': [10 ** 30]}}]}),
+     'OverflowError'),
+    (yolo_read, 'data.yaml', 'nc: 2', 'it has none'),
+    (yolo_read, 'data.yaml', 'names: [a, "b]', "got '\"b]'"),
+    (yolo_read, 'data.yaml', 'names:\n  0: "\\q"', '`0: name`'),
+    (yolo_read, 'data.yaml', 'names:\n  head: 0', "got 'head: 0'"),
     (labelme.read, 'a.json', '{"shapes": [{}], "imageHeight": 2, "imageWidth": 2}', "'label'"),
     (labelme.read, 'a.json', json.dumps({'shapes': [
         {'label': 'a', 'points': [[1, 1]], 'shape_type': 'point'}], 'imageHeight': 2,
@@ -294,11 +348,38 @@ def test_what_cannot_be_read_is_one_sentence_with_its_path(tmp_path, read, file,
     assert '\n' not in str(caught.value)
 
 
+def test_no_mask_is_made_of_a_photo_that_is_too_large(tmp_path):
+    size = {'width': 3_000_000, 'height': 3_000_000}
+    box = [[0, 0], [9, 9]]
+    (tmp_path / 'coco.json').write_text(json.dumps({
+        'images': [{'id': 1, 'file_name': 'a.jpg', **size}],
+        'categories': [{'id': 1, 'name': 'a'}],
+        'annotations': [{'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 9, 9]}]}))
+    (tmp_path / 'a.json').write_text(json.dumps(
+        {'imageWidth': size['width'], 'imageHeight': size['height'], 'shapes': [
+            {'label': 'a', 'points': box, 'shape_type': 'rectangle'}]}))
+    (tmp_path / 'a.xml').write_text(
+        '<annotations><image name="a.jpg" width="3000000" height="3000000">'
+        '<box label="a" xtl="0" ytl="0" xbr="9" ybr="9"/></image></annotations>')
+    (tmp_path / 'tasks.json').write_text(json.dumps([{'data': {'image': 'a.jpg'}, 'annotations': [
+        {'result': [{'type': 'polygonlabels', 'original_width': size['width'],
+                     'original_height': size['height'],
+                     'value': {'polygonlabels': ['a'], 'points': box}}]}]}]))
+    os.makedirs(tmp_path / 'labelme')
+    os.rename(tmp_path / 'a.json', tmp_path / 'labelme' / 'a.json')
+    for read, name in ((coco.read, 'coco.json'), (labelme.read, 'labelme'), (cvat.read, 'a.xml'),
+                       (label_studio.read, 'tasks.json')):
+        with pytest.raises(annotation_lib.AnnotationError,
+                           match='a.* must have at most 108000000 pixels; it has 3000000 x'):
+            read(str(tmp_path / name))
+
+
 def test_masks_without_names_ask_for_them(tmp_path):
     Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / 'a.png')
     with pytest.raises(annotation_lib.AnnotationError, match='--mask_names=head,body'):
         label_png.read(str(tmp_path))
     found, = label_png.read(str(tmp_path), names={1: 'head'})
     assert found.photo == 'a' and found.names == {1: 'head'}
-    with pytest.raises(annotation_lib.AnnotationError, match='it has 1'):
-        label_png.read(str(tmp_path), names={2: 'head'})
+    Image.fromarray(np.diag([1, 2, 3]).astype(np.uint8)).save(tmp_path / 'a.png')
+    with pytest.raises(annotation_lib.AnnotationError, match='it has 2'):
+        label_png.read(str(tmp_path), names={1: 'head', 3: 'tail'})

@@ -6,7 +6,7 @@ from PIL import Image
 import pytest
 
 from scops_tf import command, config as config_lib, name
-from scops_tf.labels import annotated_photos, formats, parts_file
+from scops_tf.labels import annotated_photos, formats, naming_text, parts_file
 from scops_tf.labels.annotation import AnnotationError
 from scops_tf.labels.part_names import PartNames
 
@@ -101,3 +101,46 @@ def test_photos_that_are_missing_or_ambiguous_are_named(photos, tmp_path):
         (tmp_path / folder / 'a.png').touch()
     with pytest.raises(AnnotationError, match="which photo is 'a.jpg'.*has 2"):
         annotated_photos.read(str(photos / 'out' / 'coco'), 'coco', str(tmp_path))
+
+
+def test_the_photo_of_the_same_path_is_meant_before_those_of_the_same_name(tmp_path):
+    for path in ('a.png', 'deep/a.jpg', 'deep/a.png', 'x/b.v2.jpg', 'y/b.v2.jpg'):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    points = tmp_path / 'points.csv'
+    for given, found in (('a.png', 'a.png'), ('a', 'a.png'), ('a.tif', 'a.png'),
+                        ('deep/a.png', 'deep/a.png'), ('y/b.v2', 'y/b.v2.jpg'), ('deep/a', None),
+                        ('b.v2', None), ('task/b.v2.jpg', None)):
+        points.write_text(f'photo,x,y,name\n{given},1,1,head\n')
+        if found is None:
+            with pytest.raises(AnnotationError, match=f'which photo is {given!r}.*has 2'):
+                annotated_photos.read(str(points), 'points', str(tmp_path))
+        else:
+            photo, = annotated_photos.read(str(points), 'points', str(tmp_path))
+            assert photo.path == str(tmp_path / found)
+
+
+def test_photos_in_which_nothing_is_named_are_left_out(photos, tmp_path):
+    drawn = '<polygon label="head" points="1,2;4,2;4,7;1,7"/>'
+    folder, annotations = str(photos / 'photos'), tmp_path / 'annotations.xml'
+
+    def read(*shapes):
+        annotations.write_text('<annotations>' + ''.join(
+            f'<image name="{photo}.png" width="14" height="9">{shape}</image>'
+            for photo, shape in zip(('a', 'missing', 'missing too'), shapes)) + '</annotations>')
+        return annotated_photos.read(str(annotations), 'cvat', folder)
+
+    assert [photo.path for photo in read(drawn, '', drawn.replace('head', 'Background'))] == [
+        str(photos / 'photos' / 'a.png')]
+    for shapes in ((), ('', '')):
+        with pytest.raises(AnnotationError, match=f'it has {len(shapes)} photos'):
+            read(*shapes)
+
+
+def test_parts_that_are_merged_away_or_dropped_are_no_parts_without_a_name(photos):
+    annotated = annotated_photos.read(
+        str(photos / 'out' / 'coco'), 'coco', str(photos / 'photos'))
+    names = PartNames.unnamed(5).changed(merges=[[2, 3]], drops=[5])
+    found = annotated_photos.assign(annotated, names, _predict)
+    assert [part.number for part in found.parts] == [1, 2, 4]
+    assert 'No named photo' not in naming_text.of_assignment(found)

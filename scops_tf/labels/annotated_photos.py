@@ -5,6 +5,7 @@ import functools
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from absl import logging
 import numpy as np
 
 from scops_tf import images
@@ -33,34 +34,49 @@ class AnnotatedPhoto(NamedTuple):
 
 def read(annotations: str, kind: str, photos: str, *,
          mask_names: Optional[Sequence[str]] = None) -> List[AnnotatedPhoto]:
-    """The annotated photos.
+    """The annotated photos. Those in which nothing is named are left out, and counted in the log.
 
     Args:
       annotations: File or folder of the annotations.
       kind: One of `KINDS`.
-      photos: Folder of the photos. A photo is found by its path below the folder, or by its name
-        alone, each with or without suffix.
+      photos: Folder of the photos. A photo is found by its path below the folder, with or without
+        suffix, or else by its name alone.
       mask_names: Names of the values from 1 on, of masks as PNG; None for those that lie beside
         them.
 
     Raises:
-      AnnotationError: If the annotations cannot be read, or a photo is missing.
+      AnnotationError: If the annotations cannot be read or name nothing, or a photo is missing.
       ValueError: If an image cannot be read.
       OSError: If a file cannot be opened.
     """
-    paths = _paths(photos)
+    finder = _Finder(photos)
+    found: List[Tuple[AnnotatedPhoto, List[str]]] = []
     if kind == 'points':
-        return [AnnotatedPhoto(_find(name, paths, photos), tuple(one.name for one in points),
-                               functools.partial(_point_table, name, points))
-                for name, points in clicked_points.read(annotations).items()]
-    options: Dict[str, Any] = {}
-    if kind == 'yolo':
-        options['size_of'] = lambda name: images.read(_find(name, paths, photos)).shape[:2]
-    if kind == 'png' and mask_names:
-        options['names'] = dict(enumerate(mask_names, start=1))
-    return [AnnotatedPhoto(_find(one.photo, paths, photos), tuple(one.names.values()),
-                           functools.partial(_mask_table, one))
-            for one in formats.FORMATS[kind].read(annotations, **options)]
+        for photo, points in clicked_points.read(annotations).items():
+            names = [one.name for one in points]
+            found.append((AnnotatedPhoto(
+                photo, tuple(names), functools.partial(_point_table, photo, points)), names))
+    else:
+        options: Dict[str, Any] = {}
+        if kind == 'yolo':
+            options['size_of'] = lambda name: images.read(finder.path(name)).shape[:2]
+        if kind == 'png' and mask_names:
+            options['names'] = dict(enumerate(mask_names, start=1))
+        for one in formats.FORMATS[kind].read(annotations, **options):
+            found.append((AnnotatedPhoto(
+                one.photo, tuple(one.names.values()), functools.partial(_mask_table, one)),
+                [one.names[number] for number in np.unique(one.labels).tolist()
+                 if number in one.names]))
+    # Tools export all photos of a task, also those in which nobody has drawn yet.
+    chosen = [photo._replace(path=finder.path(photo.path)) for photo, names in found
+              if assignment.listed_names(names)]
+    if not chosen:
+        raise AnnotationError(f'{annotations} must name a part in at least one photo; it has '
+                              f'{len(found)} photos, and names nothing in them.')
+    if len(chosen) < len(found):
+        logging.info('Left out %d of %d annotated photos, in which nothing is named.',
+                     len(found) - len(chosen), len(found))
+    return chosen
 
 
 def assign(annotated: Sequence[AnnotatedPhoto], names: PartNames,
@@ -73,15 +89,16 @@ def assign(annotated: Sequence[AnnotatedPhoto], names: PartNames,
       predict: Function from a photo u8[H,W,3], RGB, to the model's labels u8[H,W].
 
     Raises:
-      AnnotationError: If an annotation does not fit its photo, or nothing is named.
+      AnnotationError: If an annotation does not fit its photo.
       ValueError: If a photo cannot be read.
     """
     every = assignment.listed_names([name for one in annotated for name in one.names])
-    if not every:
-        raise AnnotationError('The annotations must name at least one part; they name none.')
-    return assignment.assign([
+    found = assignment.assign([
         one.table(names.lookup[predict(images.read(one.path))], every, names.num_parts)
         for one in annotated], every)
+    # What is merged away or dropped is no part that could have a name.
+    return found._replace(parts=tuple(
+        part for part in found.parts if part.number in names.names))
 
 
 def _mask_table(annotation: Annotation, labels: np.ndarray, names: Sequence[str], num_parts: int
@@ -94,23 +111,42 @@ def _point_table(photo: str, points: Sequence[clicked_points.Point], labels: np.
     return assignment.point_table(labels, photo, points, names, num_parts)
 
 
-def _paths(folder: str) -> Dict[str, List[str]]:
-    """Paths of the photos below a folder by their names, with and without suffix and folder."""
-    found: Dict[str, List[str]] = {}
-    for name in images.names_below(folder):
-        for key in {name, os.path.splitext(name)[0], os.path.basename(name),
-                    os.path.splitext(os.path.basename(name))[0]}:
-            found.setdefault(key, []).append(os.path.join(folder, name))
-    return found
+class _Finder:
+    """Finds photos below a folder by the names that annotations have for them."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        names = images.names_below(folder)
+        self._found: Dict[Callable[[str], str], Dict[str, List[str]]] = {}
+        for key in (str, _stem, os.path.basename, _base_stem):
+            self._found[key] = {}
+            for name in names:
+                self._found[key].setdefault(key(name), []).append(name)
+
+    def path(self, name: str) -> str:
+        """The path of a photo: of the one whose name below the folder is most like `name`.
+
+        Raises:
+          AnnotationError: If there is none, or several are alike.
+        """
+        base = os.path.basename(name)
+        for wanted, key in ((name, str), (name, _stem), (_stem(name), _stem),
+                            (base, os.path.basename), (base, _base_stem),
+                            (_stem(base), _base_stem)):
+            found = self._found[key].get(wanted, ())
+            if len(found) == 1:
+                return os.path.join(self._folder, found[0])
+            if found:
+                raise AnnotationError(
+                    f'`--photos` must tell which photo is {name!r}, but {self._folder!r} has '
+                    f'{len(found)}: give the folder of one of them.')
+        raise AnnotationError(f'`--photos` must hold every annotated photo; there is no {name!r} '
+                              f'in {self._folder!r}.')
 
 
-def _find(name: str, paths: Dict[str, List[str]], folder: str) -> str:
-    base = os.path.basename(name)
-    for key in (name, base, os.path.splitext(base)[0]):
-        if len(paths.get(key, ())) == 1:
-            return paths[key][0]
-        if key in paths:
-            raise AnnotationError(f'`--photos` must tell which photo is {name!r}, but {folder!r} '
-                                  f'has {len(paths[key])}: give the folder of one of them.')
-    raise AnnotationError(f'`--photos` must hold every annotated photo; there is no {name!r} in '
-                          f'{folder!r}.')
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _base_stem(name: str) -> str:
+    return _stem(os.path.basename(name))

@@ -7,6 +7,8 @@ from typing import Dict, Iterable, Iterator, NamedTuple, Tuple, Type
 
 import numpy as np
 
+from scops_tf import images
+
 
 class AnnotationError(ValueError):
     """Annotations that cannot be read; the message is one sentence for the user."""
@@ -60,7 +62,9 @@ def whole(path: str, kind: str, *errors: Type[Exception], advice: str = 'write i
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, *errors) as error:
+    except AnnotationError:  # It is a sentence already.
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, *errors) as error:
         raise AnnotationError(f'{path} must be a whole {kind}, but it is not '
                               f'({type(error).__name__}: {error}): {advice}.') from None
 
@@ -72,12 +76,17 @@ def painted(photo: str, size: Tuple[int, int], shapes: Iterable[Tuple[str, np.nd
     Args:
       photo: See `Annotation`.
       size: (height, width) of the photo.
-      shapes: (name, mask bool[H,W]) of each shape.
+      shapes: (name, mask bool[H,W]) of each shape. An iterator makes no mask before the size is
+        checked.
       names: Names of the labels from 1 on, as far as they are known; others follow.
 
     Raises:
-      AnnotationError: If there are more than 255 names.
+      AnnotationError: If there are more than 255 names, or more pixels than a photo may have.
     """
+    height, width = size
+    if height * width > images.MAX_PIXELS:
+        raise AnnotationError(f'{photo} must have at most {images.MAX_PIXELS} pixels; it has '
+                              f'{width} x {height}.')
     names = dict(names)
     numbers = {name: number for number, name in names.items()}
     labels = np.zeros(size, np.uint8)
@@ -85,7 +94,7 @@ def painted(photo: str, size: Tuple[int, int], shapes: Iterable[Tuple[str, np.nd
         if name not in numbers:
             numbers[name] = max(names, default=0) + 1
             names[numbers[name]] = name
-            if numbers[name] > 255:
-                raise AnnotationError(f'{photo} must have at most 255 names; it has more.')
+        if numbers[name] > 255:
+            raise AnnotationError(f'{photo} must have at most 255 names; it has more.')
         labels[mask] = numbers[name]
     return Annotation(photo, labels, names)

@@ -52,7 +52,12 @@ def read(path: str) -> Dict[str, List[Point]]:
                                   f'{", ".join(_COLUMNS)}; it is not.')
     else:
         text = files.read(path).decode('utf-8-sig', 'surrogateescape')
-        rows = list(csv.DictReader(io.StringIO(text)))
+        try:
+            # Lines may end as on any system.
+            rows = list(csv.DictReader(io.StringIO(text, newline=None)))
+        except csv.Error as error:
+            raise AnnotationError(f'{path} must be a CSV, which it is not ({error}): write it '
+                                  'again.') from None
     found: Dict[str, List[Point]] = {}
     for number, row in enumerate(rows, start=1):
         try:

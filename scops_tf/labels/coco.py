@@ -80,7 +80,7 @@ class Writer(writer.OfPieces):
 
 
 def read(path: str) -> List[Annotation]:
-    """The labels in a JSON of COCO.
+    """The labels in a JSON of COCO: run lengths, polygons and, of what has neither, boxes.
 
     Args:
       path: The JSON, or a folder with `annotations.json`.
@@ -104,12 +104,16 @@ def read(path: str) -> List[Annotation]:
             isinstance(key, int) and 1 <= key <= 255 for key in names) else {}
         return [painted(
             image['file_name'], (image['height'], image['width']),
-            ((names[one['category_id']], _mask(one['segmentation'], image))
+            ((names[one['category_id']], _mask(one, image))
              for one in of_photo[image['id']]), known) for image in content['images']]
 
 
-def _mask(segmentation: Any, image: Dict[str, Any]) -> np.ndarray:
+def _mask(annotation: Dict[str, Any], image: Dict[str, Any]) -> np.ndarray:
     size = image['height'], image['width']
+    segmentation = annotation.get('segmentation')
+    if not segmentation:
+        left, top, width, height = annotation['bbox']
+        return polygons.fill([polygons.box(left, top, left + width, top + height)], size)
     if isinstance(segmentation, list):
         # Several polygons are pieces of one part, so what is in any of them counts.
         found = np.zeros(size, bool)

@@ -96,7 +96,7 @@ def read(path: str) -> List[Annotation]:
                             key=lambda shape: int(shape.get('z_order', 0)))
             annotations.append(painted(
                 image.get('name'), size,
-                [(shape.get('label'), _mask(shape.tag, shape.attrib, size)) for shape in shapes],
+                ((shape.get('label'), _mask(shape.tag, shape.attrib, size)) for shape in shapes),
                 known))
             known = annotations[-1].names
         return annotations
@@ -112,8 +112,8 @@ def _mask(kind: str, values: Dict[str, str], size: Tuple[int, int]) -> np.ndarra
             lengths, width * height).reshape(height, width)
         return found
     if kind == 'box':
-        x0, y0, x1, y1 = (float(values[name]) for name in ('xtl', 'ytl', 'xbr', 'ybr'))
-        outline = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        outline = polygons.box(*(float(values[name]) for name in ('xtl', 'ytl', 'xbr', 'ybr')))
     else:
-        outline = [tuple(map(float, point.split(','))) for point in values['points'].split(';')]
-    return polygons.fill([np.array(outline)], size)
+        outline = np.array([
+            tuple(map(float, point.split(','))) for point in values['points'].split(';')])
+    return polygons.fill([outline], size)

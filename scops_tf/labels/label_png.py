@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 from typing import Dict, List, Optional
 
+import numpy as np
+
 from scops_tf import images
 from scops_tf.labels import parts_file, writer
 from scops_tf.labels.annotation import Annotation, AnnotationError
@@ -51,8 +53,9 @@ def read(path: str, *, names: Optional[Dict[int, str]] = None) -> List[Annotatio
     annotations = []
     for name in found:
         labels = images.read_labels(os.path.join(path, name))
-        if labels.max() and int(labels.max()) not in names:
+        unnamed = sorted(set(np.unique(labels).tolist()) - {0, *names})
+        if unnamed:
             raise AnnotationError(f'The values of {os.path.join(path, name)} must be 0 or have '
-                                  f'names, {sorted(names)}; it has {labels.max()}.')
+                                  f'names, {sorted(names)}; it has {unnamed[0]}.')
         annotations.append(Annotation(os.path.splitext(name)[0], labels, dict(names)))
     return annotations

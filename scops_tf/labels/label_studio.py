@@ -14,7 +14,7 @@ less one in that many bits, and the value or values.
 from __future__ import annotations
 
 import os
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 from urllib import parse
 from xml.sax import saxutils
 
@@ -31,6 +31,8 @@ from scops_tf.labels.result import PartResult
 
 FOLDER, FILE, CONFIG_FILE = 'labelstudio', 'tasks.json', 'labeling_config.xml'
 _PREFIX = '/data/local-files/?d='
+# Kinds of regions that are read.
+_KINDS = ('brushlabels', 'polygonlabels', 'rectanglelabels')
 # Bits of the lengths of runs that our streams use.
 _SIZES = (3, 4, 8, 16)
 
@@ -123,40 +125,52 @@ class Writer(writer.OfPieces):
 
 
 def read(path: str) -> List[Annotation]:
-    """The labels in a JSON of Label Studio: brush masks and polygons.
+    """The labels in a JSON of Label Studio: brush masks, polygons and rectangles.
 
-    Of a task the first annotation counts, or else the first prediction.
+    Of a task the first annotation that was not cancelled counts, or else the first prediction. A
+    task without either, or without any region that would have the size of its photo, is left out.
 
     Args:
       path: The JSON, or a folder with `tasks.json`.
 
     Raises:
-      AnnotationError: If it cannot be read, or a photo has no region, which would have its size.
+      AnnotationError: If it cannot be read.
       OSError: If it cannot be opened.
     """
     path = os.path.join(path, FILE) if os.path.isdir(path) else path
     content = load(path)
     require(isinstance(content, list), path, 'be a JSON of Label Studio, a list of tasks')
-    annotations, names = [], {}
+    annotations: List[Annotation] = []
+    names: Dict[int, str] = {}
     with whole(path, 'JSON of Label Studio', IndexError, AttributeError,
                advice='export it again'):
         for task in content:
             image = parse.unquote(task['data']['image'].split('?d=')[-1],
                                   errors='surrogateescape')
-            regions = [*task.get('annotations', []), *task.get('predictions', [])][0]['result']
-            shapes = [_shape(one) for one in regions if one['type'] in (
-                'brushlabels', 'polygonlabels')]
-            source = regions[0] if regions else task['data']
-            size = (source.get('original_height', source.get('height')),
-                    source.get('original_width', source.get('width')))
-            annotations.append(painted(image, size, shapes, names))
-            names = annotations[-1].names
+            answers = [*(one for one in task.get('annotations', ())
+                         if not one.get('was_cancelled')), *task.get('predictions', ())]
+            regions = answers[0]['result'] if answers else []
+            # Regions may be relations between others, which have no size.
+            sizes = [(one['original_height'], one['original_width']) for one in regions
+                     if 'original_height' in one]
+            if answers and 'height' in task['data']:
+                sizes.append((task['data']['height'], task['data']['width']))
+            if sizes:
+                annotations.append(painted(image, sizes[0], (
+                    _shape(one, sizes[0]) for one in regions if one['type'] in _KINDS), names))
+                names = annotations[-1].names
     return annotations
 
 
-def _shape(region: Any) -> Tuple[str, np.ndarray]:
-    value, size = region['value'], (region['original_height'], region['original_width'])
+def _shape(region: Any, size: Tuple[int, int]) -> Tuple[str, np.ndarray]:
+    value, name = region['value'], region['value'][region['type']][0]
     if region['type'] == 'brushlabels':
-        return value['brushlabels'][0], decode(value['rle'], size)
-    outline = np.array(value['points'], np.float64) / 100 * size[::-1]
-    return value['polygonlabels'][0], polygons.fill([outline], size)
+        return name, decode(value['rle'], size)
+    if region['type'] == 'polygonlabels':
+        return name, polygons.fill([np.multiply(value['points'], size[::-1]) / 100], size)
+    corner = np.multiply((value['x'], value['y']), size[::-1]) / 100
+    width, height = np.multiply((value['width'], value['height']), size[::-1]) / 100
+    # Turned around its upper left corner, clockwise as it is seen.
+    angle = np.deg2rad(value.get('rotation', 0))
+    turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    return name, polygons.fill([corner + polygons.box(0, 0, width, height) @ turn], size)

@@ -83,8 +83,8 @@ def _read_photo(file: str, photo: str, names: Dict[int, str]) -> Annotation:
             'be a JSON of LabelMe, with shapes')
     with whole(file, 'JSON of LabelMe', IndexError, OSError):
         size = content['imageHeight'], content['imageWidth']
-        return painted(photo, size, [(shape['label'], _mask(shape, size))
-                                     for shape in content['shapes']], names)
+        return painted(photo, size, ((shape['label'], _mask(shape, size))
+                                     for shape in content['shapes']), names)
 
 
 def _mask(shape: Dict[str, Any], size: Tuple[int, int]) -> np.ndarray:
@@ -94,7 +94,7 @@ def _mask(shape: Dict[str, Any], size: Tuple[int, int]) -> np.ndarray:
         return polygons.fill([points], size)
     if kind == 'rectangle':
         (x0, y0), (x1, y1) = points
-        return polygons.fill([np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])], size)
+        return polygons.fill([polygons.box(x0, y0, x1, y1)], size)
     if kind == 'circle':
         rows, columns = np.mgrid[:size[0], :size[1]] + 0.5
         distance = np.hypot(columns - points[0, 0], rows - points[0, 1])

@@ -132,6 +132,11 @@ def fill(outlines: Sequence[np.ndarray], size: Tuple[int, int]) -> np.ndarray:
     return np.logical_xor.accumulate(crossed[:, :width], axis=1)
 
 
+def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """The outline of a box, f64[4,2]."""
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
+
+
 def _iou(first: np.ndarray, second: np.ndarray) -> float:
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0

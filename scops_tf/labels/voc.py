@@ -36,6 +36,12 @@ class Writer(writer.Writer):
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:
         self._folder, self._parts = os.path.join(out, FOLDER), parts
+        for part in parts.parts:
+            if ':' in part.name or part.name.startswith('#'):
+                raise AnnotationError(
+                    f'The name of part {part.number} must have no colon and not begin with # for '
+                    f'VOC, whose list of names these divide; got {part.name!r}: give another '
+                    'name, or take another format.')
 
     def add(self, result: PartResult) -> None:
         """Writes the labels of a photo."""

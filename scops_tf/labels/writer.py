@@ -19,6 +19,9 @@ class Writer:
       out: Folder of the results, in which the format has a folder of its own.
       parts: Names and colours of the parts.
       tolerance: Of polygons, in pixels; see `polygons.polygons`. Other labels are exact.
+
+    Raises:
+      AnnotationError: If the format cannot hold the name of a part.
     """
 
     def __init__(self, out: str, parts: PartNames, *, tolerance: float = 0.0) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -24,6 +24,13 @@ from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.result import PartResult
 
 FOLDER, NAMES_FILE = 'yolo', 'data.yaml'
+# A name of a class in YAML: between double or single quotes, or plain.
+_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\''
+_LINE = re.compile(rf'[ \t]*(?:(\d+)[ \t]*:|-)[ \t]+({_QUOTED}|[^\s"\'#].*?)(?:[ \t]+#.*|[ \t]*)')
+# Space and comments between the names of a list in brackets.
+_GAP = r'\s*(?:(?<=\s)#[^\n]*(?:\n\s*|\Z))*'
+_FLOW_ITEM = re.compile(
+    rf'{_GAP}(?:(\d+)\s*:\s+)?({_QUOTED}|[^\s"\'#,\[\]{{}}][^,\[\]{{}}\n]*?){_GAP}(?:,|(?=[\]}}]))')
 
 
 class Writer(writer.Writer):
@@ -47,11 +54,11 @@ class Writer(writer.Writer):
 
     def close(self, names: Sequence[str]) -> None:
         """Writes the names."""
-        # A text of JSON is a text of YAML too.
+        # Without `path` the folders are beside this file. A text of JSON is a text of YAML too.
         classes = ''.join(f'  {index}: {json.dumps(part.name, ensure_ascii=False)}\n'
                           for index, part in enumerate(self._parts.parts))
         files.write(os.path.join(self._folder, NAMES_FILE),
-                    f'path: .\ntrain: images\nval: images\nnames:\n{classes}'.encode())
+                    f'train: images\nval: images\nnames:\n{classes}'.encode())
 
 
 def read(path: str, *, size_of: Callable[[str], Tuple[int, int]]) -> List[Annotation]:
@@ -79,35 +86,72 @@ def _read_photo(file: str, photo: str, size: Tuple[int, int], names: Dict[int, s
     shapes = []
     for number, line in enumerate(files.read(file).decode(errors='replace').splitlines(), 1):
         words = line.split()
+        if not words:
+            continue
         try:
-            outline = np.array(words[1:], np.float64).reshape(-1, 2)
+            values = np.array(words[1:], np.float64)
+            if len(values) == 4:
+                x, y, width, height = values
+                values = polygons.box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            outline = values.reshape(-1, 2)
             if len(outline) < 3 or not np.isfinite(outline).all():
                 raise ValueError
             shapes.append((names[int(words[0])], polygons.fill([outline * size[::-1]], size)))
-        except (ValueError, KeyError, IndexError):
+        except (ValueError, KeyError):
             raise AnnotationError(
-                f'Line {number} of {file} must be the number of a class and a polygon of at least '
-                f'three points; got {line[:60]!r}.') from None
+                f'Line {number} of {file} must be the number of a class, and a box or a polygon of '
+                f'at least three points; got {line[:60]!r}.') from None
     return painted(photo, size, shapes, {key + 1: name for key, name in names.items()})
 
 
 def _read_names(path: str) -> Dict[int, str]:
-    """Names of the classes from a `data.yaml`: lines `0: name` below `names:`, or a list."""
-    text = files.read(path).decode(errors='replace')
-    listed = re.search(r'^names:[ \t]*(\[.*?\])', text, re.MULTILINE | re.DOTALL)
-    block = re.search(r'^names:[ \t]*\n((?:[ \t]*(?:\d+:|-).*\n?)+)', text, re.MULTILINE)
-    if listed:
-        found = [word.strip() for word in listed.group(1)[1:-1].split(',')]
-    elif block:
-        found = [re.sub(r'^\s*(\d+:|-)\s*', '', line) for line in block.group(1).splitlines()]
-    else:
+    """Names of the classes by their numbers, from a `data.yaml`; see `_pairs`."""
+    text = files.read(path).decode('utf-8-sig', errors='replace')
+    found: Dict[int, str] = {}
+    try:
+        start = re.search(r'^names[ \t]*:(?=\s)', text, re.MULTILINE)
+        for key, word in _pairs(text[start.end():]) if start else ():
+            found[int(key) if key else len(found)] = _unquoted(word)
+    except ValueError as error:
+        raise AnnotationError(f'`names` in {path} must be a list or have a line `0: name` for each '
+                              f'class; got {str(error)[:60]!r}.') from None
+    if not found:
         raise AnnotationError(f'{path} must have `names:`, as a list or with a line for each '
                               'class; it has none.')
-    return {index: _unquoted(word) for index, word in enumerate(found)}
+    return found
+
+
+def _pairs(text: str) -> Iterator[Tuple[Optional[str], str]]:
+    """(number, name as it is written) of the classes; the number is None in a list.
+
+    Args:
+      text: What follows `names:`, in the forms of YAML that tools write: `[a, b]`, `{0: a, 1: b}`,
+        or lines `0: a` or `- a`, each with comments.
+
+    Raises:
+      ValueError: With the text that has another form.
+    """
+    opening = re.match(rf'{_GAP}[\[{{]', text)
+    at = opening.end() if opening else 0
+    while opening and not re.compile(rf'{_GAP}[\]}}]').match(text, at):
+        found = _FLOW_ITEM.match(text, at)
+        if not found:
+            raise ValueError(text[at:].strip())
+        yield found.groups()
+        at = found.end()
+    for line in () if opening else text.splitlines():
+        if not line.strip() or line.lstrip().startswith('#'):
+            continue
+        found = _LINE.fullmatch(line)
+        if found:
+            yield found.groups()
+        elif line[0].isspace():
+            raise ValueError(line.strip())
+        else:  # The next key of the file.
+            return
 
 
 def _unquoted(word: str) -> str:
-    word = word.strip()
     if word.startswith('"'):
         return json.loads(word)
-    return word[1:-1] if word.startswith("'") else word
+    return word[1:-1].replace("''", "'") if word.startswith("'") else word
