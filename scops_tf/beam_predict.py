@@ -14,7 +14,7 @@ from typing import List, Optional
 from absl import flags, logging
 
 from scops_tf import command
-from scops_tf.prediction import options
+from scops_tf.prediction import options, photos as photos_lib
 
 FLAGS = flags.FLAGS
 
@@ -37,6 +37,7 @@ def main(argv: List[str]) -> Optional[int]:
     out = FLAGS.out if beam_files.is_remote(FLAGS.out) else os.path.abspath(FLAGS.out)
     # What is wrong with the photos or the export is told here, before any worker starts.
     photos = beam_files.find(arguments, but=out)
+    photos_lib.tell_kept_suffixes(photos, FLAGS.format)
     with beam_files.local(FLAGS.export_dir) as folder:
         predictor = predictor_lib.Predictor(folder)
         settings = options.settings(FLAGS, predictor)

@@ -37,6 +37,7 @@ def main(argv: List[str]) -> Optional[int]:
         raise command.CommandError('`--video` must go without photos and --shard, one at a time; '
                                    f'got {(argv[1:] or [FLAGS.shard])[0]!r} too.')
     photos = [] if FLAGS.video else photos_lib.find(argv[1:], but=FLAGS.out)
+    photos_lib.tell_kept_suffixes(photos, FLAGS.format)
     for folder in filter(os.path.isdir, argv[1:]):
         left_out = images.left_out_below(folder, but=[FLAGS.out])
         if left_out:

@@ -119,5 +119,17 @@ def test_photos_elsewhere_are_named_as_those_of_this_machine(folder):
         (photo.name, photo.file_name) for photo in here]
     assert {photo.path for photo in there} == {_there(photo.path) for photo in here}
     assert beam_files.find([there[0].path], but='')[0].path == there[0].path
+    below = beam_files.find([_there(str(folder / 'photos'))],
+                            but=_there(f'{folder / "photos" / "deep"}/'))
+    assert {photo.name for photo in below} == {'0', '4', '8'}
+    with pytest.raises(command.CommandError, match='another folder'):
+        beam_files.find([_there(str(folder))], but=_there(f'{folder}/'))
     with pytest.raises(command.CommandError, match='at least one photo'):
         beam_files.find([_there(str(folder / 'nothing'))], but='')
+
+
+def test_the_list_of_an_earlier_call_does_not_stay(halves_predictor, tmp_path):
+    (tmp_path / beam_pipeline.FAILED_FILE).write_text('a.jpg cannot be read.\n')
+    plan = beam_pipeline.Plan((), '', str(tmp_path), halves_predictor.parts, _SETTINGS, ('png',), 1)
+    beam_pipeline._Close(plan).process(None, [], [], [])
+    assert (tmp_path / beam_pipeline.FAILED_FILE).read_text() == ''

@@ -25,9 +25,28 @@ def test_photos_are_named_by_what_tells_them_apart(tmp_path):
     other, = _files(tmp_path, 'y/a.png')
     assert [photo.name for photo in photos.find([str(a), str(other)], but='')] == [
         os.path.join('x', 'a'), os.path.join('y', 'a')]
-    twin, = _files(tmp_path, 'x/a.jpg')
-    assert [photo.name for photo in photos.find([str(a), str(twin)], but='')] == [
-        'a.png', 'a.jpg']
+    # Only photos that would have one name keep their suffix.
+    _files(tmp_path, 'x/a.jpg', 'x/a.png.gif', 'x/a.tiff', 'x/c.png.gif')
+    assert [photo.name for photo in photos.find([str(tmp_path / 'x')], but=str(
+        tmp_path / 'x' / 'out'))] == [
+            'a.jpg', 'a.png', 'a.png.gif', 'a.tiff', 'c.png', os.path.join('deep', 'b')]
+
+
+def test_formats_that_cannot_name_a_suffix_are_told(caplog):
+    pair = photos.named(['/x/a.jpg', '/x/a.png', '/x/b.jpg'])
+    photos.tell_kept_suffixes(pair[1:], ['png', 'coco'])
+    photos.tell_kept_suffixes(photos.named(['/x/a.jpg', '/x/b']), ['yolo'])
+    assert not caplog.records
+    photos.tell_kept_suffixes(pair, ['png', 'yolo', 'labelme'])
+    assert '2 photos, such as a.jpg' in caplog.text and 'tools for labelme, yolo do' in caplog.text
+
+
+def test_results_and_photos_may_not_share_a_folder(tmp_path):
+    _files(tmp_path, 'x/a.png')
+    (tmp_path / 'link').symlink_to(tmp_path / 'x')
+    for out in ('x', 'x/', 'link'):
+        with pytest.raises(command.CommandError, match='another folder than that of the photos'):
+            photos.find([str(tmp_path / 'x')], but=os.path.join(str(tmp_path), out))
 
 
 def test_a_photo_that_is_not_there_is_named():

@@ -126,6 +126,22 @@ def test_shards_and_then_the_whole_give_the_same_files(
         assert not (out / 'centers.csv').exists() and not (
             out / 'coco' / 'annotations.json').exists()
     outcomes, batches = predict(out)
-    # The window of the damaged photo alone is done again.
-    assert len(outcomes) == 20 and sum(map(len, batches)) == 5
+    # The damaged photo is read again, and nothing is predicted.
+    assert len(outcomes) == 20 and not batches
+    assert [(one.name, one.failed_to, one.error) for one in outcomes if one.error] == [
+        (one.name, one.failed_to, one.error) for one in uninterrupted[1] if one.error]
     assert _contents(out) == uninterrupted[0]
+
+
+def test_the_window_of_a_photo_that_was_mended_is_done_again(predict, tmp_path, photos):
+    window = photos[6:12]
+    _, batches = predict(tmp_path, window, is_whole=False)
+    assert sum(map(len, batches)) == 5 and not predict(tmp_path, window, is_whole=False)[1]
+    damaged = open(photos[7].path, 'rb').read()
+    Image.new('RGB', (20, 14)).save(photos[7].path)
+    try:
+        outcomes, batches = predict(tmp_path, window, is_whole=False)
+    finally:
+        with open(photos[7].path, 'wb') as file:
+            file.write(damaged)
+    assert sum(map(len, batches)) == 6 and not any(one.error for one in outcomes)

@@ -29,10 +29,11 @@ def find(arguments: Sequence[str], *, but: str) -> List[Photo]:
     paths: List[str] = []
     for argument in arguments:
         folder = argument.rstrip('/')
+        photos_lib.require_other(argument, is_same=folder == but.rstrip('/'))
         found = FileSystems.match([argument, f'{folder}/**'])
         names = sorted({one.path for result in found for one in result.metadata_list})
         paths += [path for path in names if path.lower().endswith(images.IMAGE_SUFFIXES)
-                  and '/.' not in path[len(folder):] and not path.startswith(f'{but}/')]
+                  and '/.' not in path[len(folder):] and not path.startswith(f'{but.rstrip("/")}/')]
     photos_lib.require_some(paths, arguments)
     return photos_lib.named(paths)
 

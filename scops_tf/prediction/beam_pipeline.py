@@ -149,7 +149,7 @@ class _Write(beam.DoFn):
 
 
 class _Close(beam.DoFn):
-    """Writes what is about all photos, and the list of what failed, if anything did."""
+    """Writes what is about all photos, and the list of what failed, which may be empty."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -168,10 +168,9 @@ class _Close(beam.DoFn):
             output.finish()
             for name, content in _taken(folder):
                 beam_files.put(os.path.join(self._plan.out, name), content)
-        sentences = sorted(failed)
-        if sentences:
-            beam_files.put(os.path.join(self._plan.out, FAILED_FILE),
-                 files.encoded(''.join(f'{sentence}\n' for sentence in sentences)))
+        # Also an empty one, since that of an earlier call may lie there.
+        beam_files.put(os.path.join(self._plan.out, FAILED_FILE), files.encoded(
+            ''.join(f'{sentence}\n' for sentence in sorted(failed))))
 
 
 def _taken(folder: str) -> Iterator[Tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -112,11 +112,14 @@ def predict(photos: Sequence[Photo], find: Find, output: Output, settings: Setti
         """Photos to read, with their keys."""
         for number, window in enumerate(windows(photos)):
             tasks = [Read(photo, key=output.key(photo), window=number) for photo in window]
-            if all(output.is_done(task.photo, task.key) for task in tasks):
-                for photo in window:
-                    on_outcome(Outcome(photo.name, None))
-            else:
+            left = [task for task in tasks if not output.is_done(task.photo, task.key)]
+            errors = _errors(left, settings) if len(left) < len(tasks) else None
+            if errors is None:
                 yield from tasks
+                continue
+            for photo in window:
+                error = errors.get(photo.name, '')
+                on_outcome(Outcome(photo.name, None, 'read' if error else '', error))
 
     reads = ahead(lambda task: reading.read(task, max_side=settings.max_side), undone(),
                   cost=lambda task: 3 * math.prod(images.stored_size(task.photo.path) or [0]),
@@ -131,3 +134,16 @@ def predict(photos: Sequence[Photo], find: Find, output: Output, settings: Setti
             output.close([photo.name for photo in photos if photo.name in output.done])
     if is_whole:
         output.finish()
+
+
+def _errors(left: Sequence[Read], settings: Settings) -> Optional[Dict[str, str]]:
+    """Why each of the photos that are left of a window cannot be read, by name; None if one can.
+
+    Nothing is kept of such photos, since one may be mended or allowed to be read at any time.
+    """
+    found: Dict[str, str] = {}
+    for task in left:
+        found[task.photo.name] = reading.read(task, max_side=settings.max_side).error
+        if not found[task.photo.name]:
+            return None
+    return found
