@@ -273,5 +273,6 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
 
 def _csv_line(values: Sequence[Any]) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator='\n').writerow(values)
-    return encoded(line.getvalue())
+    # Quotes are put around what has a letter of the line's end, so this one has both.
+    csv.writer(line, lineterminator='\r\n').writerow(values)
+    return encoded(line.getvalue()[:-2] + '\n')

@@ -2,7 +2,8 @@
 
 `evaluate` writes the page too, with scores. This command writes it without them, for photos to
 train on where there are no others, or anew for other names of the parts. Photos are predicted only
-where the page is missing or of an older step than the checkpoint, or with `--fresh`.
+where the page is missing or of another step than the checkpoint, or with `--fresh` or
+`--gin_param`.
 
 With `--compare=runs/a,runs/b` there is a second page, `compare.html`, with these runs beside this
 one. With `--serve` the page is served on this machine and saves the names of the parts itself;
@@ -30,7 +31,8 @@ def main(argv: List[str]) -> None:
     config = config_lib.load_run(FLAGS.workdir, FLAGS.gin_param)
     # Before a minute of work, so that a misspelt one is told at once.
     others = [run_data.read(workdir) for workdir in FLAGS.compare]
-    if FLAGS.fresh or not is_current(FLAGS.workdir, config.run.num_parts):
+    # A page does not keep the bindings that its photos were predicted with.
+    if FLAGS.fresh or FLAGS.gin_param or not is_current(FLAGS.workdir, config):
         from scops_tf.evaluation import run_page  # TensorFlow's start takes seconds.
 
         run_page.gather(config, FLAGS.workdir)
@@ -43,8 +45,8 @@ def main(argv: List[str]) -> None:
         server.serve(FLAGS.workdir, FLAGS.port)
 
 
-def is_current(workdir: str, num_parts: int) -> bool:
-    """Whether a run has a report, of its newest checkpoint.
+def is_current(workdir: str, config: config_lib.Config) -> bool:
+    """Whether a run has a report, of its newest checkpoint or of that of `Evaluation.step`.
 
     Raises:
       ReportError: If the report is damaged.
@@ -54,8 +56,10 @@ def is_current(workdir: str, num_parts: int) -> bool:
     names = os.listdir(folder) if os.path.isdir(folder) else []
     steps = [int(found.group(1)) for found in (
         re.fullmatch(r'ckpt-(\d+)\.index', name) for name in names) if found]
-    return report is not None and report.num_parts == num_parts and (
-        report.step == max(steps, default=report.step))
+    if report is None or report.num_parts != config.run.num_parts:
+        return False
+    wanted = config.evaluation.step
+    return report.step == (max(steps, default=report.step) if wanted is None else wanted)
 
 
 if __name__ == '__main__':

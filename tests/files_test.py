@@ -69,8 +69,9 @@ def test_the_longest_name_of_the_file_system_is_written_and_a_longer_one_is_name
 
 def test_names_that_are_no_utf_8_keep_their_bytes(tmp_path):
     name = os.fsdecode(b'caf\xe9')
-    files.write_csv(str(tmp_path / 'table.csv'), ['photo'], [[name], ['caf\u00e9']])
-    assert (tmp_path / 'table.csv').read_bytes() == b'photo\ncaf\xe9\ncaf\xc3\xa9\n'
+    files.write_csv(str(tmp_path / 'table.csv'), ['photo'], [[name], ['caf\u00e9'], ['a\rb']])
+    assert (tmp_path / 'table.csv').read_bytes() == (
+        b'photo\ncaf\xe9\ncaf\xc3\xa9\n"a\rb"\n')
 
 
 def test_a_folder_is_made_and_tried_before_anything_is_computed(tmp_path):

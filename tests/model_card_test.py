@@ -41,9 +41,9 @@ def test_a_card_has_settings_data_scores_and_versions():
 
 
 def test_names_merges_and_drops_are_in_the_card():
-    names = PartNames.unnamed(4).changed(names={1: 'head'}, merges=[[2, 3]], drops=[4])
+    names = PartNames.unnamed(4).changed(names={1: 'head|beak'}, merges=[[2, 3]], drops=[4])
     part = _sections(model_card.text(_DESCRIBED, _SIGNATURES, parts=names))['Parts']
-    assert '| 1 | head | 1 |' in part and '| 2 | part 2 | 2 + 3 |' in part
+    assert '| 1 | head\\|beak | 1 |' in part and '| 2 | part 2 | 2 + 3 |' in part
     assert 'background: 4.' in part
     unnamed = model_card.text(_DESCRIBED, _SIGNATURES, parts=PartNames.unnamed(4))
     assert 'Parts' not in _sections(unnamed)

@@ -113,6 +113,9 @@ def test_parts_have_their_names_merges_drops_and_figures(run):
     assert 'responds nowhere' in found.texts
     assert 'beak 75\u00a0%, <tail> 25\u00a0%' in found.texts
     assert 'with <i>wing</i> (part 2)' in found.texts and 'without part 3, dropped' in found.texts
+    # What the page takes out of the merge has its own colour again.
+    assert {each['data-color']: each['value'] for each in found.named('input')
+            if 'data-color' in each} == {'1': '#e69f00', '2': '#56b4e9', '3': '#d55e00'}
     # The merged part has one colour, and what is dropped is not drawn.
     assert '--k1: #e69f00; --k2: #e69f00;' in found.text and '--o3: 0;' in found.text
 

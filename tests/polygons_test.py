@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from scops_tf.labels import label_studio, polygons, run_lengths
 
@@ -58,6 +58,23 @@ def test_simplified_polygons_have_fewer_points_and_cover_the_mask():
         if small.any():
             found = polygons.fill([polygons.one_polygon(small, 2.0)], small.shape)
             assert _iou(found, small) >= polygons.LEAST_IOU
+
+
+def test_joining_many_pieces_asks_for_few_distances(monkeypatch):
+    mask = np.zeros((41, 67), bool)
+    mask[::2, ::2] = True
+    asked = []
+
+    class Tree(spatial.cKDTree):
+        def query(self, points):
+            asked.append(len(points))
+            return super().query(points)
+
+    monkeypatch.setattr(polygons.spatial, 'cKDTree', Tree)
+    np.testing.assert_array_equal(
+        polygons.fill([polygons.one_polygon(mask)], mask.shape), mask)
+    # Each piece asks once, for those of the 4 * 21 * 34 points that may be nearer to it.
+    assert len(asked) == 21 * 34 - 1 and sum(asked) < 300 * len(asked)
 
 
 def test_polygons_may_reach_beyond_the_photo():

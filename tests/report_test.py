@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import time
+import types
 
 import pytest
 
@@ -17,16 +19,35 @@ def run(make_page_run, tmp_path):
     return make_page_run(tmp_path / 'run')
 
 
-def test_a_report_is_current_if_it_is_of_the_newest_checkpoint(run):
-    folder = str(run)
-    assert report.is_current(folder, 3) and not report.is_current(folder, 4)
+def test_a_report_is_current_if_it_is_of_the_newest_checkpoint_or_the_step_that_is_asked_for(
+        run, load):
+    folder, three, four = str(run), load('Run.num_parts=3'), load('Run.num_parts=4')
+    assert report.is_current(folder, three) and not report.is_current(folder, four)
     (run / 'checkpoints').mkdir()
     (run / 'checkpoints' / 'ckpt-40.index').touch()
-    assert report.is_current(folder, 3)
+    assert report.is_current(folder, three)
     (run / 'checkpoints' / 'ckpt-100.index').touch()
-    assert not report.is_current(folder, 3)
+    assert not report.is_current(folder, three)
+    assert report.is_current(folder, load('Run.num_parts=3', 'Evaluation.step=40'))
+    assert not report.is_current(folder, load('Run.num_parts=3', 'Evaluation.step=100'))
     shutil.rmtree(run / 'eval')
-    assert not report.is_current(folder, 3)
+    assert not report.is_current(folder, three)
+
+
+@pytest.mark.parametrize('bindings, gathers', [([], False), (['Decode.background=0.3'], True)])
+def test_bindings_are_not_ignored_where_the_page_is_current(run, monkeypatch, bindings, gathers):
+    class Flags(types.SimpleNamespace):
+        def __getitem__(self, name):
+            return types.SimpleNamespace(present=False)
+
+    gathered = []
+    monkeypatch.setitem(sys.modules, 'scops_tf.evaluation.run_page', types.SimpleNamespace(
+        gather=lambda config, workdir: gathered.append(config.decode.background)))
+    monkeypatch.delattr('scops_tf.evaluation.run_page', raising=False)
+    monkeypatch.setattr(report, 'FLAGS', Flags(
+        workdir=str(run), gin_param=bindings, compare=[], fresh=False, serve=False))
+    report.main([''])
+    assert gathered == ([0.3] if gathers else [])
 
 
 def test_the_page_is_written_anew_for_other_names_and_beside_other_runs(

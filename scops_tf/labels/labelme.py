@@ -1,8 +1,9 @@
 """Labels as LabelMe has them: a JSON per photo with polygons, for correcting by hand.
 
-`labelme/<photo>.json` names the photo by its path from that file, so LabelMe opens the folder as it
-is. Pieces of one part have one `group_id`, and holes are joined to their piece by a line there and
-back.
+`labelme/<photo>.json` names the photo by its path from that file, so LabelMe opens each of these
+files as it is. `labelme my_photos --output parts/labelme` opens all photos of a folder with their
+labels, which LabelMe finds by the name of the photo alone, without folders below that one. Pieces
+of one part have one `group_id`, and holes are joined to their piece by a line there and back.
 
     https://github.com/wkentaro/labelme
 """

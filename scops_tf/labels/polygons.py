@@ -88,16 +88,30 @@ def _simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     """One ring of several: each further one is inserted at the pair of points that is nearest."""
-    ring, rest = parts[0], list(parts[1:])
-    while rest:
-        tree = spatial.cKDTree(ring)
-        distances = [tree.query(other) for other in rest]
-        index = int(np.argmin([found.min() for found, _ in distances]))
-        found, nearest = distances[index]
-        start = int(np.argmin(found))
-        at, other = int(nearest[start]), rest.pop(index)
-        ring = np.concatenate([ring[:at + 1], other[start:], other[:start + 1], ring[at:]])
-    return ring
+    points = np.concatenate(parts)
+    ends = np.cumsum([len(part) for part in parts])
+    owners = np.repeat(np.arange(len(parts)), np.diff(ends, prepend=0))
+    # The distance of each point to the points of the ring so far, and the nearest of these.
+    distances, nearest = np.full(len(points), np.inf), np.zeros(len(points), int)
+    ring, joined = np.arange(ends[0]), 0
+    for _ in parts[1:]:
+        # The ring has grown by one part alone. Points nearer to the others than to its box stay.
+        own = points[owners == joined]
+        distances[owners == joined], owners[owners == joined] = np.nan, -1
+        beside = np.hypot(*np.maximum(0, np.maximum(own.min(axis=0) - points,
+                                                    points - own.max(axis=0))).T)
+        close = np.flatnonzero(beside < distances)
+        found, index = spatial.cKDTree(own).query(points[close])
+        nearer = found < distances[close]
+        distances[close[nearer]] = found[nearer]
+        nearest[close[nearer]] = ends[joined] - len(own) + index[nearer]
+        start = int(np.nanargmin(distances))
+        joined = int(owners[start])
+        first, end = ends[joined] - len(parts[joined]), ends[joined]
+        at = int(np.argmax(ring == nearest[start]))
+        ring = np.concatenate([ring[:at + 1], np.arange(start, end), np.arange(first, start + 1),
+                               ring[at:]])
+    return points[ring]
 
 
 def one_polygon(mask: np.ndarray, tolerance: float = 0.0) -> np.ndarray:

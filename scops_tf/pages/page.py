@@ -116,8 +116,7 @@ def of_run(run: RunData, *, links: Optional[Mapping[str, str]] = None, token: st
         notices=run.notices, tables=[run.table] if run.table else [],
         colors=colors, hidden=names.dropped, photos=photos, orders=list(orders.items()),
         photos_sentence=photos_sentence(report), config=run.config,
-        parts=[_part_view(report, names, number, colors[number])
-               for number in range(1, report.num_parts + 1)],
+        parts=[_part_view(report, names, number) for number in range(1, report.num_parts + 1)],
         confusion=report.confusion and _confusion_view(report.confusion, names),
         groups=[*groups(run.curves), *_part_groups(run.curves, report.num_parts),
                 *([_group('Scores of test photos', run.score_curves)]
@@ -175,12 +174,13 @@ def _photo_data(photo: PhotoReport) -> Dict[str, Any]:
             'area': [100 * area for area in photo.areas], 'presence': photo.presence}
 
 
-def _part_view(report: Report, names: PartNames, number: int, color: str) -> Dict[str, Any]:
+def _part_view(report: Report, names: PartNames, number: int) -> Dict[str, Any]:
     part, leader = report.parts[number - 1], int(names.lookup[number])
     name = names.names[leader] if leader == number else ''
     return {
         'number': number, 'title': part_title(names, number), 'option': _option(names, number),
-        'color': color,
+        # Also of a merged part its own, which it has again if the page takes it out of the merge.
+        'color': color_text(tuple(names.colors[number].tolist())),
         'name': '' if name == f'part {number}' else name, 'dropped': not leader,
         'into': leader if leader not in (0, number) else 0,
         'area': f'{100 * part.area:.1f}', 'presence': f'{part.presence:.2f}',

@@ -145,5 +145,5 @@ def _scores(evaluated: Optional[Dict[str, Any]]) -> List[str]:
 
 
 def _table(header: List[str], rows: List[List[Any]]) -> List[str]:
-    return [f'| {" | ".join(map(str, row))} |'
+    return ['| ' + ' | '.join(str(cell).replace('|', '\\|') for cell in row) + ' |'
             for row in (header, ['---'] * len(header), *rows)]
