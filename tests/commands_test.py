@@ -242,10 +242,11 @@ def test_a_damaged_photo_is_listed_and_the_others_are_predicted(predicted):
     listed = done.stderr.strip().splitlines()[-2:]
     assert listed[0] == '1 of 4 photos could not be read:'
     assert str(folder / 'broken.jpg') in listed[1]
-    # Photos that differ in the suffix only keep it; hidden ones are passed over.
+    # Photos that differ in the suffix only keep it, and no others; hidden ones are passed over.
+    assert '2 photos, such as a.jpg' in done.stderr and 'labelme, voc, yolo' in done.stderr
     for kind, suffix in (('labels', '.png'), ('overlays', '.png'), ('responses', '.npz')):
         found = sorted(str(path.relative_to(out / kind)) for path in (out / kind).rglob('*.*'))
-        assert found == [f'a.jpg{suffix}', f'a.png{suffix}', f'deep/b.JPEG{suffix}']
+        assert found == [f'a.jpg{suffix}', f'a.png{suffix}', f'deep/b{suffix}']
 
 
 def test_predictions_are_those_of_the_export(predicted, run):
@@ -279,8 +280,8 @@ def test_every_format_holds_the_labels_of_the_pngs(predicted):
         annotations = module.read(str(out / module.FOLDER), **options)
         assert len(annotations) == 3
         for found in annotations:
-            path = out / 'labels' / f'{found.photo}.png'
-            labels = np.array(Image.open(path))
+            photo = found.photo.replace('.JPEG', '')
+            labels = np.array(Image.open(out / 'labels' / f'{photo}.png'))
             numbers = np.zeros(256, np.uint8)
             for number, title in found.names.items():
                 numbers[number] = int(title.rpartition(' ')[2])
@@ -292,7 +293,7 @@ def test_names_of_any_bytes_are_predicted_and_those_without_room_for_a_suffix_ar
         run, run_command, tmp_path):
     photos, out = tmp_path / 'photos', tmp_path / 'out'
     odd, long = os.fsdecode(b'caf\xe9'), 'a' * 251
-    # Two that differ in the suffix alone, so that all keep it.
+    # Two that differ in the suffix alone, so that they keep it.
     _photos(photos, f'{odd}.png', f'{long}.png', f'{long}.jpg')
     done = run_command('predict', f'--export_dir={run / "export"}', f'--out={out}', str(photos))
     assert done.returncode == 1 and 'Traceback' not in done.stderr
@@ -300,8 +301,8 @@ def test_names_of_any_bytes_are_predicted_and_those_without_room_for_a_suffix_ar
     assert done.stderr.count('shorten the name') == 2
     with open(out / 'centers.csv', 'rb') as file:
         names = [line.split(b',')[0] for line in file.read().splitlines()]
-    assert names == [b'photo'] + 3 * [b'caf\xe9.png']
-    assert (out / 'labels' / f'{odd}.png.png').exists()
+    assert names == [b'photo'] + 3 * [b'caf\xe9']
+    assert (out / 'labels' / f'{odd}.png').exists()
 
 
 @pytest.mark.parametrize('name, package, extra', [
