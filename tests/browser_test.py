@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 from scops_tf.labels import parts_file
+from scops_tf.labels.part_names import PartNames
 from scops_tf.pages import comparison, page, run_data, server
 
 _MISSING = 'Selenium or axe (extra [browser]) is missing.'
@@ -186,6 +187,13 @@ def test_names_that_cannot_be_used_are_told_and_not_saved(browser, run):
     for number in (1, 3):
         browser.fill(f'[data-name="{number}"]', 'wing')
     assert browser.texts('h3 .title')[::2] == ['wing: parts 1 + 3'] * 2
+    browser.click('#undo')
+    # A saved merge is taken apart again without a choice of colours.
+    parts_file.save(PartNames.unnamed(3).changed(merges=[[1, 2]]), str(run))
+    browser.open(pathlib.Path(page.write_run(run_data.read(str(run)))).as_uri())
+    browser.choose('[data-into="2"]', '0')
+    assert browser.texts('#problem') == [] and browser.one('#save').is_enabled()
+    assert browser.texts('h3 .title') == ['part 1', 'part 2', 'part 3']
     browser.click('#undo')
 
 
