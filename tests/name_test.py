@@ -133,7 +133,7 @@ def test_photos_in_which_nothing_is_named_are_left_out(photos, tmp_path):
     assert [photo.path for photo in read(drawn, '', drawn.replace('head', 'Background'))] == [
         str(photos / 'photos' / 'a.png')]
     for shapes in ((), ('', '')):
-        with pytest.raises(AnnotationError, match=f'it has {len(shapes)} photos'):
+        with pytest.raises(AnnotationError, match=f'of its {len(shapes)} photos none'):
             read(*shapes)
 
 

@@ -71,8 +71,9 @@ def read(annotations: str, kind: str, photos: str, *,
     chosen = [photo._replace(path=finder.path(photo.path)) for photo, names in found
               if assignment.listed_names(names)]
     if not chosen:
-        raise AnnotationError(f'{annotations} must name a part in at least one photo; it has '
-                              f'{len(found)} photos, and names nothing in them.')
+        raise AnnotationError(f'{annotations} must name a part in at least one photo, but of its '
+                              f'{len(found)} photos none has one: draw or click some, and export '
+                              'them as images, not as a video.')
     if len(chosen) < len(found):
         logging.info('Left out %d of %d annotated photos, in which nothing is named.',
                      len(found) - len(chosen), len(found))
