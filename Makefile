@@ -2,7 +2,7 @@
 .PHONY: help setup test lint quickstart constraints licenses
 RESOLVE = uv pip compile setup.py --universal --no-annotate --custom-compile-command 'make constraints' --quiet
 # Without beam and demo; docs/decisions.md says why.
-EXTRAS = $(addprefix --extra ,cuda crf heif video test dev)
+EXTRAS = $(addprefix --extra ,cuda crf heif video onnx test dev)
 
 help:  ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 - /p' $(MAKEFILE_LIST)

@@ -287,7 +287,7 @@ def test_shapes_that_people_draw_are_read(tmp_path):
     ('names:\r\n  1: wing\r\n  0: head\r\n', ['head', 'wing']),
     ('names:  # both\n\n  # the first\n  0: "head" # x\n  1: \'it\'\'s\'\n', ['head', "it's"]),
     ('names: ["head, left", pied d\'oie,  # a\n  b#c\n]', ['head, left', "pied d'oie", 'b#c']),
-    ('nc: 2\nnames: {1: wing, 0: "}"}', ['}', 'wing'])])
+    ('nc: 2\nnames: {1: wing, 0: "}"}', ['}', 'wing']), ('names: [yes, 07]', ['yes', '07'])])
 def test_names_of_yolo_are_read_as_yaml_writes_them(tmp_path, text, names):
     os.makedirs(tmp_path / 'labels')
     (tmp_path / 'labels' / 'a.txt').touch()
@@ -321,10 +321,11 @@ def yolo_read(path):
         'categories': [{'id': 1, 'name': 'a'}], 'annotations': [
             {'image_id': 1, 'category_id': 1, 'segmentation': {'counts': [10 ** 30]}}]}),
      'OverflowError'),
-    (yolo_read, 'data.yaml', 'nc: 2', 'it has none'),
-    (yolo_read, 'data.yaml', 'names: [a, "b]', "got '\"b]'"),
-    (yolo_read, 'data.yaml', 'names:\n  0: "\\q"', '`0: name`'),
-    (yolo_read, 'data.yaml', 'names:\n  head: 0', "got 'head: 0'"),
+    (yolo_read, 'data.yaml', 'nc: 2', "got 'None'"),
+    (yolo_read, 'data.yaml', 'names: [a, "b]', 'must be YAML'),
+    (yolo_read, 'data.yaml', 'names:\n  0: "\\q"', 'must be YAML'),
+    (yolo_read, 'data.yaml', 'names:\n  head: 0', '`0: name`'),
+    (yolo_read, 'data.yaml', 'names: [[a], b]', '`0: name`'),
     (labelme.read, 'a.json', '{"shapes": [{}], "imageHeight": 2, "imageWidth": 2}', "'label'"),
     (labelme.read, 'a.json', json.dumps({'shapes': [
         {'label': 'a', 'points': [[1, 1]], 'shape_type': 'point'}], 'imageHeight': 2,

@@ -26,7 +26,7 @@ _PYTHONS = [('3.9.18', '2.15'), ('3.10.13', '2.15'), ('3.11.7', '2.15'), ('3.11.
             ('3.12.1', 'current'), ('3.13.0', 'current')]
 _DISTRIBUTIONS = {'PIL': 'pillow', 'absl': 'absl-py', 'gin': 'gin-config', 'google': 'protobuf',
                   'pydensecrf': 'pydensecrf2', 'apache_beam': 'apache-beam',
-                  'imageio_ffmpeg': 'imageio-ffmpeg',
+                  'imageio_ffmpeg': 'imageio-ffmpeg', 'yaml': 'pyyaml',
                   'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}
 # Of extras that are no part of the one resolve.
 _APART = {'apache-beam', 'axe-selenium-python', 'gradio', 'selenium', 'starlette'}

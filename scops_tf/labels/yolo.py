@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
+import yaml
 
 from scops_tf import files
 from scops_tf.labels import polygons, writer
@@ -24,13 +24,6 @@ from scops_tf.labels.part_names import PartNames
 from scops_tf.labels.result import PartResult
 
 FOLDER, NAMES_FILE = 'yolo', 'data.yaml'
-# A name of a class in YAML: between double or single quotes, or plain.
-_QUOTED = r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\''
-_LINE = re.compile(rf'[ \t]*(?:(\d+)[ \t]*:|-)[ \t]+({_QUOTED}|[^\s"\'#].*?)(?:[ \t]+#.*|[ \t]*)')
-# Space and comments between the names of a list in brackets.
-_GAP = r'\s*(?:(?<=\s)#[^\n]*(?:\n\s*|\Z))*'
-_FLOW_ITEM = re.compile(
-    rf'{_GAP}(?:(\d+)\s*:\s+)?({_QUOTED}|[^\s"\'#,\[\]{{}}][^,\[\]{{}}\n]*?){_GAP}(?:,|(?=[\]}}]))')
 
 
 class Writer(writer.Writer):
@@ -105,53 +98,21 @@ def _read_photo(file: str, photo: str, size: Tuple[int, int], names: Dict[int, s
 
 
 def _read_names(path: str) -> Dict[int, str]:
-    """Names of the classes by their numbers, from a `data.yaml`; see `_pairs`."""
-    text = files.read(path).decode('utf-8-sig', errors='replace')
-    found: Dict[int, str] = {}
+    """Names of the classes by their numbers, from `names` of a `data.yaml`: a list or a mapping."""
     try:
-        start = re.search(r'^names[ \t]*:(?=\s)', text, re.MULTILINE)
-        for key, word in _pairs(text[start.end():]) if start else ():
-            found[int(key) if key else len(found)] = _unquoted(word)
-    except ValueError as error:
-        raise AnnotationError(f'`names` in {path} must be a list or have a line `0: name` for each '
-                              f'class; got {str(error)[:60]!r}.') from None
-    if not found:
-        raise AnnotationError(f'{path} must have `names:`, as a list or with a line for each '
-                              'class; it has none.')
-    return found
-
-
-def _pairs(text: str) -> Iterator[Tuple[Optional[str], str]]:
-    """(number, name as it is written) of the classes; the number is None in a list.
-
-    Args:
-      text: What follows `names:`, in the forms of YAML that tools write: `[a, b]`, `{0: a, 1: b}`,
-        or lines `0: a` or `- a`, each with comments.
-
-    Raises:
-      ValueError: With the text that has another form.
-    """
-    opening = re.match(rf'{_GAP}[\[{{]', text)
-    at = opening.end() if opening else 0
-    while opening and not re.compile(rf'{_GAP}[\]}}]').match(text, at):
-        found = _FLOW_ITEM.match(text, at)
-        if not found:
-            raise ValueError(text[at:].strip())
-        yield found.groups()
-        at = found.end()
-    for line in () if opening else text.splitlines():
-        if not line.strip() or line.lstrip().startswith('#'):
-            continue
-        found = _LINE.fullmatch(line)
-        if found:
-            yield found.groups()
-        elif line[0].isspace():
-            raise ValueError(line.strip())
-        else:  # The next key of the file.
-            return
-
-
-def _unquoted(word: str) -> str:
-    if word.startswith('"'):
-        return json.loads(word)
-    return word[1:-1].replace("''", "'") if word.startswith("'") else word
+        # With this loader names such as 7 and yes stay texts.
+        content = yaml.load(files.read(path).decode('utf-8-sig', errors='replace'),
+                            Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = ' '.join(str(error).split())
+        raise AnnotationError(f'{path} must be YAML, which it is not ({reason}): mend it.'
+                              ) from None
+    names = content.get('names') if isinstance(content, dict) else None
+    if isinstance(names, list):
+        names = {str(index): name for index, name in enumerate(names)}
+    if not (isinstance(names, dict) and names and all(
+            isinstance(key, str) and key.isdecimal() and isinstance(name, str)
+            for key, name in names.items())):
+        raise AnnotationError(f'{path} must have `names`, a list or a line `0: name` for each '
+                              f'class; got {str(names)[:60]!r}.')
+    return {int(key): name for key, name in names.items()}
