@@ -140,11 +140,16 @@ def test_a_run_continues_from_the_newest_whole_checkpoint_and_keeps_the_others(t
         damaged = checkpoints.save(manager, step)
     damage(damaged)
     content = pathlib.Path(f'{damaged}.data-00000-of-00001').read_bytes()
+    assert checkpoints.latest_step(str(tmp_path)) == 3
+    assert checkpoints.whole_step(str(tmp_path)) == 2
     assert _step(checkpoints.restore_newest(checkpoint, str(tmp_path))) == 2
     np.testing.assert_array_equal(variable, [2, 2, 2])
+    # Who only reads the run changes nothing of it; who goes on with it does.
+    assert list(checkpoints.kept(str(tmp_path))) == [1, 2, 3]
+    again = checkpoints.manager(checkpoint, str(tmp_path), keep=3)
     assert list(checkpoints.kept(str(tmp_path))) == [1, 2]
     aside = tmp_path / checkpoints.FOLDER / 'damaged-ckpt-3.data-00000-of-00001'
-    checkpoints.save(checkpoints.manager(checkpoint, str(tmp_path), keep=3), 3)
+    checkpoints.save(again, 3)
     assert aside.read_bytes() == content
     assert list(checkpoints.kept(str(tmp_path))) == [1, 2, 3]
 
@@ -154,8 +159,10 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_again(tmp_path):
     for step in (1, 2):
         _cut(checkpoints.save(manager, step))
     before = sorted(os.listdir(manager.directory))
-    with pytest.raises(checkpoints.CheckpointError, match='all 2 in .* are damaged; start in'):
-        checkpoints.restore_newest(checkpoint, str(tmp_path))
+    for go_on in (checkpoints.whole_step, lambda workdir: checkpoints.restore_newest(
+            checkpoint, workdir), lambda workdir: checkpoints.manager(checkpoint, workdir, keep=2)):
+        with pytest.raises(checkpoints.CheckpointError, match='all 2 in .* are damaged; start in'):
+            go_on(str(tmp_path))
     assert sorted(os.listdir(manager.directory)) == before
 
 
@@ -171,6 +178,7 @@ def test_a_checkpoint_of_other_networks_is_not_passed_over(tmp_path):
 def test_a_run_without_checkpoints_has_none_to_continue_from(tmp_path):
     _, checkpoint, _ = _manager(tmp_path)
     assert checkpoints.restore_newest(checkpoint, str(tmp_path)) is None
+    assert checkpoints.whole_step(str(tmp_path)) == -1
 
 
 @pytest.mark.parametrize('other', [

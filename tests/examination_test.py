@@ -12,12 +12,16 @@ from scops_tf.training import examination
 pytestmark = pytest.mark.usefixtures('eager')
 
 
-def test_a_run_is_examined_by_its_checkpoint_and_its_logs(trained_run, tmp_path):
-    before = {path: path.stat().st_mtime_ns for path in trained_run.rglob('*')}
-    config = config_lib.load_run(str(trained_run), ['Optimizer.clip_norm=1e-6'])
-    found = examination.examine(config, str(trained_run), max_photos=4)
+def test_a_run_is_examined_by_its_whole_checkpoint_and_its_logs(trained_run, tmp_path):
+    workdir = tmp_path / 'run'
+    shutil.copytree(trained_run, workdir)
+    newest = workdir / 'checkpoints' / 'ckpt-40.data-00000-of-00001'
+    newest.write_bytes(newest.read_bytes()[:-4])
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob('*')}
+    config = config_lib.load_run(str(workdir), ['Optimizer.clip_norm=1e-6'])
+    found = examination.examine(config, str(workdir), max_photos=4)
     measures = found.measures
-    assert found.step == 40 and measures.num_photos == 4
+    assert found.step == 39 and measures.num_photos == 4
     assert measures.presence.shape == measures.salient.shape == (3,)
     assert measures.foreground == pytest.approx(measures.area.sum())
     assert set(measures.pulls) == {'concentration', 'equivariance', 'center_equivariance',
@@ -29,7 +33,7 @@ def test_a_run_is_examined_by_its_checkpoint_and_its_logs(trained_run, tmp_path)
     # The logged norms are all above so small a limit.
     assert set(measures.clipped) == {'head', 'backbone', 'basis'}
     assert 'every step is clipped' in [each.kind for each in found.findings]
-    assert {path: path.stat().st_mtime_ns for path in trained_run.rglob('*')} == before
+    assert {path: path.stat().st_mtime_ns for path in workdir.rglob('*')} == before
 
 
 def test_a_run_in_its_warm_up_is_one_sentence(trained_run, tmp_path):

@@ -136,6 +136,17 @@ def test_a_finished_run_is_left_as_it_is(small, trained_run, tmp_path):
     assert _content(workdir) == before
 
 
+def test_a_finished_run_whose_last_checkpoint_is_damaged_does_its_last_steps_again(
+        small, trained_run, tmp_path):
+    workdir = tmp_path / 'run'
+    shutil.copytree(trained_run, workdir)
+    data = workdir / 'checkpoints' / 'ckpt-40.data-00000-of-00001'
+    data.write_bytes(data.read_bytes()[:-4])
+    assert loop.train(config_lib.load([], small), str(workdir))
+    assert (data.parent / f'damaged-{data.name}').exists()
+    assert checkpoints.whole_step(str(workdir)) == 40
+
+
 def test_a_run_is_not_continued_with_another_configuration(load, trained_run):
     before = _content(trained_run)
     with pytest.raises(config_lib.ConfigError, match='`Run.warmup_steps` was 6 .* is 0 now'):

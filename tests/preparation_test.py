@@ -112,6 +112,8 @@ def test_agreed_saliency_is_of_the_photos_of_a_batch_at_the_size_of_the_features
     np.testing.assert_allclose(maps, expected, atol=0.02)
     for batch in _first(prepared, 0, 2):
         np.testing.assert_array_equal(batch.saliency, maps[batch.index])
+    chosen = np.array([4, 1])
+    np.testing.assert_array_equal(prepared.photos(chosen).saliency, maps[chosen])
     batch, = _first(prepare(trainer, store, tmp_path, fresh=False), 0, 1)
     assert batch.saliency.shape[1:] == SIZE
 

@@ -70,11 +70,11 @@ class Choice:
         """
         seconds: List[float] = []
         left = [key for key, config in self._configs.items()
-                if checkpoints.latest_step(self.run(*key)) < config.run.steps]
+                if checkpoints.whole_step(self.run(*key)) < config.run.steps]
         for place, ((num_parts, seed), config) in enumerate(self._configs.items(), start=1):
             folder = self.run(num_parts, seed)
             config_lib.require_same(config, folder)
-            if checkpoints.latest_step(folder) >= config.run.steps:
+            if (num_parts, seed) not in left:
                 continue
             rest = (len(left) - len(seconds)) * float(np.mean(seconds)) if seconds else 0
             logging.info('Run %d of %d: %d parts, seed %d%s.', place, len(self._configs), num_parts,

@@ -141,8 +141,7 @@ def cached_features(config: config_lib.Config, network: features_lib.ReferenceFe
                     store: photo_store.PhotoStore, caches: str) -> Optional[np.ndarray]:
     """What `reference_features` gives for all photos, if it is complete on disk; else None.
 
-    Raises:
-      OSError: If the cache is damaged.
+    A damaged cache is logged and counts as none.
     """
     if not os.path.isdir(caches):
         return None

@@ -15,6 +15,9 @@ from scops_tf import files
 
 FOLDER = 'checkpoints'
 
+# Errors of a checkpoint that is damaged; a file that is too short raises IndexError.
+_DAMAGED = (tf.errors.OpError, IndexError)
+
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing or does not fit; the message is one sentence for the user."""
@@ -59,7 +62,36 @@ def _listed(folder: str) -> Sequence[str]:
 def _is_readable(path: str) -> bool:
     try:
         tf.train.load_checkpoint(path)
-    except (ValueError, IndexError, tf.errors.OpError):
+    except (ValueError, *_DAMAGED):
+        return False
+    return True
+
+
+def newest_whole(workdir: str) -> Optional[str]:
+    """Path of the newest checkpoint of which every variable can be read; None without checkpoints.
+
+    Nothing is written, so another process may train the run.
+
+    Raises:
+      DamagedError: If all checkpoints are damaged.
+    """
+    found = list(kept(workdir).values())
+    for path in reversed(found):
+        if _is_whole(path):
+            return path
+    if found:
+        raise DamagedError(
+            f'A run must have a whole checkpoint, but all {len(found)} in {folder_of(workdir)!r} '
+            'are damaged; start in another folder.')
+    return None
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)  # Which compares it with its checksum.
+    except (ValueError, *_DAMAGED):
         return False
     return True
 
@@ -68,15 +100,22 @@ def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
             ) -> tf.train.CheckpointManager:
     """The manager of a run's checkpoints, which knows all that exist, in a folder that is owned.
 
+    Checkpoints that are damaged and newer than the newest whole one are renamed, so that the run
+    does not write over them.
+
     Args:
       checkpoint: What is saved.
       workdir: Folder of the run.
       keep: Largest number of checkpoints that are kept.
 
     Raises:
-      OSError: If the list of checkpoints is not that of the files and cannot be written.
+      DamagedError: If all checkpoints are damaged.
+      OSError: If the list of checkpoints is not that of the files and cannot be written, or a
+        damaged checkpoint cannot be renamed.
     """
-    found, folder = kept(workdir), folder_of(workdir)
+    folder = folder_of(workdir)
+    _set_aside_damaged(workdir)
+    found = kept(workdir)
     # A killed process has left these unfinished; no other one writes here now.
     _remove_unfinished(folder)
     paths = list(found.values())
@@ -89,6 +128,19 @@ def manager(checkpoint: tf.train.Checkpoint, workdir: str, *, keep: int
             all_model_checkpoint_timestamps=[os.path.getmtime(f'{path}.index') for path in paths])
         files.write(os.path.join(folder, 'checkpoint'), str(state).encode())
     return tf.train.CheckpointManager(checkpoint, folder, max_to_keep=keep)
+
+
+def _set_aside_damaged(workdir: str) -> None:
+    whole = newest_whole(workdir)
+    for path in reversed(kept(workdir).values()):
+        if path == whole:
+            return
+        folder, name = os.path.split(path)
+        for each in os.listdir(folder):
+            if each.startswith(f'{name}.'):
+                os.replace(os.path.join(folder, each), os.path.join(folder, f'damaged-{each}'))
+        logging.warning('%s is damaged and was set aside as damaged-%s.*; the run continues from '
+                        '%s.', path, name, whole)
 
 
 def _remove_unfinished(folder: str) -> None:
@@ -133,8 +185,18 @@ def require(workdir: str, setting: str, *, step: Optional[int] = None) -> str:
 
 
 def latest_step(workdir: str) -> int:
-    """Step of a run's latest checkpoint; -1 if it has none."""
+    """Step of a run's latest checkpoint, damaged or not; -1 if it has none."""
     return list(kept(workdir) or [-1])[-1]
+
+
+def whole_step(workdir: str) -> int:
+    """Step from which a run continues, that of its newest whole checkpoint; -1 if it has none.
+
+    Raises:
+      DamagedError: If all checkpoints are damaged.
+    """
+    whole = newest_whole(workdir)
+    return -1 if whole is None else int(whole.rpartition('-')[2])
 
 
 def save(manager: tf.train.CheckpointManager, step: int) -> str:
@@ -179,7 +241,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             f'The checkpoint {path!r} must be of the networks that the configuration builds; it '
             f'is not ({_reason(error)}): restore it with its own `Run.num_parts`, '
             '`Segmenter.backbone` and `Features`, or start in another folder.') from error
-    except (tf.errors.OpError, IndexError) as error:  # A file that is too short raises IndexError.
+    except _DAMAGED as error:
         tf.get_logger().addFilter(_is_not_of_a_failed_restore)
         raise DamagedError(
             f'The checkpoint {path!r} must be whole, but it is damaged ({_reason(error)}); name an '
@@ -188,42 +250,18 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
 
 
 def restore_newest(checkpoint: tf.train.Checkpoint, workdir: str) -> Optional[str]:
-    """Restores the newest checkpoint that is whole, to continue a run.
-
-    Newer ones that are damaged are renamed, so that the run does not write over them.
+    """Restores the newest checkpoint that is whole; newer ones that are damaged stay as they are.
 
     Returns:
       Path of the checkpoint; None if the run has none.
 
     Raises:
       CheckpointError: If the checkpoint is of other networks, or all checkpoints are damaged.
-      OSError: If a damaged one cannot be renamed.
     """
-    damaged, first = [], None
-    for path in reversed(kept(workdir).values()):
-        try:
-            restore(checkpoint, path)
-        except DamagedError as error:
-            damaged.append(path)
-            first = error
-            continue
-        for broken in damaged:
-            logging.warning('%s is damaged and was set aside as damaged-%s.*; the run continues '
-                            'from %s.', broken, os.path.basename(broken), path)
-            _set_aside(broken)
-        return path
-    if damaged:
-        raise CheckpointError(
-            f'A run must have a whole checkpoint to be continued, but all {len(damaged)} in '
-            f'{folder_of(workdir)!r} are damaged; start in another folder.') from first
-    return None
-
-
-def _set_aside(path: str) -> None:
-    folder, name = os.path.split(path)
-    for each in os.listdir(folder):
-        if each.startswith(f'{name}.'):
-            os.replace(os.path.join(folder, each), os.path.join(folder, f'damaged-{each}'))
+    path = newest_whole(workdir)
+    if path is not None:
+        restore(checkpoint, path)
+    return path
 
 
 def holds(path: str, prefix: str) -> bool:

@@ -38,7 +38,7 @@ class Examination(NamedTuple):
 
 
 def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) -> Examination:
-    """Examines the newest checkpoint of a run; nothing is written.
+    """Examines the newest whole checkpoint of a run; nothing is written.
 
     Args:
       config: Configuration of the run.
@@ -61,7 +61,7 @@ def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) ->
     if config.run.method not in ('segmenter', 'uld'):
         raise ExaminationError(f'`--workdir` must be a run that is trained; {workdir!r} is one of '
                                f'{config.run.method!r}, which is fitted.')
-    step = checkpoints.latest_step(workdir)
+    step = checkpoints.whole_step(workdir)
     if step <= config.warmup_steps:
         raise ExaminationError(
             'A run must have a checkpoint after its warm-up to be examined, which ends with step '
@@ -71,9 +71,10 @@ def examine(config: config_lib.Config, workdir: str, *, max_photos: int = 64) ->
     chosen = photo_features.spread(len(records), max_photos)
     trainer = trainer_lib.Trainer(config)
     trainer.restore(workdir)
+    step = int(trainer.step.numpy())  # Another process may have saved one since.
     store = photo_features.open_store(config, [records[place] for place in chosen], workdir)
     prepared = preparation.prepare(config, trainer.model, trainer.views, store, workdir,
-                                   fresh=False, start_step=int(trainer.step.numpy()))
+                                   fresh=False, start_step=step)
     gathered = check_up.CheckUp(trainer, prepared, workdir)
     for logged_step, scalars in event_files.scalars(
             os.path.join(workdir, 'tensorboard'), up_to=step):

@@ -78,7 +78,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
     config = model_lib.pinned(config)
     config_lib.require_same(config, workdir)
     # A worker that is started again after the end would wait forever for the others.
-    done = checkpoints.latest_step(workdir)
+    done = checkpoints.whole_step(workdir)
     if done >= config.run.steps:
         logging.info('%s is trained: it has done its %d steps.', workdir, config.run.steps)
         return True

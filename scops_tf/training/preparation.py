@@ -55,12 +55,13 @@ class Prepared:
             start_step=start_step, arrays=self.arrays, context=context)
 
     def photos(self, indices: np.ndarray) -> batches.Batch:
-        """Photos of indices i64[n] for `Trainer.predict`, with the features that are kept."""
+        """Photos of indices i64[n], with the saliency maps and the features of the training."""
         image, saliency = self.store.batch(indices.tolist())
         kept = {name: tf.constant(self.arrays[name][indices])
-                for name in ('reference_features', 'backbone_features') if name in self.arrays}
-        return batches.Batch(
-            tf.constant(indices), tf.constant(image), tf.constant(saliency), **kept)
+                for name in ('saliency', 'reference_features', 'backbone_features')
+                if name in self.arrays}
+        return batches.Batch(tf.constant(indices), tf.constant(image),
+                             **{'saliency': tf.constant(saliency), **kept})
 
 
 def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.Views,

@@ -100,7 +100,7 @@ class Trainer:
     # The step. Nothing branches on tensors, and without autograph tracing takes half the time.
 
     def seed(self, purpose: int) -> tf.Tensor:
-        """Seed i32[2], a pure function of the run's seed, the step and the purpose of the draw."""
+        """Seed i64[2], a pure function of the run's seed, the step and the purpose of the draw."""
         base = tf.constant([self.config.run.seed, purpose], tf.int32)
         return tf.random.experimental.stateless_fold_in(base, self.step)
 

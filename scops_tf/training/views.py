@@ -39,7 +39,7 @@ class Views:
 
         Args:
           images: f32[B,H,W,3]. RGB in [0, 1]. If replicas share a batch, the photos of one replica.
-          seed: i32[2]. Seed of the draw.
+          seed: i32[2] or i64[2]. Seed of the draw.
           size: (h, w) of the views; None for that of the photos.
         """
         transform = self.transform(images.shape[0], seed)
