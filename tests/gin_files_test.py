@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -231,12 +232,39 @@ def test_the_recipe_of_uld_has_no_weight_of_scops():
 def test_a_run_and_its_teacher_have_the_same_parts_and_features(recipe, base):
     for name in DATASETS:
         loaded = load(name, recipe, params=['Run.num_parts = 5', 'Run.seed = 2'])
-        teacher = config.load_recipe(str(FOLDER.parent / loaded.run.teacher), loaded)
+        teacher = _recipe(loaded)
         assert loaded.feature_space == teacher.feature_space
         assert loaded.run.saliency_agreement == teacher.run.saliency_agreement
         assert set(differences(teacher, load(base))) <= {'Run.num_parts', 'Run.seed'} | {
             key for key in loaded.settings if key.startswith('Data.')}
         assert (teacher.data, teacher.run.num_parts, teacher.run.seed) == (loaded.data, 5, 2)
+
+
+def _recipe(loaded: config.Config) -> config.Config:
+    return config.load_recipe(str(FOLDER.parent / loaded.run.teacher), loaded)
+
+
+@pytest.mark.parametrize('ablation', ABLATIONS)
+def test_the_teacher_of_a_run_loads_after_every_ablation(ablation):
+    for name in DATASETS:
+        for names in ((name, ablation), (name, 'end_to_end', ablation),
+                      (name, 'end_to_end_faces', ablation)):
+            loaded = load(*names)
+            if loaded.run.teacher:
+                recipe = _recipe(loaded)
+                assert recipe.run.saliency_agreement == loaded.run.saliency_agreement
+                assert recipe.data == loaded.data and recipe.feature_space == loaded.feature_space
+
+
+@pytest.mark.parametrize('bindings', [
+    ["Features.network='saved_model'", "Features.path='a'", f'Features.sha256={"0" * 64!r}',
+     "Features.rectifier='crelu'", 'Features.layer_weights=(1.0,)'],
+    ["Features.weights='vgg.h5'"], ["Features.layers=('block4_conv4', 'block5_conv4')"],
+    ["Features.cache='disk'", 'Features.cache_limit_gib=0.5', "Features.cache_folder='b'"],
+    ["Features.cache='none'", 'Run.saliency_agreement=0']], ids=' '.join)
+def test_a_teacher_has_the_network_of_the_run_and_its_place_for_features(bindings):
+    loaded = load('cub', params=bindings)
+    assert _recipe(loaded).features == dataclasses.replace(loaded.features, image_size=None)
 
 
 # The paper's tables.

@@ -219,6 +219,25 @@ def test_a_signal_before_the_steps_ends_the_process_and_later_only_asks():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
+def test_a_signal_after_the_last_step_stops_what_follows(load, tmp_path):
+    config = load('Run.steps=1')
+
+    def scorer(*_):
+        calls = []
+
+        def score(predict):
+            calls.append(predict)
+            if len(calls) == 2:  # Of the last checkpoint.
+                os.kill(os.getpid(), signal.SIGTERM)
+            return {}
+
+        return score
+
+    assert not loop.train(config, str(tmp_path), scorer)
+    assert checkpoints.whole_step(str(tmp_path)) == 1
+    assert loop.train(config, str(tmp_path), scorer)
+
+
 def _points(workdir: pathlib.Path, *starts: str) -> Dict[str, list]:
     events = event_accumulator.EventAccumulator(
         str(workdir / 'tensorboard'), size_guidance={event_accumulator.TENSORS: 0})

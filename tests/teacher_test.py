@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -118,7 +119,8 @@ def test_the_first_views_of_a_taught_warm_up_may_be_small(taught, eager, tmp_pat
 
 
 @pytest.mark.parametrize('binding, law', [
-    ('Run.num_parts=5', '`Run.num_parts`'), ('Features.normalization=0.0', '`Features`'),
+    ('Run.num_parts=5', '`Run.num_parts`.* has 3 and this run 5'),
+    ('Features.normalization=0.0', '`Features.normalization`.* has 0.75 and this run 0.0'),
     ("Run.teacher='/nowhere'", '/nowhere')])
 def test_a_teacher_of_other_parts_or_features_is_refused(taught, binding, law):
     with pytest.raises(config_lib.ConfigError, match=law):
@@ -167,17 +169,44 @@ def test_a_stop_of_the_teacher_is_a_stop_of_the_run(in_one, eager, tmp_path, mon
     steps = loop._run_steps
 
     def stop_after_a_step(trainer, prepared, stop, records):
-        received = iter((False, False, True))
+        # In the last step of the teacher, which is as good as before.
+        received = iter([False] * 7 + [True])
         monkeypatch.setattr(loop.replicas, 'any_of', lambda *_: next(received))
         return steps(trainer, prepared, stop, records)
 
     monkeypatch.setattr(loop, '_run_steps', stop_after_a_step)
     assert not loop.train(in_one, workdir)
-    assert checkpoints.latest_step(workdir + '/teacher') == 3
+    assert checkpoints.latest_step(workdir + '/teacher') == 8
     assert checkpoints.find(workdir) is None
     monkeypatch.undo()
     assert loop.train(in_one, workdir)
     assert checkpoints.latest_step(workdir) == 4
+
+
+@pytest.mark.parametrize('binding, batch_size, law', [
+    ('Features.normalization=0.0', 4, '`Features.normalization`.*linear.gin'),
+    ('Warp.max_shift=0.1', 6, '`Run.batch_size` must be .* are 4; got 6: set it to 8')])
+def test_what_would_stop_the_run_after_its_teacher_is_refused_before(
+        in_one, tmp_path, monkeypatch, binding, batch_size, law):
+    config = config_lib.load([], [in_one.operative, "Run.strategy='mirrored'", binding,
+                                  f'Run.batch_size={batch_size}'])
+    monkeypatch.setattr(loop.replicas, 'strategy',
+                        lambda name: types.SimpleNamespace(num_replicas_in_sync=4))
+    with pytest.raises(ValueError, match=law):
+        loop.train(config, str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('count, strategy', [(2, 'mirrored'), (4, 'none')])
+def test_a_teacher_whose_batch_the_replicas_cannot_share_has_one(
+        in_one, monkeypatch, count, strategy):
+    config = config_lib.load([], [in_one.operative, "Run.strategy='mirrored'", 'Run.batch_size=4'])
+    monkeypatch.setattr(loop.replicas, 'strategy',
+                        lambda name: types.SimpleNamespace(num_replicas_in_sync=count))
+    trained = []
+    monkeypatch.setattr(loop, 'train', lambda recipe, *_: trained.append(recipe))
+    loop._train_teacher(config, 'run', None)
+    assert (trained[0].run.batch_size, trained[0].run.strategy) == (2, strategy)
 
 
 def test_after_the_warm_up_no_teacher_is_needed(in_one, workdir, eager, tmp_path):

@@ -71,8 +71,7 @@ class Config:
                     "`Features.image_size` must be None, or that of the data, for the backbone "
                     f"'features', which is shown the photos as they are; got "
                     f'{self.features.image_size} and {self.run.image_size}.')
-        if self.run.saliency_agreement and (
-                self.data.saliency is None or self.features.cache == 'none'):
+        if self.run.saliency_agreement and not self.can_agree:
             raise laws.ConfigError(
                 '`Run.saliency_agreement` must be 0 where there is no saliency, or where '
                 "`Features.cache` is 'none', since all photos' features are looked at; got "
@@ -112,6 +111,11 @@ class Config:
             raise laws.ConfigError(
                 "`Segmenter.trained` must be 'all' for the backbone 'tiny', which "
                 "has no weights to start from; got 'head'.")
+
+    @property
+    def can_agree(self) -> bool:
+        """Whether there are saliency maps, and features of all photos to make them agree by."""
+        return self.data.saliency is not None and self.features.cache != 'none'
 
     @property
     def response_size(self) -> Tuple[int, int]:

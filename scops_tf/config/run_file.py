@@ -19,10 +19,14 @@ _FREE_ON_RESUME = ('Checkpoint.', 'Logging.', 'Evaluation.', 'Crf.', 'Decode.',
                    'Segmenter.recompute', 'Data.root', 'Data.saliency_folder', 'Data.mask_folder',
                    'Data.memory_limit_gib', 'Features.cache_folder', 'Features.path')
 
-# Bindings that two recipes share where one of them is trained for the other.
+# Bindings that two recipes share where one of them is trained for the other. The network of the
+# reference features is one of them, since both have one part basis; how its features are
+# normalized, and at what size, belongs to the recipe.
 _NOT_OF_A_RECIPE = ('Data.', 'Synthetic.', 'Logging.', 'Checkpoint.', 'Evaluation.', 'Crf.',
-                    'Features.cache_folder', 'Run.num_parts', 'Run.seed', 'Run.precision',
-                    'Run.strategy', 'Run.method')
+                    'Features.network', 'Features.path', 'Features.sha256', 'Features.rectifier',
+                    'Features.weights', 'Features.layers', 'Features.layer_weights',
+                    'Features.cache', 'Run.num_parts', 'Run.seed', 'Run.precision', 'Run.strategy',
+                    'Run.method')
 
 
 def _bindings(operative: str, source: str) -> Dict[str, Any]:
@@ -125,7 +129,9 @@ def load_run(workdir: str, gin_params: Sequence[str] = ()) -> configuration.Conf
 
 
 def load_recipe(path: str, config: configuration.Config) -> configuration.Config:
-    """Another recipe for a run's data, parts and seed.
+    """Another recipe for a run's data, network of the reference features, parts and seed.
+
+    Where the run has no saliency or keeps no features, no saliency maps are made to agree.
 
     Args:
       path: Gin file of the recipe, by its path or name; see `gin_files.find`. It changes the
@@ -137,6 +143,8 @@ def load_recipe(path: str, config: configuration.Config) -> configuration.Config
     """
     kept = {name: value for name, value in config.settings.items()
             if name.startswith(_NOT_OF_A_RECIPE)}
+    if not config.can_agree:
+        kept['Run.saliency_agreement'] = 0
     return gin_files.load([gin_files.find(path, 'Run.teacher')], _as_params(kept))
 
 

@@ -40,9 +40,9 @@ class Run(laws.Checked):
         scales. There is then no warm-up, since the responses of that run are better, and so no
         teacher.
       teacher: Folder of a trained run, or a gin file of a recipe; None for no teacher. The recipe
-        is trained first, on the same data, in the folder `teacher` below the run's own. The warm-up
-        fits the responses of the teacher, on new views of each photo in every step, and the part
-        basis starts from the teacher's.
+        is trained first, on the same data, by the same network of the reference features, in the
+        folder `teacher` below the run's own. The warm-up fits the responses of the teacher, on new
+        views of each photo in every step, and the part basis starts from the teacher's.
       small_views: (height, width) of the views in the first `small_view_steps` steps of a warm-up
         by a teacher, which then take less time; None for `image_size`.
       small_view_steps: Number of those steps.

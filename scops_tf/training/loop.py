@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 from typing import Any, Callable, Iterator, Mapping, Optional
@@ -60,7 +61,8 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
         on them.
 
     Returns:
-      Whether all steps are done; False if a signal stopped the training before.
+      Whether all steps are done and nothing asked to stop. False where a signal came, even in the
+      last step or while its checkpoint was written: what follows the training should not start.
 
     Raises:
       ConfigError: If the folder holds a run of another configuration.
@@ -71,6 +73,7 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
       CollapseError: If the loss is not finite or the parts have vanished.
       TrainingError: If a photo has become unreadable, or a worker has another folder.
       WorkerLostError: If another worker has ended; this process should then be started again.
+      ReplicasError: If the replicas cannot share a batch evenly.
       ValueError: If data, weights, replicas or checkpoints cannot be used.
       OSError: If the folder cannot be written.
     """
@@ -89,13 +92,29 @@ def train(config: config_lib.Config, workdir: str, scorer: Optional[Scorer] = No
         # Python handles no signal while the process waits for other workers here, so signals must
         # still end the process: StopRequest comes after the wait.
         strategy = replicas.strategy(config.run.strategy)
+        if config.run.strategy != 'none':
+            logging.info('Training on %d replicas.', strategy.num_replicas_in_sync)
         with stop_request.StopRequest() as stop:
-            return _train(config, workdir, strategy, stop, scorer)
+            done = _train(config, workdir, strategy, stop, scorer)
+            if done and stop.received:
+                logging.info('Stopped by a signal after the last step.')
+            return done and not stop.received
 
 
 def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Scorer]) -> bool:
-    """Trains a run's teacher, or continues it; returns whether it has done all of its steps."""
+    """Trains a run's teacher, or continues it; see `train` for what it returns.
+
+    What would stop the run after its teacher is refused before.
+    """
     recipe = config_lib.load_recipe(config.run.teacher, config)
+    teacher_lib.require_same(config, recipe, config.run.teacher)
+    count = replicas.strategy(config.run.strategy).num_replicas_in_sync
+    replicas.require_shared(config.run.batch_size, count)
+    if recipe.run.batch_size % count:
+        logging.info('The teacher is trained on one device, since %d replicas cannot share its '
+                     'batch of %d evenly.', count, recipe.run.batch_size)
+        recipe = dataclasses.replace(
+            recipe, run=dataclasses.replace(recipe.run, strategy='none'))
     folder = teacher_lib.folder_of(config, workdir)
     logging.info('Training the teacher of %s, by %s.', workdir, config.run.teacher)
     return train(recipe, folder, scorer)
@@ -192,7 +211,7 @@ def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
 
 def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
                stop: stop_request.StopRequest, log: Optional[run_log.RunLog] = None) -> bool:
-    """Does the steps that are left; returns whether all are done."""
+    """Does the steps that are left; returns whether no signal asked to stop."""
     config, start = trainer.config, int(trainer.step.numpy())
     total = config.run.steps
     stop.expect_steps()
@@ -221,9 +240,9 @@ def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,
             stopping = replicas.any_of(trainer.strategy, stop.received)
             if log:
                 log.record(batch, scalars, step, stopping=stopping)
-            if stopping and step < total:
-                logging.info('Stopped by a signal; step %d is saved, the same command continues.',
-                             step)
+            if stopping:
+                logging.info('Stopped by a signal; step %d is saved, %s.', step, (
+                    'the same command continues' if step < total else 'the last one'))
                 return False
     logging.info('Trained %d steps.', total)
     return True

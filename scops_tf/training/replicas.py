@@ -59,8 +59,20 @@ def strategy(name: str) -> tf.distribute.Strategy:
         # All workers have the same number of batches, so they need not ask each other at every step
         # whether there is another batch.
         made.extended.experimental_enable_get_next_as_optional = False
-    logging.info('Training on %d replicas.', made.num_replicas_in_sync)
     return made
+
+
+def require_shared(batch_size: int, count: int) -> None:
+    """Refuses a batch that `count` replicas cannot share evenly.
+
+    Raises:
+      ReplicasError: If `batch_size` is no multiple of `count`.
+    """
+    if batch_size % count:
+        raise ReplicasError(
+            '`Run.batch_size` must be a multiple of the number of replicas, which share it and are '
+            f'{count}; got {batch_size}: set it to {-(-batch_size // count) * count}, or let '
+            'CUDA_VISIBLE_DEVICES name fewer GPUs.')
 
 
 def _require_task(text: Any) -> None:

@@ -70,6 +70,28 @@ def folder_of(config: config_lib.Config, workdir: str) -> str:
     return os.path.join(workdir, 'teacher') if run.trains_teacher else run.teacher
 
 
+def require_same(config: config_lib.Config, other: config_lib.Config, source: str) -> None:
+    """Refuses a teacher whose part basis is not one of the run that is taught.
+
+    Args:
+      config: The run's configuration.
+      other: The teacher's, trained or not.
+      source: What the teacher's is from, for the error message.
+
+    Raises:
+      ConfigError: If it has another number of parts or other reference features.
+    """
+    ours, theirs = ({'Run.num_parts': each.run.num_parts, **{
+        f'Features.{name}': value for name, value in each.feature_space}}
+                    for each in (config, other))
+    for name, value in ours.items():
+        if value != theirs[name]:
+            raise config_lib.ConfigError(
+                f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
+                f'taken over; {source!r} has {theirs[name]!r} and this run {value!r}: give both '
+                'the same.')
+
+
 def load(config: config_lib.Config, workdir: str) -> Teacher:
     """The teacher of a run.
 
@@ -84,13 +106,7 @@ def load(config: config_lib.Config, workdir: str) -> Teacher:
     """
     folder = folder_of(config, workdir)
     other = config_lib.load_run(folder)
-    for name, ours, theirs in (
-            ('Run.num_parts', config.run.num_parts, other.run.num_parts),
-            ('Features', config.feature_space, other.feature_space)):
-        if ours != theirs:
-            raise config_lib.ConfigError(
-                f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
-                f'taken over; {folder!r} has {theirs} and this run {ours}.')
+    require_same(config, other, folder)
     network = (other.features.network if other.segmenter.backbone == 'features'
                else other.segmenter.backbone)
     precision = ('bfloat16' if config.run.precision == 'bfloat16'

@@ -59,10 +59,7 @@ class Trainer:
             raise config_lib.ConfigError(
                 f"`Run.method` of a training must be one of {', '.join(_OBJECTIVES)}; got "
                 f'{run.method!r}, which python -m scops_tf.baselines.{run.method} makes.')
-        if run.batch_size % self.strategy.num_replicas_in_sync:
-            raise replicas.ReplicasError(
-                '`Run.batch_size` must be a multiple of the number of replicas, which share it and '
-                f'are {self.strategy.num_replicas_in_sync}; got {run.batch_size}.')
+        replicas.require_shared(run.batch_size, self.strategy.num_replicas_in_sync)
         self.model = model_lib.Model(config)
         self.objective: objective_lib.Objective = _OBJECTIVES[run.method](config, self.model)
         self.views = views.Views(config)

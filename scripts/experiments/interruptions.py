@@ -208,7 +208,7 @@ def _signal(whole: _Whole, index: int, rng: np.random.Generator) -> Outcome:
     stage = _of_training(rng)
     what = f'training, {number.name} {_told(stage)}'
     stopped = whole.commands.train(workdir, signal=int(number), **stage)
-    # Ctrl-C before the first step ends a command as it does any other; 0 if all steps were done.
+    # Ctrl-C before the first step ends a command as it does any other; 0 if it was at its end.
     codes = (command.STOPPED, 0) + ((130,) if number == signal.SIGINT else ())
     bad = _bad_end(stopped, codes, what)
     if not bad and stopped.code == 130 and stage['stage'] in ('warm-up', 'training', 'checkpoint'):
