@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from scops_tf import config as config_lib
 from scops_tf.datasets.batches import Batch
-from scops_tf.networks import averages, checkpoints, model as model_lib
+from scops_tf.networks import averages, checkpoints, model as model_lib, pretrained
 from scops_tf.training import trainer as trainer_lib
 
 SIZE = (64, 96)
@@ -89,6 +90,50 @@ def test_a_run_may_start_without_averages_from_one_with_them(small, tmp_path):
     for value, variable in zip(trainer.model.averages.values, [
             *model.segmenter.backbone_variables, *model.segmenter.head_variables]):
         np.testing.assert_array_equal(value, variable)
+
+
+@pytest.fixture
+def staged(monkeypatch):
+    """Two stages of one kernel each, of the same shape, in the place of the ResNet."""
+
+    def build(network, *, weights, seed, rewrite):
+        layers = tf.keras.layers
+        maps = images = tf.keras.Input((None, None, 3))
+        for name, kind in (('conv1_conv', layers.Conv2D), ('conv3_conv', layers.Conv2D),
+                           ('conv4_conv', layers.Conv2D), ('conv4_bn', layers.BatchNormalization)):
+            config = {'name': name, **({'filters': 3, 'kernel_size': 1, 'strides': 1}
+                                       if kind is layers.Conv2D else {})}
+            rewrite(config)
+            maps = kind.from_config(config)(maps)
+        return tf.keras.Model(images, maps, name=network)
+
+    monkeypatch.setattr(pretrained, 'build', build)
+
+
+@pytest.mark.parametrize('source', ['last_stages', 'all', 'head'])
+def test_a_run_may_start_from_the_averages_of_one_that_trains_other_layers(
+        load, staged, tmp_path, source):
+    def build(trained, average):
+        return model_lib.Model(load(
+            "Segmenter.backbone='resnet50'", 'Segmenter.weights=None',
+            f'Segmenter.trained={trained!r}', f'Optimizer.average={average}'))
+
+    first = build(source, 0.5)
+    for number, value in enumerate(first.averages.values):
+        value.assign(tf.fill(value.shape, 10.0 + number))
+    path = first.checkpoint(tf.Variable(3, dtype=tf.int64)).save(str(tmp_path / 'ckpt'))
+    first.averages.apply()
+    expected = {variable.name: variable.numpy() for variable in first.segmenter.variables}
+    assert len(expected) == 3 * 2 + 4 + 2
+    for trained, average in (('last_stages', 0.5), ('all', 0.0), ('head', 0.9)):
+        model = build(trained, average)
+        assert model.restore(path, trained=source) == 3
+        for variable in model.segmenter.variables:
+            np.testing.assert_array_equal(variable, expected[variable.name], variable.name)
+        if average:
+            with model.as_served():  # The averages start there too.
+                for variable in model.segmenter.variables:
+                    np.testing.assert_array_equal(variable, expected[variable.name])
 
 
 def test_a_run_may_start_with_averages_from_one_without(small, trained_run):

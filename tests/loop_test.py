@@ -19,7 +19,7 @@ from scops_tf.evaluation import training_scores
 from scops_tf.features import photo_features
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
-from scops_tf.networks import checkpoints, pretrained
+from scops_tf.networks import checkpoints, model as model_lib, pretrained
 from scops_tf.serving import trained_model
 from scops_tf.training import loop, run_log, scops, stop_request, trainer as trainer_lib, uld
 
@@ -166,9 +166,14 @@ def test_what_fails_before_the_first_step_may_be_mended_in_the_same_folder(load,
     assert checkpoints.find(str(workdir)).endswith('ckpt-1')
 
 
-def test_a_run_may_start_from_the_networks_of_another(load, trained_run, tmp_path):
+def test_a_run_may_start_from_the_networks_of_another(load, trained_run, tmp_path, monkeypatch):
     config = load(f'Run.init_from={str(trained_run)!r}', 'Run.steps=1')
+    restore, given = model_lib.Model.restore, []
+    monkeypatch.setattr(model_lib.Model, 'restore', lambda model, path, **source: (
+        given.append(source), restore(model, path, **source)))
     loop.train(config, str(tmp_path))
+    # The averages of that run would be of what it trains.
+    assert given == [{'trained': 'all'}]
     source = tf.train.load_checkpoint(checkpoints.find(str(trained_run)))
     start = tf.train.load_checkpoint(checkpoints.find(str(tmp_path), 0))
     names = [name for name in source.get_variable_to_shape_map() if name.startswith('model/')]

@@ -130,6 +130,10 @@ def test_frozen_stages_are_not_trained_and_the_rest_is_as_ever(resnet):
     assert len(names) == (19 + 10) * 2
     assert {name.split('_')[0] for name in names} == {'conv4', 'conv5'}
     assert len(network.variables) == len(resnet.variables)
+    # One network knows what the other trains, in its order.
+    for one, other, frozen in ((resnet, network, segmenter.STAGES[:3]), (network, resnet, ())):
+        assert [variable.name for variable in one.variables_beyond(frozen)] == [
+            variable.name for variable in other.backbone_variables]
 
 
 def test_batch_norm_is_frozen_and_all_the_rest_is_trained(resnet):

@@ -115,6 +115,10 @@ class LinearSegmenter(part_segmenter.PartSegmenter):
         """An empty list: the reference features are frozen."""
         return []
 
+    def variables_beyond(self, frozen_stages: Sequence[str]) -> List[tf.Variable]:
+        """An empty list, likewise."""
+        return []
+
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the head's input for photos of `size` (height, width)."""
         return self.reference_features.shape(size)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from absl import logging
 import tensorflow as tf
@@ -80,7 +80,7 @@ def _segmenter(config: config_lib.Config,
             run.num_parts, backbone=settings.backbone,
             weights=None if is_restored else settings.weights, seed=run.seed,
             recompute=settings.recompute,
-            frozen_stages=segmenter_lib.STAGES[:3] if settings.trained == 'last_stages' else ())
+            frozen_stages=segmenter_lib.FROZEN_STAGES[settings.trained])
 
 
 class Model:
@@ -117,13 +117,15 @@ class Model:
         self.trained_variables = {'head': self.segmenter.head_variables}
         if config.segmenter.trained != 'head':
             self.trained_variables['backbone'] = self.segmenter.backbone_variables
-        decay = config.optimizer.average
-        self.averages = self._averages(decay) if decay else None
+        self._trained, decay = config.segmenter.trained, config.optimizer.average
+        self.averages = averages.Averages(
+            self._averaged(self._trained), decay=decay) if decay else None
 
-    def _averages(self, decay: float) -> averages.Averages:
-        return averages.Averages(
-            [*self.trained_variables.get('backbone', []), *self.trained_variables['head']],
-            decay=decay)
+    def _averaged(self, trained: str) -> List[tf.Variable]:
+        """The segmenter's variables that a run of `Segmenter.trained` averages, in their order."""
+        backbone = [] if trained == 'head' else self.segmenter.variables_beyond(
+            segmenter_lib.FROZEN_STAGES[trained])
+        return [*backbone, *self.segmenter.head_variables]
 
     @contextlib.contextmanager
     def as_served(self) -> Iterator[None]:
@@ -147,11 +149,13 @@ class Model:
         return {'segmenter': self.segmenter, 'part_basis': self.part_basis,
                 'tap_scales': self.reference_features.tap_scales}
 
-    def restore(self, path: str) -> int:
+    def restore(self, path: str, *, trained: Optional[str] = None) -> int:
         """Assigns the networks' variables from a checkpoint, or their averages where it has some.
 
         Args:
           path: Path of the checkpoint.
+          trained: `Segmenter.trained` of the checkpoint's run, whose averages are numbered; None
+            for this model's.
 
         Returns:
           The step at which the checkpoint was saved.
@@ -163,11 +167,11 @@ class Model:
         checkpoints.restore(tf.train.Checkpoint(
             step=step, model=tf.train.Checkpoint(**self._networks())), path)
         if checkpoints.holds(path, 'model/averages/'):
-            # A run that keeps no averages may start from one that does.
-            kept = self.averages or self._averages(0.0)
+            # A run may start from one that averages other variables, or keep no averages itself.
+            kept = averages.Averages(self._averaged(trained or self._trained), decay=0.0)
             checkpoints.restore(tf.train.Checkpoint(
                 model=tf.train.Checkpoint(averages=kept)), path)
             kept.apply()
-        elif self.averages is not None:
+        if self.averages is not None:
             self.averages.start()
         return int(step.numpy())

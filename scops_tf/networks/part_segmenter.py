@@ -1,7 +1,7 @@
 """The interface of part segmenters (§3.1): a backbone, and a head from its features to logits."""
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -9,8 +9,8 @@ import tensorflow as tf
 class PartSegmenter(tf.keras.Model):
     """Network from photos to part logits; base class of `Segmenter` and `LinearSegmenter`.
 
-    A subclass sets `head` and defines `backbone`, `network`, `logits_of`, `backbone_variables` and
-    `feature_shape`.
+    A subclass sets `head` and defines `backbone`, `network`, `logits_of`, `backbone_variables`,
+    `variables_beyond` and `feature_shape`.
 
     Attributes:
       num_parts: K.
@@ -65,6 +65,13 @@ class PartSegmenter(tf.keras.Model):
     @property
     def backbone_variables(self) -> List[tf.Variable]:
         """Trained variables of the backbone."""
+        raise NotImplementedError
+
+    def variables_beyond(self, frozen_stages: Sequence[str]) -> List[tf.Variable]:
+        """Variables of the backbone that are trained in a segmenter with these stages frozen.
+
+        They are in the order of `backbone_variables` of that segmenter.
+        """
         raise NotImplementedError
 
     @property

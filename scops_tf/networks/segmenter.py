@@ -17,6 +17,8 @@ DILATIONS = (6, 12, 18, 24)
 RESNETS = ('resnet50', 'resnet101')
 # Of the ResNets, as in the names of Keras' layers.
 STAGES = ('conv1', 'conv2', 'conv3', 'conv4', 'conv5')
+# Those that are not trained, by `Segmenter.trained`; with 'head' no variable of the backbone is.
+FROZEN_STAGES = {'last_stages': STAGES[:3], 'all': (), 'head': ()}
 
 # Dilations of the 3x3 convolutions in the last two stages of the ResNets, in place of strides.
 _STAGE_DILATIONS = {'conv4': 2, 'conv5': 4}
@@ -166,6 +168,11 @@ class Segmenter(part_segmenter.PartSegmenter):
         """Trained variables of the backbone."""
         return self.backbone.trainable_variables
 
+    def variables_beyond(self, frozen_stages: Sequence[str]) -> List[tf.Variable]:
+        """See `PartSegmenter.variables_beyond`."""
+        return [variable for layer in self.network.layers
+                if not _is_frozen(layer.name, tuple(frozen_stages)) for variable in layer.weights]
+
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the backbone's features for photos of `size` (height, width)."""
         return tuple(self.backbone.compute_output_shape((1, *size, 3))[1:])
@@ -180,10 +187,13 @@ def _atrous(frozen_stages: Tuple[str, ...], config: Dict[str, Any]) -> None:
             config['strides'] = (1, 1)
         if config.get('kernel_size') == (3, 3):
             config['dilation_rate'] = (_STAGE_DILATIONS[stage],) * 2
-    if config['name'].startswith(frozen_stages):
-        config['trainable'] = False
-    if config['name'].endswith('_bn'):
-        config['trainable'] = False  # In Keras this fixes the inference statistics too.
+    if _is_frozen(config['name'], frozen_stages):
+        config['trainable'] = False  # In Keras this fixes the statistics of a batch norm too.
+
+
+def _is_frozen(layer: str, stages: Tuple[str, ...]) -> bool:
+    """Whether a layer is not trained where these stages are frozen; no batch norm ever is."""
+    return layer.startswith(stages) or layer.endswith('_bn')
 
 
 def tiny(*, seed: int, channels: Tuple[int, int, int] = (32, 64, 64)) -> tf.keras.Model:

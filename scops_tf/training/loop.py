@@ -150,8 +150,9 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
                                 f"chief's checkpoint is not in {workdir!r}.")
         elif config.run.init_from:
             path = checkpoints.require(config.run.init_from, 'Run.init_from')
-            _require_same_features(config)
-            trainer.model.restore(path)
+            source = config_lib.load_run(config.run.init_from)
+            _require_same_features(config, source)
+            trainer.model.restore(path, trained=source.segmenter.trained)
         store = photo_features.open_store(config, dataset.train, workdir)
         photo_features.warn_of_few(config, len(store))
         if restored:
@@ -185,10 +186,9 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
         return _run_steps(trainer, prepared, stop, log)
 
 
-def _require_same_features(config: config_lib.Config) -> None:
+def _require_same_features(config: config_lib.Config, source: config_lib.Config) -> None:
     """Refuses a start from a run on other features, which may have as many channels by chance."""
-    ours, theirs = ((each.features.network, each.features.sha256) for each in (
-        config, config_lib.load_run(config.run.init_from)))
+    ours, theirs = ((each.features.network, each.features.sha256) for each in (config, source))
     if ours != theirs:
         raise config_lib.ConfigError(
             '`Run.init_from` must be a run with the same reference features, since its basis and '
