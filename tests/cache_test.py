@@ -213,9 +213,11 @@ def test_errors_of_the_computation_are_left_as_they_are(tmp_path):
         feature_cache.filled(SHAPE, compute, key='k', folder=str(tmp_path))
 
 
-def test_a_cache_is_found_by_photos_and_settings():
+def test_a_cache_is_found_by_photos_weights_and_settings():
     photos = list(rows(np.arange(3)))
-    first = feature_cache.fingerprint(photos, layers=('a',))
-    assert feature_cache.fingerprint(iter(photos), layers=('a',)) == first
-    assert feature_cache.fingerprint(photos, layers=('b',)) != first
-    assert feature_cache.fingerprint(photos[:2], layers=('a',)) != first
+    weights = [np.ones((2, 3), np.float32), np.zeros((), np.float32)]
+    first = feature_cache.fingerprint(photos, weights, layers=('a',))
+    assert feature_cache.fingerprint(iter(photos), iter(weights), layers=('a',)) == first
+    assert feature_cache.fingerprint(photos, weights, layers=('b',)) != first
+    assert feature_cache.fingerprint(photos[:2], weights, layers=('a',)) != first
+    assert feature_cache.fingerprint(photos, [2 * weights[0], weights[1]], layers=('a',)) != first

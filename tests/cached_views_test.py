@@ -16,13 +16,14 @@ VIEWS = ["Segmenter.backbone='resnet50'", 'Segmenter.weights=None', "Segmenter.t
 
 @pytest.fixture
 def small_resnet(monkeypatch):
-    """One convolution in the place of the ResNet."""
+    """One convolution and a batch norm in the place of the ResNet."""
 
     def build(network, *, weights, seed, rewrite):
         images = tf.keras.Input((None, None, 3))
         convolution = tf.keras.layers.Conv2D(
             8, 3, 8, padding='same', kernel_initializer=tf.keras.initializers.HeNormal(seed))
-        return tf.keras.Model(images, convolution(images))
+        norm = tf.keras.layers.BatchNormalization(trainable=False)
+        return tf.keras.Model(images, norm(convolution(images)))
 
     monkeypatch.setattr(pretrained, 'build', build)
 
@@ -103,3 +104,23 @@ def test_views_of_reference_features_are_kept_under_all_that_they_depend_on(
             ([1.0, 1.0], 'Features.layer_weights=(2.0, 1.0)')]):
         views(scales, *bindings)
         assert len(list(tmp_path.glob('*.npy'))) == number + 2
+
+
+def test_a_backbone_of_other_weights_has_views_of_its_own(load, store, small_resnet, tmp_path):
+    trainer = trainer_lib.Trainer(load(*VIEWS, "Features.cache='disk'"))
+
+    def files() -> int:
+        cached_views.arrays(trainer.config, trainer.model, trainer.views, store, str(tmp_path))
+        return len(list(tmp_path.glob('*.npy')))
+
+    assert files() == 2
+    # As of a run that started from another one, or of a file of weights that was replaced.
+    weights = trainer.model.segmenter.backbone_weights
+    for number, name in enumerate(('kernel', 'moving_mean')):
+        variable, = (each for each in weights if name in each.name)
+        variable.assign_add(tf.ones_like(variable))
+        assert files() == 2 * (number + 2)
+    assert files() == 6
+    # The head is no part of the backbone.
+    trainer.model.segmenter.head.bias.assign_add(tf.ones(4))
+    assert files() == 6

@@ -12,7 +12,7 @@ import tensorflow as tf
 from scops_tf import images as images_lib
 from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
-from scops_tf.networks import model
+from scops_tf.networks import model, pretrained
 
 SIZE = (64, 96)
 
@@ -86,6 +86,29 @@ def test_scaled_features_are_those_of_the_network_and_leave_no_mapped_page_behin
             np.testing.assert_allclose(scaled[index], network.scale(raw)[index], rtol=2e-3,
                                        atol=2e-3)
     assert _resident(rows.filename) == 0
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_features_of_other_weights_are_not_those_of_the_cache(
+        load, store, tmp_path, monkeypatch, precision):
+
+    def build(name, *, weights, seed):
+        photos = outputs = tf.keras.Input((None, None, 3))
+        for layer in ('block5_conv2', 'block5_conv4'):
+            outputs = tf.keras.layers.Conv2D(2, 3, 8, activation='relu', name=layer)(outputs)
+        return tf.keras.Model(photos, outputs)
+
+    monkeypatch.setattr(pretrained, 'build', build)
+    config = load("Features.network='vgg19'", 'Features.weights=None', "Features.cache='disk'",
+                  f'Run.precision={precision!r}')
+    network = model.reference_features(config)
+    first = photo_features.reference_features(config, network, store, str(tmp_path))
+    network.tap_scales.assign([2.0, 3.0])  # Raw features do not depend on them.
+    assert photo_features.cached_features(config, network, store, str(tmp_path)) is not None
+    network.network.get_layer('block5_conv2').bias.assign([1.0, 2.0])
+    assert photo_features.cached_features(config, network, store, str(tmp_path)) is None
+    second = photo_features.reference_features(config, network, store, str(tmp_path))
+    assert np.abs(first - second).max() > 0.5
 
 
 def _resident(path: str) -> int:

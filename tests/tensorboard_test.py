@@ -1,6 +1,9 @@
 """Laws of TensorBoard's logs: what is read back, and runs side by side."""
 from __future__ import annotations
 
+import resource
+import signal
+
 import numpy as np
 import pytest
 from tensorboard import context as tensorboard_context
@@ -22,6 +25,7 @@ import tensorflow as tf
 from scops_tf.pictures import tensorboard
 
 HEIGHT, WIDTH = 48, 80
+_FULL = r'^TensorBoard logs cannot be written to [^{}\n]* too large\); make [^\n]* disk space.$'
 
 
 def _read(folder):
@@ -126,6 +130,27 @@ def test_logs_where_no_folder_can_be_are_one_clear_error(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(OSError, match='TensorBoard logs cannot be written'):
         tensorboard.SummaryWriter(str(tmp_path / 'file' / 'logs'))
+
+
+@pytest.mark.parametrize('write', [
+    lambda writer: writer.scalars({'loss/total': 0.5}, 1),
+    lambda writer: writer.histogram('part_basis/1', np.arange(6.0), 1),
+    lambda writer: writer.image('parts', np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1),
+    lambda writer: writer.text('doctor', 'text', 1),
+    lambda writer: writer.settings({'Run.steps': 5}, ['eval/NMI'])])
+def test_a_disk_that_is_full_is_the_same_error_at_every_point(tmp_path, write):
+    writer = tensorboard.SummaryWriter(str(tmp_path))
+    (path,) = tmp_path.iterdir()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
+        with pytest.raises(OSError, match=_FULL):
+            write(writer)
+            writer.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_settings_and_scores_of_all_runs_stand_side_by_side(tmp_path):

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import mmap
 import os
@@ -30,11 +31,19 @@ def bytes_needed(shape: Sequence[int]) -> int:
     return _DTYPE.itemsize * int(np.prod(shape, dtype=np.int64))
 
 
-def fingerprint(photos: Iterable[np.ndarray], **settings: Any) -> str:
-    """SHA-256 of photos and settings (JSON values), which serves as the key of a cache."""
+def fingerprint(photos: Iterable[np.ndarray], weights: Iterable[Any], **settings: Any) -> str:
+    """SHA-256 of what features depend on, which serves as the key of a cache.
+
+    Args:
+      photos: Photos.
+      weights: Variables of the network, in an order that is the same in every process. Settings
+        tell where weights come from, and not what is there: a file may be replaced, and a run may
+        start from another one.
+      **settings: Other things, as JSON values.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for photo in photos:
-        digest.update(photo.tobytes())
+    for values in itertools.chain(weights, photos):
+        digest.update(np.ascontiguousarray(values))
     return digest.hexdigest()
 
 

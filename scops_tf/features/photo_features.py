@@ -154,7 +154,7 @@ def _identity(config: config_lib.Config, network: features_lib.ReferenceFeatures
     """Shape of the features of photos, and the key of their cache."""
     shape = (len(indices), *network.shape(store.image_size))
     return shape, feature_cache.fingerprint(
-        map(store.image, indices.tolist()), features=config.feature_space,
+        map(store.image, indices.tolist()), network.weights, features=config.feature_space,
         card=network.card and network.card.sha256, shape=shape, precision=config.run.precision)
 
 

@@ -119,6 +119,11 @@ class LinearSegmenter(part_segmenter.PartSegmenter):
         """An empty list, likewise."""
         return []
 
+    @property
+    def backbone_weights(self) -> Sequence[tf.Variable]:
+        """The weights of the reference features."""
+        return self.reference_features.weights
+
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the head's input for photos of `size` (height, width)."""
         return self.reference_features.shape(size)

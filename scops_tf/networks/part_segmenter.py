@@ -10,7 +10,7 @@ class PartSegmenter(tf.keras.Model):
     """Network from photos to part logits; base class of `Segmenter` and `LinearSegmenter`.
 
     A subclass sets `head` and defines `backbone`, `network`, `logits_of`, `backbone_variables`,
-    `variables_beyond` and `feature_shape`.
+    `variables_beyond`, `backbone_weights` and `feature_shape`.
 
     Attributes:
       num_parts: K.
@@ -72,6 +72,11 @@ class PartSegmenter(tf.keras.Model):
 
         They are in the order of `backbone_variables` of that segmenter.
         """
+        raise NotImplementedError
+
+    @property
+    def backbone_weights(self) -> Sequence[tf.Variable]:
+        """All variables of the backbone, frozen ones too; without tap scales and a SavedModel's."""
         raise NotImplementedError
 
     @property

@@ -90,6 +90,11 @@ class ReferenceFeatures(tf.Module):
         return self._saved and self._saved.card
 
     @property
+    def weights(self) -> Sequence[tf.Variable]:
+        """Variables that raw features depend on; none of a SavedModel, which its card tells."""
+        return [] if self._model is None else self._model.variables
+
+    @property
     def num_channels(self) -> int:
         """C, the number of channels of all taps together."""
         return sum(self._channels)

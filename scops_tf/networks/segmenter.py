@@ -173,6 +173,11 @@ class Segmenter(part_segmenter.PartSegmenter):
         return [variable for layer in self.network.layers
                 if not _is_frozen(layer.name, tuple(frozen_stages)) for variable in layer.weights]
 
+    @property
+    def backbone_weights(self) -> List[tf.Variable]:
+        """All variables of the backbone, frozen ones and statistics too."""
+        return self.backbone.variables
+
     def feature_shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the backbone's features for photos of `size` (height, width)."""
         return tuple(self.backbone.compute_output_shape((1, *size, 3))[1:])

@@ -1,8 +1,10 @@
 """TensorBoard logs; points that a continued run would log twice are removed."""
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any, Mapping, Sequence
+import re
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 from tensorboard.plugins.hparams import api as hparams
@@ -31,6 +33,19 @@ def _drop_later_points(logdir: str, step: int) -> None:
                 os.remove(temporary)
 
 
+@contextlib.contextmanager
+def _explained(logdir: str) -> Iterator[None]:
+    """Context: turns errors of TensorFlow's writer into an `OSError` of one sentence."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, 'strerror', None)
+        if reason is None:  # TensorFlow's message starts with the operation and has more lines.
+            reason = re.sub(r'^\{\{.*?\}\} *', '', error.message.split('\n')[0])
+        raise OSError(f'TensorBoard logs cannot be written to {logdir!r} ({reason}); '
+                      'make the folder writable or free disk space.') from None
+
+
 class SummaryWriter:
     """Context manager that writes the TensorBoard logs of a run.
 
@@ -45,13 +60,14 @@ class SummaryWriter:
         steps; a new run logs points at step 0 too.
 
     Raises:
-      OSError: If the folder cannot be written.
+      OSError: If the folder cannot be written, now or at any later point, as on a full disk.
     """
 
     def __init__(self, logdir: str, *, start_step: int = 0) -> None:
         session = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         event = tf.compat.v1.Event(step=start_step + 1, session_log=session)
-        try:
+        self._logdir = logdir
+        with _explained(logdir):
             os.makedirs(logdir, exist_ok=True)
             _drop_later_points(logdir, start_step)
             self._writer = tf.summary.create_file_writer(logdir)
@@ -59,10 +75,6 @@ class SummaryWriter:
             tf.raw_ops.ImportEvent(
                 writer=self._writer._resource, event=event.SerializeToString())
             self._writer.flush()
-        except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, 'strerror', None) or getattr(error, 'message', None)
-            raise OSError(f'TensorBoard logs cannot be written to {logdir!r} ({reason}); '
-                          'make the folder writable or free disk space.') from None
 
     def __enter__(self) -> SummaryWriter:
         return self
@@ -70,25 +82,30 @@ class SummaryWriter:
     def __exit__(self, *exception: Any) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _writing(self, step: Optional[int] = None) -> Iterator[None]:
+        with _explained(self._logdir), self._writer.as_default(step=step):
+            yield
+
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Logs scalars by name."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
     def histogram(self, name: str, values: np.ndarray, step: int) -> None:
         """Logs a histogram of values f[...]."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.histogram(name, values)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Logs an image uint8[H,W,3]."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.image(name, image[np.newaxis])
 
     def text(self, name: str, markdown: str, step: int) -> None:
         """Logs a text in Markdown."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.text(name, markdown)
 
     def settings(self, values: Mapping[str, Any], scores: Sequence[str]) -> None:
@@ -101,15 +118,17 @@ class SummaryWriter:
         """
         logged = {name: value if isinstance(value, (bool, int, float, str)) else repr(value)
                   for name, value in values.items()}
-        with self._writer.as_default(step=0):
+        with self._writing(0):
             hparams.hparams_config([hparams.HParam(name) for name in logged],
                                    [hparams.Metric(name) for name in scores])
             hparams.hparams(logged)
 
     def flush(self) -> None:
         """Writes points that are still in memory, so that they survive a kill."""
-        self._writer.flush()
+        with _explained(self._logdir):
+            self._writer.flush()
 
     def close(self) -> None:
         """Flushes and closes the file; nothing can be logged afterwards."""
-        self._writer.close()
+        with _explained(self._logdir):
+            self._writer.close()

@@ -79,8 +79,9 @@ def arrays(config: config_lib.Config, model: model_lib.Model, views: views_lib.V
     row = segmenter.feature_shape(store.image_size)
     # All settings that any backbone depends on; an unneeded one in the key only costs time.
     key = feature_cache.fingerprint(
-        map(store.image, range(len(store))), segmenter=dataclasses.asdict(config.segmenter),
-        features=config.feature_space, card=network.card and network.card.sha256,
+        map(store.image, range(len(store))), segmenter.backbone_weights,
+        segmenter=dataclasses.asdict(config.segmenter), features=config.feature_space,
+        card=network.card and network.card.sha256,
         tap_scales=network.tap_scales.numpy().tolist(),
         precision=config.run.precision, warp=dataclasses.asdict(config.warp),
         jitter=dataclasses.asdict(config.color_jitter), seed=seed, row=row)
