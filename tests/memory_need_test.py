@@ -11,13 +11,13 @@ RESNET = ("Segmenter.backbone='resnet50'", "Segmenter.trained='all'", 'Segmenter
           "Features.network='filters'", 'Run.saliency_agreement=0')
 
 
-def _needs(*params: str, num_photos: int = 12):
+def _needs(*params: str, num_photos: int = 12, **options):
     config = config_lib.load([], params)
     height, width = config.run.image_size
     return memory_need.estimate(
         config, num_photos, batch_size=config.run.batch_size,
         reference_shape=(height // 8, width // 8, 1024), backbone_shape=(height // 8, width // 8,
-                                                                         2048))
+                                                                         2048), **options)
 
 
 @pytest.mark.parametrize('params, measured', [
@@ -39,6 +39,24 @@ def test_photos_and_features_count_up_to_their_limits():
     # Caches that are larger than the limit are on the disk.
     assert few['features'] > 0 and many['features'] == 0
     assert _needs("Features.cache='memory'", num_photos=100_000)['features'] > 1000 * GIB
+
+
+def test_photos_that_are_there_at_two_sizes_count_twice_while_features_are_computed():
+    params = (*RESNET, "Segmenter.backbone='tiny'", 'Run.batch_size=1', 'Run.image_size=(64, 96)')
+    assert 'computing features' not in _needs(*params, num_photos=500)
+    sizes, seen = (*params, 'Features.image_size=(256, 384)'), 500 * 256 * 384 * 3
+    assert _needs(*sizes, num_photos=500)['computing features'] == seen
+    # The teacher's are read after those of the features, whose memory is free again.
+    for size, needed in (((128, 192), seen), ((512, 768), 4 * seen)):
+        assert _needs(*sizes, num_photos=500, teacher_size=size)['computing features'] == needed
+
+
+def test_without_a_cache_the_features_of_a_sample_count():
+    params = ("Features.cache='none'", 'Segmenter.num_views=0', 'Run.saliency_agreement=0')
+    few, many, more = (_needs(*params, num_photos=count)['computing features']
+                       for count in (100, 2000, 9000))
+    assert many - few == 1900 * 64 * 64 * 1024 * 2 and more == many
+    assert few >= 100 * 64 * 64 * 1024 * 2
 
 
 def test_what_does_not_fit_is_a_warning_and_what_never_fits_an_error(monkeypatch):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import tracemalloc
 
 import numpy as np
 from PIL import Image
@@ -85,7 +86,24 @@ def test_scaled_features_are_those_of_the_network_and_leave_no_mapped_page_behin
         for index in (3, 0):
             np.testing.assert_allclose(scaled[index], network.scale(raw)[index], rtol=2e-3,
                                        atol=2e-3)
-    assert _resident(rows.filename) == 0
+    assert _resident(str(rows.filename)) == 0
+
+
+def test_scales_are_measured_without_a_copy_of_the_features(network, tmp_path):
+    raw = np.random.default_rng(0).uniform(size=(200, 24, 32, network.num_channels))
+    np.save(tmp_path / 'rows.npy', raw.astype(np.float16))
+    rows = np.load(tmp_path / 'rows.npy', mmap_mode='r')
+    chosen = np.arange(0, 200, 2)
+    tracemalloc.start()
+    photo_features.measure_scales(network, rows, chosen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    scales = network.tap_scales.numpy()
+    # The sample in float16 would be half of this.
+    assert peak < rows.nbytes / 2
+    assert _resident(str(rows.filename)) == 0
+    network.measure_scales([rows[chosen]])
+    np.testing.assert_allclose(scales, network.tap_scales, rtol=1e-5)
 
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])

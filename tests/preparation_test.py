@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -75,6 +77,36 @@ def test_all_places_of_the_cache_give_the_same_start(
         np.testing.assert_allclose(batch.reference_features,
                                    other.model.reference_features.raw(photos), rtol=2e-3, atol=2e-3)
     assert os.path.isdir(tmp_path / 'cache') == (cache == 'disk')
+
+
+@pytest.mark.parametrize('cache', ['memory', 'none'])
+def test_photos_of_another_size_are_gone_before_the_teacher_reads_its_own(
+        prepare, load, store, tmp_path, monkeypatch, cache):
+    opened = []
+
+    def at_reference_size(config, store, workdir):
+        found = photo_features.open_store(config, store.records, workdir, with_saliency=False,
+                                          image_size=config.reference_size)
+        opened.append(weakref.ref(found))
+        return found
+
+    class Teacher:
+        def start(self, model):
+            model.reference_features.tap_scales.assign([2.0, 3.0])
+
+        def responses(self, records, workdir, *, mirrored):
+            gc.collect()
+            assert all(each() is None for each in opened)
+            return np.zeros((len(records), 4, 6, 4), np.float16)
+
+    monkeypatch.setattr(photo_features, 'at_reference_size', at_reference_size)
+    monkeypatch.setattr(preparation.teacher_lib, 'load', lambda config, workdir: Teacher())
+    trainer = trainer_lib.Trainer(load(
+        'Features.image_size=(32, 48)', "Run.teacher='elsewhere'", f'Features.cache={cache!r}'))
+    prepared = prepare(trainer, store, tmp_path)
+    assert prepared.arrays['warmup_target'].shape == (len(store), 4, 6, 4)
+    # Without a cache nobody reads them.
+    assert len(opened) == (cache == 'memory')
 
 
 def test_warm_up_targets_are_responses_inside_the_saliency_maps(trainer, store):

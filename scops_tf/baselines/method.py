@@ -8,7 +8,6 @@ from typing import NamedTuple, Optional, Sequence
 from absl import logging
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from scops_tf import config as config_lib, datasets, files
 from scops_tf.baselines import clusters, factors
@@ -16,9 +15,6 @@ from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
 from scops_tf.networks import model as model_lib, reference_features as features_lib
 from scops_tf.serving import part_model as part_model_lib, saved_model
-
-# Number of photos whose features are read at a time.
-_CHUNK = 16
 
 
 class Observations(NamedTuple):
@@ -58,10 +54,7 @@ def observe(name: str, config: config_lib.Config, records: Sequence[Record], wor
     raw = photo_features.reference_features(
         config, network, photo_features.at_reference_size(config, store, workdir),
         photo_features.cache_folder(config, workdir))
-    chosen = photo_features.spread(len(store))
-    parts = np.array_split(chosen, -(-len(chosen) // _CHUNK))
-    network.measure_scales(raw[part] for part in tqdm.tqdm(
-        parts, desc='Measuring features', unit='batch'))
+    photo_features.measure_scales(network, raw, photo_features.spread(len(store)))
     scaled = photo_features.ScaledFeatures(network.scale, raw)
     maps = (photo_features.saliency_at(config, store, np.arange(len(store)), scaled.shape[1:3])
             if with_saliency else None)

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
 from absl import logging
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from scops_tf import config as config_lib
 from scops_tf.datasets import photo_store
@@ -18,6 +19,8 @@ from scops_tf.saliency import maps as saliency_maps
 
 # Number of photos for measurements that change little with more photos, such as the tap scales.
 _NUM_SPREAD = 2000
+# Number of photos whose features are read at a time.
+_CHUNK = 16
 
 # Function from indices i64[n] of photos to their raw reference features float[n,h,w,C].
 Read = Callable[[np.ndarray], np.ndarray]
@@ -92,6 +95,11 @@ def spread(num_photos: int, most: Optional[int] = None) -> np.ndarray:
     return np.unique(np.linspace(0, num_photos - 1, count).astype(np.int64))
 
 
+def chunks(indices: np.ndarray) -> Sequence[np.ndarray]:
+    """Indices of photos in parts of at most 16, whose features are read at a time."""
+    return np.array_split(indices, -(-len(indices) // _CHUNK))
+
+
 def saliency_at(config: config_lib.Config, store: photo_store.PhotoStore, indices: np.ndarray,
                 size: Tuple[int, int]) -> Optional[np.ndarray]:
     """Saliency maps f32[n,h,w] at the features' size; None if `Data.saliency` is None."""
@@ -156,6 +164,27 @@ def _identity(config: config_lib.Config, network: features_lib.ReferenceFeatures
     return shape, feature_cache.fingerprint(
         map(store.image, indices.tolist()), network.weights, features=config.feature_space,
         card=network.card and network.card.sha256, shape=shape, precision=config.run.precision)
+
+
+def measure_scales(network: features_lib.ReferenceFeatures, raw: np.ndarray, rows: np.ndarray
+                   ) -> None:
+    """Measures the tap scales of a network on some photos, of which few are read at a time.
+
+    Args:
+      network: Reference features, whose tap scales are assigned.
+      raw: f[M,h,w,C]. Raw features in memory or mapped from a file, whose pages are freed.
+      rows: i64[n]. Rows of `raw`.
+
+    Raises:
+      ValueError: See `ReferenceFeatures.measure_scales`.
+    """
+
+    def batches() -> Iterator[np.ndarray]:
+        for part in tqdm.tqdm(chunks(rows), desc='Measuring features', unit='batch'):
+            yield raw[part]
+            feature_cache.release(raw)
+
+    network.measure_scales(batches())
 
 
 class ScaledFeatures:

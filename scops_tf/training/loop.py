@@ -138,7 +138,7 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
     """Trains in a folder that no other training writes to."""
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
-    _check_memory(trainer, len(dataset.train))
+    _check_memory(trainer, len(dataset.train), workdir)
     # The chief leaves a checkpoint and full caches for the others.
     with replicas.chief_first(strategy):
         restored = trainer.restore(workdir)
@@ -197,7 +197,7 @@ def _require_same_features(config: config_lib.Config, source: config_lib.Config)
             f'({ours[1] or "no SavedModel"}).')
 
 
-def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
+def _check_memory(trainer: trainer_lib.Trainer, num_photos: int, workdir: str) -> None:
     """Compares what the training needs with the memory; see `memory_need`. No law is for GPUs."""
     if tf.config.list_physical_devices('GPU'):
         return
@@ -206,7 +206,8 @@ def _check_memory(trainer: trainer_lib.Trainer, num_photos: int) -> None:
         config, num_photos,
         batch_size=-(-config.run.batch_size // trainer.strategy.num_replicas_in_sync),
         reference_shape=model.reference_features.shape(config.reference_size),
-        backbone_shape=model.segmenter.feature_shape(config.run.image_size)))
+        backbone_shape=model.segmenter.feature_shape(config.run.image_size),
+        teacher_size=teacher_lib.photo_size(config, workdir, checkpoints.latest_step(workdir))))
 
 
 def _run_steps(trainer: trainer_lib.Trainer, prepared: preparation.Prepared,

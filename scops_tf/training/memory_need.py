@@ -1,13 +1,13 @@
 """Estimate of the memory that a training needs, before its first step."""
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 from absl import logging
 import numpy as np
 
 from scops_tf import config as config_lib, memory
-from scops_tf.features import cache as feature_cache
+from scops_tf.features import cache as feature_cache, photo_features
 
 # Bytes of the process with TensorFlow and its graphs, without what follows.
 _BASE = 0.75 * 2 ** 30
@@ -29,7 +29,7 @@ _ADVICE = {
     'photos': '`Data.memory_limit_gib`', 'features': '`Features.cache_limit_gib`',
     'a step': '`Run.batch_size` or `Run.image_size`, or set `Segmenter.recompute` to True where '
               'the segmenter is a ResNet that is trained',
-    'computing features': '`Run.image_size` or `Features.image_size`'}
+    'computing features': '`Run.image_size`, `Features.image_size` or `Data.memory_limit_gib`'}
 
 
 class MemoryNeedError(ValueError):
@@ -37,8 +37,8 @@ class MemoryNeedError(ValueError):
 
 
 def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
-             reference_shape: Tuple[int, ...], backbone_shape: Tuple[int, ...]
-             ) -> Dict[str, float]:
+             reference_shape: Tuple[int, ...], backbone_shape: Tuple[int, ...],
+             teacher_size: Optional[Tuple[int, int]] = None) -> Dict[str, float]:
     """Bytes that a training needs on a CPU, by what needs them; together they are its peak.
 
     The law, with H x W the pixels of an image, N photos, B photos a step and their B views:
@@ -49,7 +49,9 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
     * 'features': those that `Features.cache` keeps in memory, as float16.
     * 'a step': 2 B H W times the bytes for a pixel of the network, 4800 for a trained ResNet50 in
       float32, and for each of its K + 1 responses 80 for a pixel of `Losses.response_size`. Or
-      'computing features', whichever is more: 8 photos, 16 without a cache, of 768 bytes a pixel.
+      'computing features', whichever is more: 8 photos, 16 without a cache, of 768 bytes a pixel;
+      the photos once more where the features or the teacher see them at a size of their own; and
+      without a cache the features of at most 2000 photos, to which the start is fitted.
 
     Constants were fitted to peaks of the process on two cores; the estimate is 0.9 to 1.6 times
     those. At 256 x 256 with K = 8 and responses at that size a ResNet50 took 2.6 GiB with B = 2,
@@ -62,14 +64,19 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
       batch_size: B of this process.
       reference_shape: (h, w, C) of a photo's reference features.
       backbone_shape: (h, w, C) of what the segmenter's head reads.
+      teacher_size: (height, width) of the photos that the teacher sees, if it is asked.
     """
     run, segmenter = config.run, config.segmenter
     half = 1.0 if run.precision == 'float32' else _HALF
     pixels = float(np.prod(run.image_size))
     is_trained = segmenter.trained != 'head'
     needs = {'the program': _BASE + is_trained * _WEIGHTS.get(segmenter.backbone, 0)}
-    needs['photos'] = min(num_photos * pixels * (5 if config.data.saliency else 3),
-                          config.data.memory_limit_gib * 2 ** 30)
+
+    def photos(size: Tuple[int, int], bytes_of_pixel: int) -> float:
+        return min(num_photos * float(np.prod(size)) * bytes_of_pixel,
+                   config.data.memory_limit_gib * 2 ** 30)
+
+    needs['photos'] = photos(run.image_size, 5 if config.data.saliency else 3)
     kept = []
     if config.features.cache != 'none':
         kept.append((num_photos, *reference_shape))
@@ -90,6 +97,12 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
     chunk = _CHUNKS[config.features.cache == 'none']
     computing = chunk * float(np.prod(config.reference_size)) * _FROZEN * half
     computing *= config.features.network != 'filters'
+    # One after the other, so the larger one counts.
+    seen = photos(config.reference_size, 3) if config.reference_size != run.image_size else 0.0
+    computing += max(seen, photos(teacher_size, 3) if teacher_size else 0.0)
+    if config.features.cache == 'none' and not (run.teacher or run.init_from):
+        computing += feature_cache.bytes_needed(
+            (len(photo_features.spread(num_photos)), *reference_shape))
     needs['a step' if step >= computing else 'computing features'] = max(step, computing)
     return needs
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from absl import logging
 import numpy as np
@@ -21,9 +21,6 @@ from scops_tf.training import (
     teacher as teacher_lib,
     views as views_lib,
 )
-
-# Number of photos whose features are read at a time.
-_CHUNK = 16
 
 # Function from indices i64[n] of photos and a size (height, width) to saliency maps f32[n,h,w].
 Maps = Callable[[np.ndarray, Tuple[int, int]], np.ndarray]
@@ -89,26 +86,31 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
     warms_up = start_step < config.warmup_steps
     is_taught = config.run.teacher and not config.run.init_from and (fresh or warms_up)
     taught = teacher_lib.load(config, workdir) if is_taught else None
-    seen = photo_features.at_reference_size(config, store, workdir)
-    read = photo_features.reader(network, seen)
+    read = None
     if config.features.cache != 'none':
-        features = photo_features.reference_features(config, network, seen, caches)
-        arrays['reference_features'] = features
-        read = features.__getitem__
+        arrays['reference_features'] = photo_features.reference_features(
+            config, network, photo_features.at_reference_size(config, store, workdir), caches)
+        read = arrays['reference_features'].__getitem__
+    elif not taught and (fresh or warms_up):
+        # Only where it is used, since it holds the photos at the features' size.
+        read = photo_features.reader(
+            network, photo_features.at_reference_size(config, store, workdir))
     if fresh and taught:
         taught.start(model)
     elif fresh:
-        # Read once, since without a cache each reading is a pass of the network.
         chosen = photo_features.spread(len(store))
-        raw = np.concatenate([read(part) for part in tqdm.tqdm(
-            _chunks(chosen), desc='Measuring features', unit='batch')])
-        network.measure_scales(_chunks(raw))
+        raw, rows = arrays.get('reference_features'), chosen
+        if raw is None:
+            # Kept, since without a cache each reading is a pass of the network.
+            shape = network.shape(config.reference_size)
+            raw, rows = _read_all(read, chosen, shape), np.arange(len(chosen))
+        photo_features.measure_scales(network, raw, rows)
         logging.info('RMS of the taps of the reference features: %s.', network.tap_scales.numpy())
     if config.run.saliency_agreement:
         arrays['saliency'] = _agreed_saliency(config, model, store, arrays['reference_features'])
     maps = functools.partial(_maps, config, store, arrays.get('saliency'))
     if fresh and not taught:
-        scaled = photo_features.ScaledFeatures(network.scale, raw)
+        scaled = photo_features.ScaledFeatures(network.scale, raw, rows)
         model.part_basis.raw.assign(starting_basis.initial_basis(
             scaled, maps(chosen, raw.shape[1:3]), config.run.num_parts,
             method=config.part_basis.init, seed=config.run.seed))
@@ -145,8 +147,14 @@ def _maps(config: config_lib.Config, store: photo_store.PhotoStore, agreed: Opti
     return np.ones((len(indices), *size), np.float32) if found is None else found
 
 
-def _chunks(array: np.ndarray) -> Sequence[np.ndarray]:
-    return np.array_split(array, -(-len(array) // _CHUNK))
+def _read_all(read: photo_features.Read, chosen: np.ndarray, shape: Tuple[int, int, int]
+              ) -> np.ndarray:
+    """Raw features f16[n,h,w,C] of photos i64[n], which have the shape (h, w, C)."""
+    found = np.empty((len(chosen), *shape), np.float16)
+    for part in tqdm.tqdm(photo_features.chunks(np.arange(len(chosen))), desc='Reading features',
+                          unit='batch'):
+        found[part] = read(chosen[part])
+    return found
 
 
 def warmup_targets(config: config_lib.Config, model: model_lib.Model,
@@ -178,7 +186,8 @@ def warmup_targets(config: config_lib.Config, model: model_lib.Model,
         return factorization.project(features * saliency[..., tf.newaxis], basis)
 
     targets = np.empty((len(store), *size, basis.shape[0] + 1), np.float16)
-    for chosen in tqdm.tqdm(_chunks(np.arange(len(store))), desc='Warm-up targets', unit='batch'):
+    for chosen in tqdm.tqdm(photo_features.chunks(np.arange(len(store))), desc='Warm-up targets',
+                            unit='batch'):
         parts = respond(network.scale(read(chosen)), tf.constant(maps(chosen, size))).numpy()
         parts /= np.maximum(parts.sum(axis=-1, keepdims=True), 1)
         targets[chosen, ..., :1] = np.maximum(1 - parts.sum(axis=-1, keepdims=True), 0)

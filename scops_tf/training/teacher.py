@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -60,8 +60,9 @@ class Teacher(NamedTuple):
                                unit='batch'):
             photos = np.stack([store.image(index)
                                for index in range(start, min(start + size, len(store)))])
-            found.append(respond(tf.constant(photos, tf.float32) / 255.0).numpy())
-        return np.concatenate(found).astype(np.float16)
+            responses = respond(tf.constant(photos, tf.float32) / 255.0).numpy()
+            found.append(responses.astype(np.float16))
+        return np.concatenate(found)
 
 
 def folder_of(config: config_lib.Config, workdir: str) -> str:
@@ -90,6 +91,23 @@ def require_same(config: config_lib.Config, other: config_lib.Config, source: st
                 f'`Run.teacher` must be a run with the same `{name}`, since its part basis is '
                 f'taken over; {source!r} has {theirs[name]!r} and this run {value!r}: give both '
                 'the same.')
+
+
+def photo_size(config: config_lib.Config, workdir: str, start_step: int
+               ) -> Optional[Tuple[int, int]]:
+    """(height, width) of the photos that the teacher responds to; None if it is not asked.
+
+    Args:
+      config: Configuration of the run.
+      workdir: Folder of the run.
+      start_step: Number of steps already done.
+
+    Raises:
+      ConfigError: If there is no run in the teacher's folder.
+    """
+    if not config.run.teacher or start_step >= config.warmup_steps:
+        return None
+    return config_lib.load_run(folder_of(config, workdir)).run.image_size
 
 
 def load(config: config_lib.Config, workdir: str) -> Teacher:
