@@ -13,7 +13,6 @@ width).
 """
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from absl import flags
@@ -167,21 +166,6 @@ def _entry(score: landmark_regression.RegressionScores, seed: int, *,
     return entry
 
 
-def _without_nan(value: Any) -> Any:
-    """The value with None in place of NaN, which JSON lacks."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def write(result: dict[str, Any], path: str) -> None:
-    """Writes the result as JSON, atomically."""
-    text = json.dumps(_without_nan(result), indent=2, allow_nan=False)
-    files.write(path, f'{text}\n'.encode())
-
-
 def main(argv: list[str]) -> None:
     """Evaluates as the flags say, prints the scores and writes them if `--out` is given."""
     command.require_no_arguments(argv)
@@ -196,7 +180,7 @@ def main(argv: list[str]) -> None:
     result = evaluate(FLAGS.pred, FLAGS.truth, protocol=FLAGS.protocol, eyes=(first, second),
                       keypoint=FLAGS.keypoint, seed=FLAGS.seed)
     if FLAGS.out:
-        write(result, FLAGS.out)
+        files.write_json(FLAGS.out, result)
     print(text_report.of_arrays(result))
 
 

@@ -7,6 +7,8 @@ import errno
 import fcntl
 import io
 import itertools
+import json
+import math
 import os
 import re
 import shutil
@@ -269,6 +271,31 @@ def write_csv(path: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
       OSError: See `write`.
     """
     write_chunks(path, map(_csv_line, itertools.chain([header], rows)))
+
+
+def write_json(path: str, content: Any, *, sort_keys: bool = False) -> None:
+    """Writes or replaces a file of JSON, atomically.
+
+    Args:
+      path: Path of the file.
+      content: Mappings, sequences, texts and numbers. JSON has no number for NaN and infinity, so
+        they are written as null.
+      sort_keys: Whether mappings are written in the order of their keys.
+
+    Raises:
+      OSError: See `write`.
+    """
+    text = json.dumps(_finite(content), indent=2, sort_keys=sort_keys, allow_nan=False)
+    write(path, f'{text}\n'.encode())
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _csv_line(values: Sequence[Any]) -> bytes:

@@ -7,7 +7,6 @@ checkpoints that the runs have kept.
 """
 from __future__ import annotations
 
-import json
 import os
 from typing import List
 
@@ -31,7 +30,7 @@ def main(argv: List[str]) -> None:
     result = selection.select(
         FLAGS.workdirs, steps=None if everything else list(map(int, FLAGS.steps or ())),
         all_steps=everything, max_photos=FLAGS.max_photos, gin_params=FLAGS.gin_param)
-    files.write(FLAGS.output, f'{json.dumps(result, indent=2, allow_nan=False)}\n'.encode())
+    files.write_json(FLAGS.output, result)
     print(text_report.of_selection(result))
 
 

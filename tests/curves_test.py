@@ -53,7 +53,7 @@ def test_values_that_are_not_finite_are_left_out():
 
 
 def test_scores_are_in_the_order_of_their_steps(tmp_path):
-    for step, value in ((10, 1.0), (200, 3.0), (30, 2.0)):
+    for step, value in ((10, 1.0), (200, 3.0), (30, 2.0), (300, None)):
         (tmp_path / f'scores_{step}.json').write_text(json.dumps(
-            {'step': step, 'scores': {'this run': {'NMI': value}, 'DFF': {'ARI': 9}}}))
+            {'step': step, 'scores': {'this run': {'NMI': value, 'FG-NMI': None}, 'DFF': {}}}))
     assert curves.of_scores(str(tmp_path), 'this run') == {'NMI': ([10, 30, 200], [1.0, 2.0, 3.0])}

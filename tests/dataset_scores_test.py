@@ -95,6 +95,41 @@ def test_parts_within_each_other_have_no_part_iou(masked):
     np.testing.assert_allclose(scores.values['foreground IoU'], 100)
 
 
+def test_masks_that_are_stretched_over_their_photos_are_a_note(tmp_path):
+    records = []
+    for index, size in enumerate((SIZES[0], (120, 50), (30, 30))):
+        path = str(tmp_path / f'{index}.png')
+        images_lib.write_png(path, np.full(size, 255, np.uint8))
+        records.append(Record(f'photo {index}', 'unused', mask_path=path))
+    dataset = PartDataset('folder', (), (), tuple(records))
+    maps = _maps(np.zeros((3, *MAP_SIZE), np.uint8))
+    found = dataset_scores.Scorer(dataset, _split([]), _split(records), MAP_SIZE)
+    assert found.scores(4, None, maps).notes == (
+        '2 of 3 masks of objects have another size than their photo and are stretched over it: '
+        'that of photo 1 is 120 x 50 and the photo 50 x 120 (height x width); of 1 of them height '
+        'and width are exchanged, so that they lie on their side.',)
+    right = dataset_scores.Scorer(dataset, _split([]), _split(records[:1]), MAP_SIZE)
+    assert not right.scores(4, None, _maps(np.zeros((1, *MAP_SIZE), np.uint8))).notes
+
+
+def test_a_box_on_the_maps_covers_the_pixels_that_it_covers_of_the_photo():
+    # Twice as large on the map, so each pixel of the photo is two of the map.
+    size, box = (16, 24), np.array([3.0, 5.0, 7.0, 4.0])
+    record = Record('a', 'unused', box=box)
+    split = part_maps.PhotoSplit((record,), np.array([size]))
+    scorer = dataset_scores.Scorer(
+        PartDataset('d', (), (), (record,)), _split([]), split, MAP_SIZE)
+    inside = np.zeros(size, np.uint8)
+    inside[5:9, 3:10] = 1
+    labels = images_lib.resize_labels(inside, MAP_SIZE)[np.newaxis]
+    np.testing.assert_array_equal(scorer.boxes_on_maps(), [2 * box])
+    assert scorer.scores(1, None, _maps(labels)).values['leakage'] == 0
+    # All of the box, and one row of 14 pixels beside it.
+    labels[0, 9, 6:20] = 1
+    assert scorer.scores(1, None, _maps(labels)).values['leakage'] == pytest.approx(
+        100 * 14 / (14 * 8 + 14))
+
+
 def test_a_mask_that_cannot_be_read_is_named(tmp_path):
     record = Record('photo', 'unused', mask_path=str(tmp_path / 'gone.png'))
     with pytest.raises(images_lib.ImageError, match='gone.png'):

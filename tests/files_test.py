@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from scops_tf import files
@@ -227,3 +229,15 @@ def test_what_a_killed_write_left_is_removed_by_the_next_process_that_writes_the
     monkeypatch.setattr(files, '_TIDIED', set())
     files.write(str(tmp_path / 'scores.json'), b'{}')
     assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
+def test_numbers_that_json_lacks_are_null(tmp_path):
+    path = tmp_path / 'new' / 'scores.json'
+    content = {'b': [1.5, float('nan'), np.float64('inf')],
+               'a': (True, None, {'c': -np.inf}, 'NaN')}
+    files.write_json(str(path), content)
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        'b': [1.5, None, None], 'a': [True, None, {'c': None}, 'NaN']}
+    assert list(json.loads(path.read_text())) == ['b', 'a']
+    files.write_json(str(path), content, sort_keys=True)
+    assert list(json.loads(path.read_text())) == ['a', 'b']

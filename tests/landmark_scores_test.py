@@ -1,6 +1,7 @@
 """Laws of landmark errors on the photos of a dataset: frames, eyes, boxes, trivial baselines."""
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import List, Optional, Tuple
 
@@ -82,6 +83,34 @@ def test_key_points_with_a_part_each_have_full_nmi_and_ari():
     for name in ('NMI', 'ARI', 'FG-NMI', 'FG-ARI', 'key points on parts', 'best-part NMI',
                  'best-part ARI'):
         np.testing.assert_allclose(scores[name], 100, err_msg=name)
+
+
+def _moved(built, moved):
+    """The scorer with key points, by photo and number, far outside of their photos."""
+    records = []
+    for index, record in enumerate(built.test.records):
+        points = record.landmarks.copy()
+        points[[number for photo, number in moved if photo == index]] += 1000
+        records.append(dataclasses.replace(record, landmarks=points))
+    return dataset_scores.Scorer(
+        built.dataset, _split(records), _split(records), MAP_SIZE)
+
+
+def test_key_points_outside_of_their_photos_are_left_out_and_counted():
+    built, maps = _landmarked('boxed_landmarks')
+    scores = _moved(built, [(2, 0), (2, 3), (5, 1)]).scores(5, maps, maps)
+    for name in ('NMI', 'ARI', 'key points on parts', 'best-part NMI'):
+        np.testing.assert_allclose(scores.values[name], 100, err_msg=name)
+    assert any(note.startswith('3 visible key points of the test photos lie more than a pixel')
+               for note in scores.notes)
+    assert not any('outside' in note for note in built.scores(5, maps, maps).notes)
+
+
+def test_an_annotation_most_of_which_is_outside_of_the_photos_is_refused():
+    built, _ = _landmarked('boxed_landmarks')
+    with pytest.raises(ValueError, match='must lie in their photos, but 48 of 80 visible ones of '
+                                         'set lie outside: the annotation is of photos of another'):
+        _moved(built, [(index, number) for index in range(8) for number in range(3)])
 
 
 def test_an_error_of_birds_is_measured_in_the_frame_of_the_box():

@@ -23,7 +23,8 @@ def _sections(card: str) -> dict:
 
 def test_a_card_has_settings_data_scores_and_versions():
     card = model_card.text(
-        {**_DESCRIBED, 'scores': {'protocol': 'cub', 'unit': 'per cent', 'scores': {'NMI': 41.26},
+        {**_DESCRIBED, 'scores': {'protocol': 'cub', 'unit': 'per cent',
+                                  'scores': {'NMI': 41.26, 'FG-NMI': None},
                                   'counts': {'photos to train': 90, 'photos to test': 88}}},
         _SIGNATURES, {'Data.dataset': 'cub', 'Data.root': '/home/me', 'Run.num_parts': 4,
                       'Segmenter.weights': '/home/me/own.h5', 'Logging.scalars_every': 3})
@@ -36,6 +37,7 @@ def test_a_card_has_settings_data_scores_and_versions():
     assert sections['Settings'].strip('\n') == (
         "    Run.num_parts = 4\n    Segmenter.weights = 'own.h5'")
     assert 'Logging' not in card
+    assert '| FG-NMI | – |' in sections['Scores']
     assert '| NMI | 41.3 |' in sections['Scores'] and 'protocol cub; per cent' in sections['Scores']
     assert f'| scops_tf | {__version__} |' in sections['Versions']
 

@@ -33,6 +33,25 @@ class _Example(NamedTuple):
     map_size: Optional[Tuple[int, int]] = None  # Of the map in a file, before resizing.
 
 
+class OddMap(NamedTuple):
+    """A map whose size (height, width) is not that of its photo, which is named."""
+
+    name: str
+    size: Tuple[int, int]
+    photo_size: Tuple[int, int]
+
+
+def about_odd_maps(odd: Sequence[OddMap], total: int, what: str) -> str:
+    """A sentence on maps of `what` that are stretched over photos of another size."""
+    turned = [each for each in odd if each.size == each.photo_size[::-1]]
+    first = (turned or odd)[0]
+    exchanged = (f'; of {len(turned)} of them height and width are exchanged, so that they lie on '
+                 'their side') if turned else ''
+    return (f'{len(odd)} of {total} {what} have another size than their photo and are stretched '
+            f'over it: that of {first.name} is {_sides(first.size)} and the photo '
+            f'{_sides(first.photo_size)} (height x width){exchanged}.')
+
+
 class PhotoStore:
     """Photos of one size with their saliency maps, by index.
 
@@ -160,7 +179,7 @@ class PhotoStore:
         readable: List[Record] = []
         skipped: List[SkippedFile] = []
         photo_sizes: List[Tuple[int, int]] = []
-        odd: List[str] = []
+        odd: List[OddMap] = []
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool, tqdm.tqdm(
                 total=len(records), desc='Reading photos', unit='photo') as progress:
             # In chunks, since the pool would read ahead without limit.
@@ -176,8 +195,7 @@ class PhotoStore:
                         if self._maps is not None:
                             self._maps[len(readable)] = result.saliency
                     if self._saliency == 'masks' and result.map_size != result.photo_size:
-                        odd.append(f'that of {record.name} is {_sides(result.map_size)} and the '
-                                   f'photo {_sides(result.photo_size)}')
+                        odd.append(OddMap(record.name, result.map_size, result.photo_size))
                     readable.append(record)
                     photo_sizes.append(result.photo_size)
         if not readable:
@@ -188,8 +206,7 @@ class PhotoStore:
         if skipped:
             logging.warning('Left out %d of %d photos.', len(skipped), len(records))
         if odd:
-            logging.warning('%d of %d masks have another size than their photo and are stretched '
-                            'over it: %s (height x width).', len(odd), len(readable), odd[0])
+            logging.warning('%s', about_odd_maps(odd, len(readable), 'masks'))
         self.records, self.skipped = tuple(readable), tuple(skipped)
         self.photo_sizes = np.array(photo_sizes, np.int32)
         self._images = self._images[:len(readable)]

@@ -6,6 +6,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from scops_tf import images as images_lib
+from scops_tf.datasets import photo_store
 from scops_tf.datasets.records import PartDataset
 from scops_tf.evaluation import image_lists, keypoint_scores, label_scores, landmark_scores
 from scops_tf.evaluation.part_maps import PartMaps, PhotoSplit
@@ -53,10 +54,11 @@ class Scorer:
       masks: u8[H,W] of each test photo, the object is not 0; None unless all have one.
       part_masks: u8[H,W] of each test photo, labels of the true parts; None unless all have one.
       has_boxes: Whether all photos have a box.
+      key_points: Landmarks of the test photos on the part maps; None unless all have them.
       landmark_scorer: Scorer of the landmarks, or None.
 
     Raises:
-      ValueError: If there is no photo to test on.
+      ValueError: If there is no photo to test on, or most key points lie outside of their photos.
       ImageError: If a mask cannot be read.
     """
 
@@ -65,11 +67,14 @@ class Scorer:
         if not test.records:
             raise ValueError('`test` must hold at least one photo to score; got none.')
         self.dataset, self.fit, self.test, self.map_size = dataset, fit, test, map_size
+        self._notes: List[str] = []
         self.masks = self._read(
-            [record.mask_path for record in test.records],
+            'masks of objects', [record.mask_path for record in test.records],
             lambda path: images_lib.read_mask(path).astype(np.uint8))
         self.part_masks = self._read(
-            [record.part_mask_path for record in test.records], images_lib.read_labels)
+            'masks of parts', [record.part_mask_path for record in test.records],
+            images_lib.read_labels)
+        self.key_points = self._key_points()
         records = (*fit.records, *test.records)
         self.has_boxes = all(record.box is not None for record in records)
         self.landmark_scorer: Optional[landmark_scores.LandmarkScorer] = None
@@ -100,12 +105,42 @@ class Scorer:
         """SHA-256 of the names of the test photos."""
         return image_lists.image_list_hash([record.name for record in self.test.records])
 
-    def _read(self, paths: Sequence[Optional[str]], read: Callable[[str], np.ndarray]
+    def _read(self, what: str, paths: Sequence[Optional[str]], read: Callable[[str], np.ndarray]
               ) -> Optional[List[np.ndarray]]:
         """Maps u8[H,W] at the size of the part maps; None unless all photos have one."""
         if any(path is None for path in paths):
             return None
-        return [images_lib.resize_labels(read(path), self.map_size) for path in paths]
+        found, odd = [], []
+        for path, record, size in zip(paths, self.test.records, self.test.sizes.tolist()):
+            own = read(path)
+            if own.shape != tuple(size):
+                odd.append(photo_store.OddMap(record.name, own.shape, tuple(size)))
+            found.append(images_lib.resize_labels(own, self.map_size))
+        if odd:
+            self._notes.append(photo_store.about_odd_maps(odd, len(paths), what))
+        return found
+
+    def _key_points(self) -> Optional[landmark_scores.KeyPoints]:
+        """Key points on the part maps, which are refused where most lie outside."""
+        test, *others = (
+            landmark_scores.key_points(split, self.map_size) if split.records and all(
+                record.landmarks is not None for record in split.records) else None
+            for split in (self.test, self.fit))
+        if test is None:
+            return None
+        every = [test, *filter(None, others)]
+        outside = sum(found.num_outside for found in every)
+        total = outside + sum(np.count_nonzero(found.visible) for found in every)
+        if 2 * outside > total:
+            raise ValueError(
+                f'Key points must lie in their photos, but {outside} of {total} visible ones of '
+                f'{self.dataset.name} lie outside: the annotation is of photos of another size, or '
+                'of another order of x and y.')
+        if test.num_outside:
+            self._notes.append(
+                f'{test.num_outside} visible key points of the test photos lie more than a '
+                'pixel outside of their photos, and are left out of the scores at key points.')
+        return test
 
     def scores(self, num_parts: int, fit: PartMaps, test: PartMaps) -> Scores:
         """Scores of one method.
@@ -115,7 +150,7 @@ class Scorer:
           fit: Part maps of the fit photos.
           test: Part maps of the test photos.
         """
-        scores, notes = Scores({}, {}, {}, ()), []
+        scores, notes = Scores({}, {}, {}, ()), list(self._notes)
         if self.landmark_scorer is not None:
             errors = self.landmark_scorer.errors(fit.centers, test.centers)
             scores.add(landmark_scores.titled(errors), 'lower')
@@ -175,11 +210,11 @@ class Scorer:
 
     def _at_landmarks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
         """Agreement of the labels at the landmarks with the landmarks' numbers."""
-        points, visible = landmark_scores.landmarks(self.test)
-        factors = landmark_scores.map_factors(self.test, self.map_size)
+        points, visible, _ = self.key_points
+        if not visible.any():
+            return {}  # All of them lie outside, and most of the photos to fit on inside.
         found = keypoint_scores.keypoint_scores(
-            test.labels, images_lib.scale_points(points, factors[:, np.newaxis]), visible,
-            num_parts=num_parts, best_parts=test.best_parts)
+            test.labels, points, visible, num_parts=num_parts, best_parts=test.best_parts)
         return {_TITLES[name]: value for name, value in found.items()}
 
     def _on_part_masks(self, num_parts: int, test: PartMaps) -> Dict[str, float]:
@@ -203,5 +238,5 @@ class Scorer:
         """Boxes f64[N,4] of the test photos in pixels of the resized photos."""
         boxes = landmark_scores.boxes(self.test)
         factors = landmark_scores.map_factors(self.test, self.map_size)
-        return np.concatenate([images_lib.scale_points(boxes[:, :2], factors),
-                               boxes[:, 2:] * factors], axis=1)
+        # A corner is the border of a pixel and no centre of one, so it scales as lengths do.
+        return boxes * np.tile(factors, 2)

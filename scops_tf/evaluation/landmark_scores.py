@@ -5,7 +5,7 @@ original photos, since boxes have the proportions of the objects there.
 """
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -19,6 +19,21 @@ from scops_tf.evaluation.part_maps import PhotoSplit
 PROTOCOLS = {'faces': 'scops', 'boxed_landmarks': 'cub'}
 # With more categories than this, categories are not scored one by one.
 _MOST_CATEGORIES = 16
+
+
+class KeyPoints(NamedTuple):
+    """Key points of photos on their part maps.
+
+    Attributes:
+      points: f64[N,L,2]. (x, y) in pixels of the resized photos.
+      visible: bool[N,L]. Whether a key point is visible, and lies on its map or at most a pixel
+        outside.
+      num_outside: Number of visible key points that lie farther outside.
+    """
+
+    points: np.ndarray
+    visible: np.ndarray
+    num_outside: int
 
 
 class LandmarkScorer:
@@ -98,6 +113,14 @@ def landmarks(split: PhotoSplit) -> Tuple[np.ndarray, np.ndarray]:
     """Landmarks f64[N,L,2], (x, y) in pixels of the photos, and their visibility bool[N,L]."""
     return (np.stack([record.landmarks for record in split.records]).astype(np.float64),
             np.stack([record.visible for record in split.records]))
+
+
+def key_points(split: PhotoSplit, map_size: Tuple[int, int]) -> KeyPoints:
+    """The landmarks of photos that are resized to `map_size`, as key points on their maps."""
+    points, visible = landmarks(split)
+    points = images_lib.scale_points(points, map_factors(split, map_size)[:, np.newaxis])
+    inside = np.all((points >= -1) & (points <= np.array(map_size)[::-1]), axis=-1)
+    return KeyPoints(points, visible & inside, int(np.count_nonzero(visible & ~inside)))
 
 
 def boxes(split: PhotoSplit) -> np.ndarray:

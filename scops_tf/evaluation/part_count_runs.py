@@ -5,7 +5,6 @@ import dataclasses
 import gc
 import hashlib
 import io
-import json
 import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -137,8 +136,7 @@ class Choice:
         Raises:
           OSError: If a file cannot be written.
         """
-        files.write(os.path.join(self._workdir, RESULT_FILE),
-                    f'{json.dumps(result, indent=2)}\n'.encode())
+        files.write_json(os.path.join(self._workdir, RESULT_FILE), result)
         images.write_png(os.path.join(self._workdir, PLOT_FILE), plot(result))
 
     def _require_same_photos(self) -> None:

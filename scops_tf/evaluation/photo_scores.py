@@ -5,8 +5,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from scops_tf import images as images_lib
-from scops_tf.evaluation import keypoint_scores, label_scores, landmark_scores
+from scops_tf.evaluation import keypoint_scores, label_scores
 from scops_tf.evaluation.contingency import contingency_tables, iou_table
 from scops_tf.evaluation.dataset_scores import Scorer
 from scops_tf.evaluation.part_maps import PartMaps
@@ -85,16 +84,11 @@ def confusion(scorer: Scorer, num_parts: int, labels: np.ndarray) -> Optional[Co
 
 def _keypoint_tables(scorer: Scorer, num_parts: int, labels: np.ndarray) -> Optional[np.ndarray]:
     """Tables i64[N,K+1,L] of `keypoint_tables`; None unless all photos have key points."""
-    records = scorer.test.records
-    if not scorer.dataset.landmark_names or any(record.landmarks is None for record in records):
+    found = scorer.key_points
+    if not scorer.dataset.landmark_names or found is None or not found.visible.any():
         return None
-    points, visible = landmark_scores.landmarks(scorer.test)
-    if not visible.any():
-        return None
-    factors = landmark_scores.map_factors(scorer.test, scorer.map_size)
     return keypoint_scores.keypoint_tables(
-        labels, images_lib.scale_points(points, factors[:, np.newaxis]), visible,
-        num_parts=num_parts)
+        labels, found.points, found.visible, num_parts=num_parts)
 
 
 def _part_iou(scorer: Scorer, num_parts: int, labels: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -241,10 +240,9 @@ def _consistency(found: PartMaps, num_parts: int, store: photo_store.PhotoStore,
 def _write(folder: str, result: Dict[str, Any], store: photo_store.PhotoStore, *,
            is_latest: bool) -> None:
     """Writes the scores of a step; those of the latest step also under their short names."""
-    text = json.dumps(result, indent=2).encode()
-    files.write(os.path.join(folder, f'scores_{result["step"]}.json'), text)
+    files.write_json(os.path.join(folder, f'scores_{result["step"]}.json'), result)
     if is_latest:
-        files.write(os.path.join(folder, run_data.SCORES_FILE), text)
+        files.write_json(os.path.join(folder, run_data.SCORES_FILE), result)
         files.write_csv(os.path.join(folder, 'scores.csv'), ['method', 'score', 'value'], [
             [method, name, f'{value:.6g}'] for method, values in result['scores'].items()
             for name, value in values.items()])

@@ -94,7 +94,7 @@ def of_training(workdir: str) -> Curves:
 
 
 def of_scores(folder: str, row: str) -> Curves:
-    """The scores of a run at the steps evaluated so far, by name.
+    """The scores of a run at the steps evaluated so far, by name; a score that is null is none.
 
     Args:
       folder: Folder with the files `scores_<step>.json`.
@@ -108,5 +108,6 @@ def of_scores(folder: str, row: str) -> Curves:
         with open(path, encoding='utf-8') as file:
             result = json.load(file)
         for name, value in result['scores'][row].items():
-            points.setdefault(name, []).append((result['step'], value))
+            if value is not None:
+                points.setdefault(name, []).append((result['step'], value))
     return {name: tuple(map(list, zip(*sorted(values)))) for name, values in points.items()}

@@ -141,7 +141,8 @@ def _scores(evaluated: Optional[Dict[str, Any]]) -> List[str]:
     return [f'As `evaluate` measured them on this step, by the protocol {evaluated["protocol"]}; '
             f'{evaluated["unit"]}.', '',
             *_table(['score', 'value'], [
-                [name, f'{value:.1f}'] for name, value in evaluated['scores'].items()])]
+                [name, '–' if value is None else f'{value:.1f}']
+                for name, value in evaluated['scores'].items()])]
 
 
 def _table(header: List[str], rows: List[List[Any]]) -> List[str]:

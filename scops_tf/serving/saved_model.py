@@ -1,7 +1,6 @@
 """The exports of a run: SavedModels in numbered folders, the newest of which is read."""
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -87,8 +86,7 @@ def export(model: part_model_lib.PartModel, folder: str, *, metadata: Dict[str, 
         warmup.write(temporary, model.signatures, model.input_size)
         for name, data in (others or {}).items():
             files.write(os.path.join(temporary, portable.FORMATS[name].file), data)
-        files.write(os.path.join(temporary, METADATA_FILE),
-                    json.dumps(described, indent=2, sort_keys=True).encode())
+        files.write_json(os.path.join(temporary, METADATA_FILE), described, sort_keys=True)
         files.write(os.path.join(temporary, model_card.FILE), model_card.text(
             described, model.signatures, config and config.settings, parts).encode())
         if parts and parts.is_named:
