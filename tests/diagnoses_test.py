@@ -1,6 +1,7 @@
 """Laws of the diagnoses: silent on a healthy run, and true settings in every remedy."""
 from __future__ import annotations
 
+import ast
 import dataclasses
 import pathlib
 import re
@@ -86,6 +87,73 @@ def test_a_broken_run_has_the_one_finding_that_is_right(kind, changes):
     assert found.kind == kind
     # The fact has a number that was measured, or a name.
     assert re.search(r'\d|cat\.jpg', found.fact) and found.reason and found.remedies
+
+
+def _applied(remedy, config) -> dict:
+    """The settings after a remedy that says how far; empty for one that leaves it to the user."""
+    value, how = config.settings[remedy.binding], remedy.how
+    if remedy.move == findings.SET:
+        return {remedy.binding: ast.literal_eval(how)}
+    found = re.fullmatch(r'(by a factor of|by|to) ([\d.]+)(?: to \d+)?'
+                         r'(?:, and `(Run.steps)` \(\d+\) to (\d+))?', how)
+    if not found:
+        return {}
+    kind, number, other, other_value = found.groups()
+    number, sign = type(value)(number), 1 if remedy.move == findings.RAISE else -1
+    new = {'to': number, 'by': value + sign * number,
+           'by a factor of': value * number if sign > 0 else value / number}[kind]
+    assert (new > value) == (sign > 0) and new != value, remedy
+    return {remedy.binding: new, **({other: int(other_value)} if other else {})}
+
+
+def _with_settings(config, values):
+    """The configuration with other settings, which obey its laws."""
+    sections = {}
+    for name, section in vars(config).items():
+        own = {binding.split('.')[1]: value for binding, value in values.items()
+               if binding.split('.')[0] == type(section).__name__}
+        sections[name] = dataclasses.replace(section, **own)
+    return dataclasses.replace(config, **sections)
+
+
+_SETTINGS = {
+    'no warm-up': ['Run.warmup_steps=0'],
+    'a long warm-up': ['Run.warmup_steps=360', 'Run.steps=420'],
+    'from another run': ["Run.init_from='runs/a'", 'Run.warmup_steps=360', 'Run.steps=420'],
+    'taught': ["Run.teacher='runs/a'"],
+    'taught by a recipe': ["Run.teacher='gin/presets/plus.gin'", 'Run.num_parts=2'],
+    'a random start': ["PartBasis.init='random'", "Run.init_from='runs/a'"],
+    'sgd': ["Optimizer.name='sgd'"],
+    'adamw without decay': ["Optimizer.name='adamw'", 'Optimizer.weight_decay=0.0'],
+    'weights of 0': [f'Losses.{name}=0.0' for name in (
+        'concentration', 'semantic_consistency', 'orthonormal')],
+    'a fixed basis': ['Optimizer.basis_learning_rate=0.0'],
+    'agreed nine times': ['Run.saliency_agreement=9'],
+    'agreed ten times': ['Run.saliency_agreement=10'],
+    'one part': ['Run.num_parts=1'],
+    'most parts': ['Run.num_parts=64'],
+    'large objects': ['Warp.inverse_scale=(0.15, 0.2)'],
+    'small objects': ['Warp.inverse_scale=(2.0, 3.0)'],
+    'small warps': ['Warp.inverse_scale=(0.7, 1.3)', 'Warp.max_shift=0.0', 'Warp.max_rotation=0.0'],
+    'uld': ["Run.method='uld'", 'Run.warmup_steps=0', 'Uld.concentration=0.0'],
+}
+
+
+@pytest.mark.parametrize('name', _SETTINGS)
+def test_every_remedy_changes_something_and_is_no_setting_that_is_refused(name):
+    config = config_lib.load([], ['Optimizer.clip_norm=5.0', *_SETTINGS[name]])
+    run = config.run
+    for kind, changes in [*_CASES, ('dead part', {'presence': np.full(3, 0.1)})]:
+        for found in _diagnose(config, **changes):
+            assert found.first(config) and found.lines(config), kind
+            for remedy in found.remedies:
+                values = _applied(remedy, config)
+                assert not values or _with_settings(config, values) != config
+                others = {'PartBasis.init'} if run.init_from or run.teacher else set()
+                others |= {'Run.warmup_steps'} if run.init_from else set()
+                others |= {'Run.num_parts'} if run.init_from or run.teacher == 'runs/a' else set()
+                others |= {'Optimizer.weight_decay'} if config.optimizer.name == 'adam' else set()
+                assert remedy.binding not in others, (kind, remedy)
 
 
 @pytest.mark.parametrize('kind, changes', _CASES)

@@ -10,6 +10,7 @@ from typing import Callable, Iterator, List, Sequence, Tuple
 import numpy as np
 
 from scops_tf import config as config_lib
+from scops_tf.training import remedies
 from scops_tf.training.findings import LOWER, RAISE, SET, Finding, Remedy
 from scops_tf.training.measures import Measures
 
@@ -60,10 +61,6 @@ def _names(names: Sequence[str]) -> str:
     return ', '.join(names[:_MOST_NAMES]) + (f' and {more} more' if more > 0 else '')
 
 
-def _concentration(config: config_lib.Config) -> str:
-    return 'Uld.concentration' if config.run.method == 'uld' else 'Losses.concentration'
-
-
 def _is_empty(found: Measures) -> bool:
     return found.foreground is not None and found.foreground < _LEAST_FOREGROUND
 
@@ -71,25 +68,21 @@ def _is_empty(found: Measures) -> bool:
 def _all_background(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
     if not _is_empty(found):
         return
-    remedies = [Remedy('Optimizer.learning_rate', LOWER, 'by a factor of 3'),
-                Remedy('Optimizer.basis_learning_rate', LOWER, 'by a factor of 3')]
+    changes = [Remedy('Optimizer.learning_rate', LOWER, 'by a factor of 3')]
     if config.run.method == 'uld':
-        remedies[1:] = [Remedy('Uld.concentration', LOWER, 'by a factor of 3')]
+        changes += remedies.concentration(config, LOWER, 'by a factor of 3')
     else:
-        remedies += [Remedy('Run.warmup_steps', RAISE, 'by a factor of 2'),
-                     Remedy('Losses.semantic_consistency', LOWER, 'by a factor of 3')]
+        changes += [
+            *remedies.moved(config, 'Optimizer.basis_learning_rate', LOWER, 'by a factor of 3'),
+            *remedies.warmup(config),
+            *remedies.moved(config, 'Losses.semantic_consistency', LOWER, 'by a factor of 3')]
         if config.part_basis.init == 'random':
-            remedies.append(Remedy('PartBasis.init', SET, "'kmeans'"))
+            changes += remedies.other_start(config)
     yield Finding(
         'all background', f'All parts together cover {_share(found.foreground)} of the photos '
         f'(less than {_share(_LEAST_FOREGROUND)}).',
-        'the soft-max is saturated by the background, so no gradient leads back.', tuple(remedies),
+        'the soft-max is saturated by the background, so no gradient leads back.', tuple(changes),
         'Everything is background', 'start in another folder; this run does not recover.')
-
-
-def _other_start(config: config_lib.Config) -> Remedy:
-    return Remedy('PartBasis.init', SET,
-                  "'kmeans'" if config.part_basis.init == 'nmf' else "'nmf'")
 
 
 def _dead_parts(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -100,17 +93,15 @@ def _dead_parts(found: Measures, config: config_lib.Config) -> Iterator[Finding]
         return
     numbers = ', '.join(str(part + 1) for part in dead)
     values = ', '.join(f'{found.presence[part]:.2f}' for part in dead)
-    remedies = [Remedy(_concentration(config), RAISE, 'by a factor of 2 to 4')]
-    if config.run.method != 'uld':
-        remedies += [Remedy('Run.warmup_steps', RAISE, 'by a factor of 2'),
-                     _other_start(config)]
-    if config.run.num_parts > 1:
-        remedies.append(Remedy('Run.num_parts', LOWER, f'by {len(dead)}'))
+    changes = [
+        *remedies.concentration(config, RAISE, 'by a factor of 2 to 4'),
+        *remedies.warmup(config), *remedies.other_start(config),
+        *remedies.num_parts(config, LOWER, f'by {min(len(dead), config.run.num_parts - 1)}')]
     yield Finding(
         'dead part', f'Part {numbers} responds nowhere: the largest response in a photo is '
         f'{values} on average (less than {LEAST_PRESENCE}).',
         'a part without a response gets no gradient and stays dead; the others share its place.',
-        tuple(remedies), 'A part died')
+        tuple(changes), 'A part died')
 
 
 def _twins(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -129,16 +120,14 @@ def _twins(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
                        f'{_TWIN_RESPONSES} for two parts)'
             if found.basis_likeness is not None:
                 measured += f' and their rows of the basis one of {rows:.2f} (below {_TWIN_ROWS})'
-            remedies = [] if config.run.method == 'uld' else [
-                Remedy('Losses.orthonormal', RAISE, 'by a factor of 10'),
-                _other_start(config)]
-            if config.run.method == 'uld':
-                remedies.append(Remedy('Uld.separation', RAISE, 'by a factor of 3'))
-            remedies.append(Remedy('Run.num_parts', LOWER, 'by 1'))
+            apart = (('Uld.separation', RAISE, 'by a factor of 3') if config.run.method == 'uld'
+                     else ('Losses.orthonormal', RAISE, 'by a factor of 10'))
+            changes = [*remedies.moved(config, *apart), *remedies.other_start(config),
+                       *remedies.num_parts(config, LOWER, 'by 1')]
             yield Finding(
                 'two parts are one', f'Parts {first + 1} and {second + 1} are one: {measured}.',
                 'one of them is lost, and which of both a pixel gets is chance.',
-                tuple(remedies), 'Two parts are one')
+                tuple(changes), 'Two parts are one')
 
 
 def _background_parts(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -158,18 +147,20 @@ def _background_parts(found: Measures, config: config_lib.Config) -> Iterator[Fi
                          f'(less than {_LEAST_SALIENCY})')
         if not facts:
             continue
-        remedies = [Remedy(_concentration(config), RAISE, 'by a factor of 2')]
+        changes = remedies.concentration(config, RAISE, 'by a factor of 2')
         if config.run.method != 'uld':
+            more = min(3, 10 - config.run.saliency_agreement)
             if config.data.saliency is None:
-                remedies.insert(0, Remedy('Data.saliency', SET, "'rbd'"))
-            elif config.features.cache != 'none':
-                remedies.insert(0, Remedy('Run.saliency_agreement', RAISE, 'by 3'))
-            remedies.append(Remedy('Optimizer.basis_learning_rate', LOWER, 'by a factor of 3'))
+                changes.insert(0, Remedy('Data.saliency', SET, "'rbd'"))
+            elif config.features.cache != 'none' and more:
+                changes.insert(0, Remedy('Run.saliency_agreement', RAISE, f'by {more}'))
+            changes += remedies.moved(
+                config, 'Optimizer.basis_learning_rate', LOWER, 'by a factor of 3')
         yield Finding(
             'part on the background', f'Part {part + 1} lies on the background: '
             f'{", and ".join(facts)}.',
             'it explains the surroundings and not the object, and its centre means nothing.',
-            tuple(remedies), 'A part covers the background',
+            tuple(changes), 'A part covers the background',
             'look at the column "saliency" of the pictures; if maps miss the object, bring your '
             'own.')
 
@@ -177,15 +168,16 @@ def _background_parts(found: Measures, config: config_lib.Config) -> Iterator[Fi
 def _saturated(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
     if found.doubt is None or _is_empty(found) or found.doubt >= _LEAST_DOUBT:
         return
-    remedies = [Remedy('Optimizer.learning_rate', LOWER, 'by a factor of 3')]
+    changes = [Remedy('Optimizer.learning_rate', LOWER, 'by a factor of 3')]
     if config.run.method != 'uld':
-        remedies += [Remedy('Losses.semantic_consistency', LOWER, 'by a factor of 3'),
-                     Remedy('Optimizer.weight_decay', RAISE, 'by a factor of 10')]
+        changes += remedies.moved(config, 'Losses.semantic_consistency', LOWER, 'by a factor of 3')
+    if config.optimizer.name != 'adam':  # Which has no decay.
+        changes += remedies.moved(config, 'Optimizer.weight_decay', RAISE, 'by a factor of 10')
     yield Finding(
         'saturated soft-max', 'The soft-max is saturated: the largest response of a pixel is '
         f'{1 - found.doubt:.5f} on average (at most {1 - _LEAST_DOUBT}).',
         'where responses are 0 or 1 no gradient passes, so borders between parts no longer move.',
-        tuple(remedies), 'The soft-max is saturated')
+        tuple(changes), 'The soft-max is saturated')
 
 
 def _ruling_loss(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -212,15 +204,15 @@ def _always_clipped(found: Measures, config: config_lib.Config) -> Iterator[Find
     if not groups:
         return
     shares = ', '.join(f'{_share(found.clipped[group])} ({group})' for group in sorted(groups))
-    remedies = [Remedy('Optimizer.clip_norm', RAISE, 'to what most values of `gradient_norm` are '
-                       'below')]
+    changes = [Remedy('Optimizer.clip_norm', RAISE, 'to what most values of `gradient_norm` are '
+                      'below')]
     if config.optimizer.name != 'sgd':
-        remedies.insert(0, Remedy('Optimizer.clip_norm', SET, 'None'))
+        changes.insert(0, Remedy('Optimizer.clip_norm', SET, 'None'))
     yield Finding(
         'every step is clipped', f'Gradients are clipped at nearly every logged step: {shares} '
         f'(less than {_share(_CLIPPED)}).',
         'each update has the same length, so only the learning rate sets the speed.',
-        tuple(remedies), 'Every step is clipped')
+        tuple(changes), 'Every step is clipped')
 
 
 def _views_out_of_sight(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -233,17 +225,20 @@ def _views_out_of_sight(found: Measures, config: config_lib.Config) -> Iterator[
                      f'{_share(_LEAST_COVERED)})')
     if not facts:
         return
-    warp = config.warp
-    remedies = [Remedy('Warp.inverse_scale', SET,
-                       f'{(max(warp.inverse_scale[0], 0.7), min(warp.inverse_scale[1], 1.3))}')]
+    warp, changes = config.warp, []
+    scale = max(warp.inverse_scale[0], 0.7), min(warp.inverse_scale[1], 1.3)
+    scale = scale if scale[0] <= scale[1] else (0.7, 1.3)
+    if scale != warp.inverse_scale:
+        changes.append(Remedy('Warp.inverse_scale', SET, repr(scale)))
     if warp.max_shift > 0.05:
-        remedies.insert(0, Remedy('Warp.max_shift', LOWER, 'to 0.05'))
+        changes.insert(0, Remedy('Warp.max_shift', LOWER, 'to 0.05'))
     if warp.max_rotation > 60:
-        remedies.append(Remedy('Warp.max_rotation', LOWER, 'to 60.0'))
+        changes.append(Remedy('Warp.max_rotation', LOWER, 'to 60.0'))
     yield Finding(
         'views out of sight', f'Objects are mostly out of sight: {", and ".join(facts)}.',
         'equivariance compares what both the photo and its view show, which is little.',
-        tuple(remedies), 'Views do not show the object')
+        tuple(changes), 'Views do not show the object',
+        '' if changes else 'crop photos so that objects do not stand at the border.')
 
 
 def _unlike_photos(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
@@ -259,19 +254,19 @@ def _unlike_photos(found: Measures, config: config_lib.Config) -> Iterator[Findi
         return
     yield Finding(
         'photos unlike the others', measured, f'parts are what photos have in common; {why}',
-        (Remedy('Run.num_parts', RAISE, 'if such photos are meant to be there'),),
+        tuple(remedies.num_parts(config, RAISE, 'if such photos are meant to be there')),
         'Photos unlike the others', 'look at these photos, and remove those of other things.')
 
 
 def _second_objects(found: Measures, config: config_lib.Config) -> Iterator[Finding]:
     if not found.num_photos or len(found.crowded) <= _CROWDED * found.num_photos:
         return
-    remedies = [] if config.decode.center_window else [Remedy('Decode.center_window', SET, '1.0')]
+    changes = [] if config.decode.center_window else [Remedy('Decode.center_window', SET, '1.0')]
     yield Finding(
         'second objects', f'{len(found.crowded)} of {found.num_photos} photos show several objects '
         f'(at most {_share(_CROWDED)}): {_names(found.crowded)}.',
         'concentration draws a part into one place, which then lies between the objects.',
-        (*remedies, Remedy(_concentration(config), LOWER, 'by a factor of 2')),
+        (*changes, *remedies.concentration(config, LOWER, 'by a factor of 2')),
         'Several objects in a photo', 'crop photos to one object each where you can.')
 
 
