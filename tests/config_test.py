@@ -106,6 +106,18 @@ def test_the_features_that_segment_are_those_of_the_photos_at_their_size():
     assert '`Features.image_size`' in message and '(96, 64) and (64, 96)' in message
 
 
+@pytest.mark.parametrize('network', ["'filters'", "'saved_model'"])
+def test_settings_of_vgg19_are_refused_for_another_network(network):
+    own = [f'Features.network={network}', *(["Features.path='a'"] if 'saved' in network else [])]
+    for binding in ("Features.layers=('block4_conv1', 'block5_conv4')", "Features.weights='a.h5'"):
+        message = _error(*own, binding)
+        assert message.startswith(f'`{binding.split("=")[0]}` must be ') and network in message
+        assert "unless `Features.network` is 'vgg19'" in message
+        config.load([], [binding])
+    for weights in (None, 'imagenet'):
+        config.load([], [*own, f'Features.weights={weights!r}'])
+
+
 def test_an_include_is_found_from_the_file_that_it_stands_in(tmp_path, monkeypatch):
     for folder, name, text in (
             ('a/deep', 'row.gin', "include '../base.gin'\ninclude 'sibling.gin'\nRun.seed = 1\n"),

@@ -158,6 +158,19 @@ def test_only_what_has_a_loss_scale_keeps_one():
     assert scaled.state == {**scaled.optimizers, 'loss_scale': scale}
 
 
+def test_a_setting_that_the_optimizer_does_not_have_is_said(caplog):
+    for settings, said in (
+            ({'name': 'adam', 'weight_decay': 0.1, 'momentum': 0.5}, ['momentum', 'weight_decay']),
+            ({'name': 'adamw', 'weight_decay': 0.1, 'momentum': 0.5}, ['momentum']),
+            ({'name': 'sgd', 'weight_decay': 0.1, 'momentum': 0.5}, []),
+            ({'name': 'adam', 'weight_decay': 5e-4, 'momentum': 0.0}, [])):
+        caplog.clear()
+        _optimization(_groups(), **settings)
+        assert [record.getMessage().split('`')[1] for record in caplog.records] == [
+            f'Optimizer.{name}' for name in said]
+        assert all('has no effect' in record.getMessage() for record in caplog.records)
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
     with pytest.raises(config_lib.ConfigError, match="`Optimizer.name` must be one of 'adam', "
                        "'adamw', 'sgd'; got 'lion'"):

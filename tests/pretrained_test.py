@@ -55,9 +55,11 @@ def test_random_weights_are_a_function_of_the_seed(vgg):
     assert np.abs(vgg.get_layer('block3_conv3').kernel - kernel).max() > 0.01
 
 
-def test_weights_of_a_file_are_loaded_also_from_half_precision(vgg, tmp_path):
-    path = tmp_path / 'weights.h5'
-    vgg.save_weights(path)
+@pytest.mark.parametrize('name', ['weights.h5', 'vgg19.weights.h5', 'vgg19'])
+def test_weights_of_a_file_are_loaded_also_from_half_precision_whatever_its_name(
+        vgg, tmp_path, name):
+    vgg.save_weights(tmp_path / 'weights.h5')
+    path = (tmp_path / 'weights.h5').rename(tmp_path / name)
     with h5py.File(path, 'r+') as file:
         for layer in ('block1_conv1', 'block5_conv4'):
             kernel = file[f'{layer}/{layer}/kernel:0'][()]

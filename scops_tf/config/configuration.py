@@ -87,12 +87,16 @@ class Config:
                 "`Features.path` must be the folder of a SavedModel where `Features.network` is "
                 f"'saved_model', and None elsewhere; got {self.features.path!r} for "
                 f'{self.features.network!r}.')
-        for name, value, usual in (('rectifier', self.features.rectifier, 'relu'),
-                                   ('sha256', self.features.sha256, None)):
-            if value != usual and not is_saved:
+        for name, network, *usual in (
+                ('rectifier', 'saved_model', 'relu'), ('sha256', 'saved_model', None),
+                ('layers', 'vgg19', sections.Features.layers),
+                ('weights', 'vgg19', 'imagenet', None)):
+            value = getattr(self.features, name)
+            if value not in usual and self.features.network != network:
                 raise laws.ConfigError(
-                    f"`Features.{name}` must be {usual!r} unless `Features.network` is "
-                    f"'saved_model', whose features it is for; got {value!r}.")
+                    f'`Features.{name}` must be {" or ".join(map(repr, usual))} unless '
+                    f'`Features.network` is {network!r}, which alone it is for; got {value!r} for '
+                    f'{self.features.network!r}.')
         if self.run.warmup_steps >= self.run.steps:
             raise laws.ConfigError('`Run.warmup_steps` must be smaller than `Run.steps`; got '
                                    f'{self.run.warmup_steps} of {self.run.steps}.')

@@ -204,8 +204,10 @@ class Features(laws.Checked):
         SavedModel; a gin file may ask for one by it.
       rectifier: Way to make negative values of a SavedModel non-negative, as the part basis is:
         'relu' sets them to 0, as the paper does; 'crelu' makes them channels of their own.
-      weights: Weights of VGG19: 'imagenet', the path of an .h5 file, or None for random weights.
-      layers: Keras' names of the tapped layers; relu5_2 and relu5_4 by default, as in the paper.
+      weights: Weights of VGG19: 'imagenet', the path of an .h5 file, or None for random weights. No
+        other network has a path here.
+      layers: Keras' names of the tapped layers of VGG19 alone; relu5_2 and relu5_4 by default, as
+        in the paper.
       layer_weights: RMS that each tap is scaled to over the training photos. For a SavedModel equal
         ones hold for any number of layers.
       normalization: Exponent of the norm by which the vector of each cell is then divided; 0 for
@@ -422,6 +424,13 @@ class Optimizer(laws.Checked):
     weight_decay: float = laws.at_least(5e-4, 0)
     clip_norm: Optional[float] = laws.positive(None)
     average: float = laws.within(0.0, 0, 0.99999)
+
+    @property
+    def unused(self) -> Tuple[str, ...]:
+        """Names of the settings that are set, but that this kind of optimizer does not have."""
+        lacking = {'sgd': (), 'adamw': ('momentum',), 'adam': ('momentum', 'weight_decay')}
+        return tuple(name for name in lacking[self.name]
+                     if getattr(self, name) not in (0, getattr(Optimizer, name)))
 
 
 @_bound

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from typing import Any, Callable, Dict, Iterator, Optional, Union
 
 import numpy as np
@@ -124,8 +125,14 @@ def _downloaded(network: str) -> tf.keras.Model:
 
 
 def _load(model: tf.keras.Model, network: str, path: str) -> None:
+    """Loads weights in the layout of `tf.keras.applications`, whatever the name of their file."""
     try:
-        model.load_weights(path)
+        with tempfile.TemporaryDirectory() as folder:
+            # Keras takes the layout from the name: its newer one from .weights.h5, a checkpoint's
+            # from a name without .h5.
+            link = os.path.join(folder, 'weights.h5')
+            os.symlink(os.path.abspath(path), link)
+            model.load_weights(link)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).split('\n')[0].rstrip('.')
         raise WeightsError(

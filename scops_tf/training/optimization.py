@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from absl import logging
 import tensorflow as tf
 
 from scops_tf import config as config_lib
@@ -31,6 +32,9 @@ class Optimization:
     def __init__(self, groups: Mapping[str, List[tf.Variable]], num_steps: int, *,
                  settings: config_lib.Optimizer,
                  loss_scale: Optional[loss_scale.LossScale] = None) -> None:
+        for name in settings.unused:
+            logging.warning('`Optimizer.%s` (%s) has no effect, since `Optimizer.name` is %r.',
+                            name, getattr(settings, name), settings.name)
         self.groups = dict(groups)
         self._strategy = tf.distribute.get_strategy()
         self._num_steps = num_steps
