@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint quickstart constraints licenses
 RESOLVE = uv pip compile setup.py --universal --no-annotate --custom-compile-command 'make constraints' --quiet
-# Without beam and demo; docs/decisions.md says why.
+# Without beam, browser and demo; docs/decisions.md says why.
 EXTRAS = $(addprefix --extra ,cuda crf heif video onnx test dev)
 
 help:  ## lists the targets

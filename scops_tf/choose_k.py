@@ -65,13 +65,11 @@ def numbers(text: str) -> List[int]:
     if not all(word.strip().isdecimal() for word in words):
         raise command.CommandError('`--parts` must be a range such as 2:12, or numbers such as '
                                    f'2,4,8; got {text!r}.')
-    found = sorted(set(map(int, words)))
-    if colon and int(first) <= int(last):
-        found = list(range(int(first), int(last) + 1))
-    if not 1 <= found[0] <= found[-1] <= _MOST_PARTS or (colon and int(first) > int(last)):
+    found = list(map(int, words))
+    if not 1 <= min(found) <= max(found) <= _MOST_PARTS or (colon and found[0] > found[1]):
         raise command.CommandError(f'`--parts` must be ascending and lie in [1, {_MOST_PARTS}]; '
                                    f'got {text!r}.')
-    return found
+    return list(range(found[0], found[1] + 1)) if colon else sorted(set(found))
 
 
 if __name__ == '__main__':

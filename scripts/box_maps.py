@@ -21,7 +21,7 @@ FLAGS = flags.FLAGS
 
 def main(argv: List[str]) -> None:
     """Writes the maps of categories 1 to 3, at the photos' sizes."""
-    del argv
+    command.require_no_arguments(argv)
     dataset = cub.read(FLAGS.root)
     records = dataset.train + dataset.test
     sizes = photos.sizes([record.path for record in records])

@@ -238,12 +238,24 @@ def convert(source: Source, layers: Sequence[str], out: str, *, name: str, licen
     return card
 
 
+def size_of(words: Sequence[str]) -> Size:
+    """The (height, width) of `--image_size`; None where it names none.
+
+    Raises:
+      CommandError: If these are not two whole numbers of at least 1.
+    """
+    if not words:
+        return None
+    if len(words) != 2 or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise command.CommandError('`--image_size` must be height,width in pixels, such as '
+                                   f'224,224; got {",".join(words)!r}.')
+    return int(words[0]), int(words[1])
+
+
 def main(argv: List[str]) -> None:
     """Builds the network that the flags name, and converts it."""
     command.require_no_arguments(argv)
-    size = tuple(map(int, FLAGS.image_size)) or None
-    if size and (len(size) != 2 or min(size) < 1):
-        raise command.CommandError(f'`--image_size` must be height,width; got {FLAGS.image_size}.')
+    size = size_of(FLAGS.image_size)
     # The library has the Keras that it was made for, which may be Keras 3.
     os.environ.pop('TF_USE_LEGACY_KERAS', None)
     import tensorflow as tf

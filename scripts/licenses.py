@@ -94,6 +94,26 @@ def closure(requirements: Iterable[Requirement]) -> List[Package]:
     return [found[name] for name in sorted(found)]
 
 
+def of_extras(names: Sequence[str]) -> List[Requirement]:
+    """The requirement of the package with these extras; none without extras.
+
+    Raises:
+      CommandError: If the package is not installed or has no such extra.
+    """
+    if not names:
+        return []
+    try:
+        known = importlib.metadata.metadata('scops_tf').get_all('Provides-Extra') or []
+    except importlib.metadata.PackageNotFoundError:
+        raise command.CommandError('The package must be installed for `--extras`, which it is not: '
+                                   'run scripts/test.sh once.') from None
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise command.CommandError(f'`--extras` must be out of {", ".join(sorted(known))}; got '
+                                   f'{unknown[0]!r}.')
+    return [Requirement(f'scops_tf[{",".join(names)}]')]
+
+
 def report(packages: Sequence[Package]) -> str:
     """The table as Markdown, and the sentences below it."""
     lines = ['| package | version | licence |', '|---|---|---|']
@@ -111,8 +131,7 @@ def report(packages: Sequence[Package]) -> str:
 def main(argv: List[str]) -> None:
     """Prints the licences of what requirements.txt and the extras ask for."""
     command.require_no_arguments(argv)
-    extras = [Requirement(f'scops_tf[{",".join(FLAGS.extras)}]')] if FLAGS.extras else []
-    print(report(closure(required() + extras)))
+    print(report(closure(required() + of_extras(FLAGS.extras))))
 
 
 if __name__ == '__main__':

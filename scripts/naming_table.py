@@ -51,13 +51,28 @@ def scores(tables: np.ndarray, named: Dict[int, str]) -> Tuple[float, float]:
             float(np.diag(contingency.iou_table(rows))[1:].mean()))
 
 
+def counts_of(words: Sequence[str], num_photos: int) -> List[int]:
+    """The numbers of `--counts`; at least one of the photos is left to be scored.
+
+    Raises:
+      CommandError: If they are no whole numbers, or out of range.
+    """
+    if not words or not all(
+            word.strip().isdecimal() and 1 <= int(word) < num_photos for word in words):
+        raise command.CommandError(
+            f'`--counts` must be whole numbers from 1 to {num_photos - 1}, since one of the '
+            f'{num_photos} photos at least is scored; got {",".join(words)!r}.')
+    return list(map(int, words))
+
+
 def main(argv: List[str]) -> None:
     """Predicts, names, prints the table and writes it."""
     command.require_no_arguments(argv)
+    records = synthetic.read(FLAGS.creatures).test
+    counts = counts_of(FLAGS.counts, len(records))
     from scops_tf.serving import predictor as predictor_lib  # TensorFlow's start takes seconds.
 
     predictor = predictor_lib.Predictor(FLAGS.export_dir, named=False)
-    records = synthetic.read(FLAGS.creatures).test
     masks = [images.read_labels(record.part_mask_path) for record in records]
     labels = [predictor.predict(images.read(record.path)[np.newaxis]).labels[0]
               for record in tqdm.tqdm(records, desc='Predicting', unit='photo')]
@@ -73,7 +88,7 @@ def main(argv: List[str]) -> None:
              '|---|---|---|---|---|', f'| 0 | {own:.1f} | {matched:.1f} | {own:.1f} | '
              f'{matched:.1f} |']
     names = dict(enumerate(_NAMES, start=1))
-    for count in map(int, FLAGS.counts):
+    for count in counts:
         found: Dict[str, List[Tuple[float, float]]] = {'masks': [], 'clicks': []}
         for draw in range(FLAGS.draws):
             generator = np.random.default_rng([FLAGS.seed, count, draw])

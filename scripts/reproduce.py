@@ -101,5 +101,7 @@ if __name__ == '__main__':
     flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of the runs.')
     command.define_gin_param()
     flags.DEFINE_string('out', 'tables', 'Folder of the runs and of the table.')
-    flags.DEFINE_bool('dry_run', False, 'List the runs and what is missing; make nothing.')
+    flags.DEFINE_bool('dry_run', False, 'List the runs and what is missing; make none of '
+                      'them, and no table. Masks of PASCAL-Part are extracted below the folder of '
+                      'the runs, to see what is missing.')
     command.run(main)

@@ -10,7 +10,6 @@ OUT.md, OUT.json and OUT.png. Rows of OpenCV's two methods appear where cv2 with
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 import sys
@@ -24,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 import tqdm
 
-from scops_tf import images, saliency
+from scops_tf import files, images, saliency
 from scops_tf.evaluation import label_scores
 from scops_tf.pictures import sheets
 
@@ -207,25 +206,31 @@ def markdown(result: Dict) -> str:
     return '\n'.join(lines)
 
 
+def write(out: str, result: Dict, sheet: np.ndarray) -> None:
+    """Writes `<out>.md`, `<out>.json` and `<out>.png`, whatever dots `out` has.
+
+    Raises:
+      OSError: If a file cannot be written.
+    """
+    files.write(f'{out}.md', markdown(result).encode())
+    files.write_json(f'{out}.json', result)
+    images.write_png(f'{out}.png', sheet)
+
+
 def main() -> None:
     """Measures, prints the tables and writes the files."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True)
-    parser.add_argument('--out', type=Path, default=Path('tables/saliency'))
+    parser.add_argument('--out', default='tables/saliency')
     arguments = parser.parse_args()
     try:
+        files.require_writable(os.path.dirname(arguments.out) or '.')
         result, sheet = measure(arguments.data)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write(arguments.out, result, sheet)
     except (OSError, ValueError) as error:
         sys.exit(f'Error: {error}')
-    text = markdown(result)
-    for suffix, content in (('.md', text), ('.json', json.dumps(result, indent=1) + '\n')):
-        temporary = arguments.out.with_suffix(f'{suffix}.tmp')
-        temporary.write_text(content, encoding='utf-8')
-        temporary.replace(arguments.out.with_suffix(suffix))
-    images.write_png(str(arguments.out.with_suffix('.png')), sheet)
-    print(text)
+    print(markdown(result))
 
 
 if __name__ == '__main__':

@@ -86,3 +86,11 @@ def test_what_cannot_be_converted_is_told(transformer, tmp_path):
     with pytest.raises(command.CommandError, match="applications, such as ResNet50; got 'None50'"):
         convert_features.applications('None50', None, None)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('words', [['a', 'b'], ['224'], ['0', '224'], ['-1', '3'], ['1', '2', '3']])
+def test_a_size_that_is_none_is_refused(words):
+    assert convert_features.size_of([]) is None
+    assert convert_features.size_of(['224', ' 196']) == (224, 196)
+    with pytest.raises(command.CommandError, match=f'`--image_size` .* got .{",".join(words)}'):
+        convert_features.size_of(words)

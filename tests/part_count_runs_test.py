@@ -108,7 +108,7 @@ def test_a_run_of_another_configuration_is_refused(choice, load, tmp_path):
 
 def test_numbers_of_parts_are_a_range_or_a_list(run_command):
     for text, sentence in (('2-4', 'a range such as 2:12'), ('4:2', 'ascending'),
-                           ('0:3', r'lie in [1, 64]'), ('2:99', 'lie in [1, 64]')):
+                           ('0:3', r'lie in [1, 64]'), ('2:2000000000', 'lie in [1, 64]')):
         done = run_command('choose_k', '--gin_file=quickstart', f'--parts={text}')
         assert done.returncode == 1 and sentence in done.stderr, text
         assert done.stderr.count('\n') == 1

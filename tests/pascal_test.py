@@ -133,6 +133,12 @@ def test_lists_of_photos_make_the_splits(root):
     assert f'line 2 of {folder / "val.txt"} needs a path below' in error_of(root, image_sets=sets)
     (folder / 'val.txt').write_text('2008_000002\n')
     assert 'none is left in Main/val' in error_of(root, image_sets=sets)
+    # Lists of a category: shown, hard to see, not shown.
+    (folder / 'val.txt').write_text('2008_000001  1\n2008_000005 -1\n2008_000002  0\n')
+    assert [record.name for record in read(root, image_sets=sets).test] == ['2008_000001.jpg']
+    (folder / 'val.txt').write_text('2008_000001  2\n')
+    assert (f'line 1 of {folder / "val.txt"} must name a photo, and after it nothing or 1, 0 or -1'
+            in error_of(root, image_sets=sets))
     (folder / 'val.txt').unlink()
     assert f'no val.txt in {folder}' in error_of(root, image_sets=sets)
     assert '`image_sets` must name' in error_of(root, image_sets=('Main/train', '../Main/train'))

@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 import pytest
 import setuptools
 
+from scops_tf import command
+
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _STACKS = {'2.15': ('constraints.txt', 'requirements.lock'),
            'current': ('constraints-current.txt', 'requirements-current.lock')}
@@ -178,3 +180,22 @@ def test_the_licences_are_of_what_is_required_and_of_what_that_requires():
     assert {'tensorflow', 'pillow', 'werkzeug'} <= set(found)  # TensorBoard needs the last.
     assert not {'pytest', 'ruff'} & set(found)
     assert found == sorted(found)
+
+
+def test_an_extra_that_there_is_not_is_named(monkeypatch):
+    metadata = email.message.Message()
+    for name in ('heif', 'crf'):
+        metadata['Provides-Extra'] = name
+    monkeypatch.setattr(licenses.importlib.metadata, 'metadata', lambda name: metadata)
+    assert licenses.of_extras([]) == []
+    assert [str(each) for each in licenses.of_extras(['crf', 'heif'])] == ['scops_tf[crf,heif]']
+    with pytest.raises(command.CommandError, match="`--extras` must be out of crf, heif; got 'no'"):
+        licenses.of_extras(['crf', 'no'])
+
+
+def test_the_constraints_are_resolved_for_all_extras_but_those_that_are_left_out():
+    makefile = (_ROOT / 'Makefile').read_text(encoding='utf-8')
+    resolved = re.search(r'^EXTRAS = .*--extra ,(.*)\)$', makefile, re.MULTILINE).group(1)
+    setup = (_ROOT / 'setup.py').read_text(encoding='utf-8').split('extras_require=')[1]
+    extras = re.findall(r"^ +'(\w+)': ", setup, re.MULTILINE)
+    assert {*resolved.split(), 'beam', 'browser', 'demo'} == set(extras)

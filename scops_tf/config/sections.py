@@ -126,7 +126,8 @@ class Data(laws.Checked):
       min_part_share: Least share of the category's part names that the object shows (PASCAL); None
         for 1/3.
       image_sets: Lists below ImageSets/ to train and to test on (PASCAL), such as ('Main/train',
-        'Main/val'). With None the test photos are the training photos.
+        'Main/val'). Of lists of a category, such as 'Main/horse_train', those photos count that
+        show it. With None the test photos are the training photos.
       saliency: Source of the saliency map D of Eq. 6: 'rbd' computes it, 'folder' reads the user's
         maps, 'masks' reads object masks. None for no saliency constraint.
       saliency_folder: Folder of the user's saliency maps, at the relative paths of the photos.

@@ -11,6 +11,7 @@ Records hold masks as images, so the masks are extracted from the .mat files int
 """
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -128,9 +129,15 @@ def read(root: str, *, category: str, cache_folder: str, min_object_area: float 
 def _image_set(root: str, name: str) -> Dict[str, None]:
     if any(piece in ('', '.', '..') for piece in name.split('/')):
         raise DatasetError(f'`image_sets` must name lists below ImageSets/, got {name!r}.')
-    path = os.path.join(root, 'ImageSets', *name.split('/')) + '.txt'
-    return {line.relative_path(0): None
-            for line in read_lines(path, num_columns=1, advice='give the name of another list')}
+    path, found = os.path.join(root, 'ImageSets', *name.split('/')) + '.txt', {}
+    for line in read_lines(path, num_columns=1, advice='give the name of another list'):
+        # Lists of a category say after each photo whether it shows it: 1, 0 (hard to see) or -1.
+        photo, *shown = line.fields[0].split()
+        if shown not in ([], ['1'], ['0'], ['-1']):
+            raise line.error('must name a photo, and after it nothing or 1, 0 or -1')
+        if shown != ['-1']:
+            found[dataclasses.replace(line, fields=[photo]).relative_path(0)] = None
+    return found
 
 
 def _largest_objects(index: Mapping[str, Dict[str, Any]], root: str, category: str
