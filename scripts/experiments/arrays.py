@@ -61,9 +61,10 @@ def _case(state: Dict[str, Any], index: int, rng: np.random.Generator) -> Outcom
     def attempt() -> Dict[str, Any]:
         result = evaluate_arrays.evaluate(paths['pred'], paths['truth'], protocol=protocol,
                                           keypoint=0)
-        evaluate_arrays.write(result, out)
+        files.write_json(out, result)
         text_report.of_arrays(result)
-        return json.loads(files.read(out))
+        json.loads(files.read(out))
+        return result
 
     return judge(attempt, _problem_of, f'{protocol}, {which}: {how}')
 
@@ -72,7 +73,8 @@ def _problem_of(result: Dict[str, Any]) -> Optional[str]:
     for name, entry in result['scores'].items():
         values = [entry['test'], entry['train'], *entry['landmarks'],
                   *(each['test'] for each in entry.get('classes', {}).values())]
-        bad = [value for value in values if value is not None and not 0 <= value < np.inf]
+        # A score that is undefined is NaN, and null in the file.
+        bad = [value for value in values if not (np.isnan(value) or 0 <= value < np.inf)]
         if bad:
             return f'{name} scores {bad[0]}'
     if any(value < 1 for name, value in result['counts'].items() if name.endswith('images')):
