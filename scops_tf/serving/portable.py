@@ -105,7 +105,9 @@ def describe(name: str, input_size: Tuple[int, int]) -> Dict[str, Any]:
 
 def _require_like(name: str, data: bytes, like: part_model_lib.PartModel) -> None:
     photo = warmup.example_photo(like.input_size)[np.newaxis].astype(np.float32) / 255
-    expected, found = like.of_resized(tf.constant(photo)), FORMATS[name].load(data)(photo)
+    expected = like.of_resized(tf.constant(photo))
+    with _quiet():
+        found = FORMATS[name].load(data)(photo)
     difference = np.abs(found['part_responses'] - expected['part_responses'].numpy()).max()
     share = np.mean(found['labels'] == expected['labels'].numpy())
     # Not a number is no difference that is small.
@@ -155,8 +157,9 @@ def _load_tflite(data: bytes) -> Callable[[np.ndarray], Dict[str, np.ndarray]]:
 def _quiet() -> Iterator[None]:
     """Context in which nothing reaches the process's standard error.
 
-    The converter of TensorFlow Lite prints counts of operations there, past Python and whatever the
-    level of messages is. What Python logs may go elsewhere, so it is held back by its level.
+    The converter of TensorFlow Lite prints counts of operations there, and its later interpreters
+    what they run on, past Python and whatever the level of messages is. What Python logs may go
+    elsewhere, so it is held back by its level.
     """
     level = absl_logging.get_verbosity()
     absl_logging.set_verbosity(absl_logging.ERROR)
