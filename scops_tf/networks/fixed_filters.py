@@ -50,7 +50,7 @@ def taps(images: Any) -> List[tf.Tensor]:
     if images.shape[1:3].is_fully_defined():
         size = np.array(images.shape[1:3])
         if size.min() < MIN_SIDE:
-            raise ValueError(f'{law[:-1]}; got {tuple(size)}.')
+            raise ValueError(f'{law[:-1]}; got {tuple(size.tolist())}.')
     else:
         size = tf.shape(images)[1:3]
         with tf.control_dependencies([tf.debugging.assert_greater_equal(size, MIN_SIDE, law)]):
