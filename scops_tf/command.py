@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+from logging import INFO, LogRecord
 import os
 import re
 import sys
@@ -116,7 +117,13 @@ def run(main: Callable[[List[str]], Optional[int]]) -> None:
 
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
+    logging.get_absl_logger().addFilter(_is_for_users)
     app.run(guarded, flags_parser=_parse)
+
+
+def _is_for_users(record: LogRecord) -> bool:
+    """Whether a message of the log is not TensorFlow's on the microseconds that a saving took."""
+    return record.levelno > INFO or record.filename != 'functional_saver.py'
 
 
 def _parse(argv: List[str]) -> List[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -26,6 +27,14 @@ def test_an_unknown_flag_that_is_no_file_says_no_more(tmp_path, monkeypatch, cap
         command._parse(['predict', '--nowhere=1'])
     message = capsys.readouterr().err
     assert "'nowhere'" in message and 'is a file' not in message
+
+
+def test_what_tensorflow_tells_of_each_saving_is_no_part_of_the_log():
+    for level, file, is_shown in (('INFO', 'functional_saver.py', False), ('INFO', 'loop.py', True),
+                                  ('WARNING', 'functional_saver.py', True)):
+        record = logging.LogRecord(
+            'absl', getattr(logging, level), f'/tf/{file}', 440, '', (), None)
+        assert command._is_for_users(record) == is_shown
 
 
 def test_shards_are_numbered_from_0():
