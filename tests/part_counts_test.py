@@ -68,6 +68,10 @@ def test_an_advice_is_in_doubt_where_agreement_does_not_fall_or_is_low():
     low = part_counts.advise([_count(2, 30), _count(3, 12)])
     assert low.num_parts == 2 and low.doubt == part_counts.OPEN
     assert 'agree little' in low.reasons[-1]
+    # A small fall counts where the eigengap says the same, and not against it.
+    for gap, doubt in ((0.4, part_counts.OPEN), (0.01, part_counts.LIKELY)):
+        small = part_counts.advise([_count(2, 94), _count(3, 92, gap=0.02), _count(4, 88, gap=gap)])
+        assert small.num_parts == 3 and small.doubt == doubt
     other = part_counts.advise([_count(2, 60, gap=0.1), _count(3, 80), _count(4, 50, gap=0.4)])
     assert other.num_parts == 3 and other.doubt == part_counts.LIKELY and other.others == [4]
 

@@ -186,12 +186,13 @@ def advise(counts: Sequence[Count]) -> Advice:
         reasons.append(f"The features' affinity has its largest gap at {by_gap} groups.")
     others = {one.num_parts for one in near} | ({by_gap} if by_gap is not None else set())
     others.discard(chosen.num_parts)
+    gap_agrees = by_gap in (None, chosen.num_parts)
     doubt = LIKELY
     if chosen.agreement < _LEAST_AGREEMENT or fall is None:
         doubt = OPEN
-    elif fall > 2 * margin and by_gap in (None, chosen.num_parts):
+    elif fall > 2 * margin and gap_agrees:
         doubt = CLEAR
-    elif fall <= margin / 2 or len(others) > 2:
+    elif fall <= (margin / 2 if gap_agrees else margin) or len(others) > 2:
         doubt = OPEN
     if chosen.agreement < _LEAST_AGREEMENT:
         reasons.append('The seeds agree little with any number of parts.')
