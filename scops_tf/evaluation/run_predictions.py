@@ -131,8 +131,7 @@ def _decoded(outputs: Dict[str, Any], images: np.ndarray, config: config_lib.Con
     """Predictions of an export, decoded again by the `Decode` of the configuration."""
     responses = outputs['part_responses']
     decode = config.decode
-    photos = None if decode.guided_radius is None else tf.image.resize(
-        images / np.float32(255), responses.shape[1:3], antialias=True)
+    photos = None if decode.guided_radius is None else decoding.guides(images, responses)
     labels = decoding.decode(
         responses, outputs['labels'].shape[1:], background=decode.background, photos=photos,
         guided_radius=decode.guided_radius, guided_epsilon=decode.guided_epsilon)

@@ -107,6 +107,19 @@ def decode(part_responses: tf.Tensor, size: Tuple[int, int], *, background: floa
     return tf.cond(size[0] <= _MAX_NUMBERS // numbers, whole, in_strips)
 
 
+def guides(images: Any, part_responses: tf.Tensor) -> tf.Tensor:
+    """Photos for `decode`, as the graph of an export sees them.
+
+    Args:
+      images: u8[B,H,W,3]. RGB.
+      part_responses: f32[B,h,w,K+1]. Of these photos, at the network's input size.
+
+    Returns:
+      f32[B,h,w,3]. RGB in [0, 1].
+    """
+    return tf.image.resize(images / np.float32(255), part_responses.shape[1:3], antialias=True)
+
+
 def _guided_margins(normalized: tf.Tensor, photos: tf.Tensor, background: float, radius: float,
                     epsilon: float) -> tf.Tensor:
     """How far each part's share, filtered, is above the background's: f32[B,h',w',K].

@@ -146,8 +146,7 @@ class Predictor:
         labels = decoding.decode(
             responses, size,
             background=self.metadata['background'] if background is None else background,
-            photos=None if radius is None else tf.image.resize(
-                images / np.float32(255), responses.shape[1:3], antialias=True),
+            photos=None if radius is None else decoding.guides(images, responses),
             guided_radius=radius, guided_epsilon=self.metadata.get('guided_epsilon', 1e-4))
         centers = decoding.part_centers(
             responses, size, window=self.metadata.get('center_window'),
