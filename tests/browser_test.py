@@ -7,108 +7,23 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-import shutil
 import threading
-from typing import Any, Dict, Iterator, List
+from typing import Iterator
 
+import chromium
 import pytest
 
 from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
 from scops_tf.pages import comparison, page, run_data, server
 
-_MISSING = 'Selenium or axe (extra [browser]) is missing.'
-webdriver = pytest.importorskip('selenium.webdriver', reason=_MISSING)
-Axe = pytest.importorskip('axe_selenium_python', reason=_MISSING).Axe
-_CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
-pytestmark = pytest.mark.skipif(
-    not (_CHROMIUM and _DRIVER), reason='There is no chromium with its chromedriver.')
-
-
-class Browser:
-    """Chromium without a window, at a size and in light or dark."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, address: str, *, width: int = 1280, scheme: str = 'light') -> None:
-        """Opens a page."""
-        self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
-            'width': width, 'height': 900, 'deviceScaleFactor': 1, 'mobile': width < 600})
-        self.driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
-            'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
-        self.driver.get(address)
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        """The value of a script."""
-        return self.driver.execute_script(script, *arguments)
-
-    def one(self, selector: str) -> Any:
-        """The element of a selector."""
-        return self.driver.find_element('css selector', selector)
-
-    def click(self, selector: str) -> None:
-        """Clicks an element, away from the bar at the lower border."""
-        self.run('arguments[0].scrollIntoView({block: "center", behavior: "instant"})',
-                 self.one(selector))
-        self.one(selector).click()
-
-    def press(self, keys: str) -> None:
-        """Presses keys, wherever the focus is."""
-        webdriver.ActionChains(self.driver).send_keys(keys).perform()
-
-    def choose(self, selector: str, value: str) -> None:
-        """Chooses an option by the keyboard's way: its value changes, and the page is told."""
-        self.run('arguments[0].value = arguments[1]; for (const kind of ["input", "change"]) '
-                 'arguments[0].dispatchEvent(new Event(kind, {bubbles: true}))',
-                 self.one(selector), value)
-
-    def fill(self, selector: str, text: str) -> None:
-        """Types a text in place of what a field has."""
-        field = self.one(selector)
-        field.clear()
-        field.send_keys(text)
-
-    def texts(self, selector: str) -> List[str]:
-        """Texts of the elements that are seen."""
-        return [each.text for each in self.driver.find_elements('css selector', selector)
-                if each.is_displayed()]
-
-    def wait_for(self, selector: str, words: str) -> None:
-        """Waits until an element has some words."""
-        from selenium.webdriver.support.ui import WebDriverWait
-        WebDriverWait(self.driver, 60, poll_frequency=0.05).until(
-            lambda _: words in self.one(selector).text)
-
-    def faults(self) -> List[Dict[str, Any]]:
-        """What axe finds wrong with the page."""
-        axe = Axe(self.driver)
-        axe.inject()
-        return [{name: each[name] for name in ('id', 'impact', 'help')}
-                for each in axe.run()['violations']]
-
-    def complaints(self) -> List[Dict[str, Any]]:
-        """What the console has said since the last call."""
-        return self.driver.get_log('browser')
+pytestmark = pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
 
 
 @pytest.fixture(scope='module')
-def browser(tmp_path_factory) -> Iterator[Browser]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = _CHROMIUM
-    for name in ('headless', 'no-sandbox', 'disable-gpu', 'disable-background-networking',
-                 'disable-component-update', 'disable-sync', 'disable-dev-shm-usage',
-                 f'user-data-dir={tmp_path_factory.mktemp("profile")}'):
-        options.add_argument(f'--{name}')
-    options.add_experimental_option(
-        'prefs', {'download.default_directory': str(tmp_path_factory.mktemp('downloads'))})
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(executable_path=_DRIVER))
-    driver.set_page_load_timeout(120)
-    driver.set_script_timeout(120)
-    yield Browser(driver)
-    driver.quit()
+def browser(tmp_path_factory) -> Iterator[chromium.Browser]:
+    with chromium.started(tmp_path_factory.mktemp('browser')) as started:
+        yield started
 
 
 @pytest.fixture
@@ -130,7 +45,7 @@ def _served(run: pathlib.Path) -> Iterator[str]:
         thread.join()
 
 
-def _downloaded(browser: Browser, folder: pathlib.Path) -> pathlib.Path:
+def _downloaded(browser: chromium.Browser, folder: pathlib.Path) -> pathlib.Path:
     """Where the next download goes."""
     browser.driver.execute_cdp_cmd('Browser.setDownloadBehavior', {
         'behavior': 'allow', 'downloadPath': str(folder)})
@@ -223,10 +138,10 @@ def test_the_served_page_saves_by_itself_and_by_the_keyboard_alone(browser, run)
         browser.run('document.querySelector("[data-name=\\"1\\"]").focus()')
         browser.press('head')
         for _ in range(40):
-            browser.press(webdriver.Keys.TAB)
+            browser.press(chromium.TAB)
             if browser.run('return document.activeElement.id') == 'save':
                 break
-        browser.press(webdriver.Keys.ENTER)
+        browser.press(chromium.ENTER)
         browser.wait_for('#status', 'Saved to')
         assert parts_file.load(str(run)) == parts_file.load(str(run / 'export'))
         assert parts_file.load(str(run)).names[1] == 'head'

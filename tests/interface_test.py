@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import zipfile
 
+import chromium
 import numpy as np
 from PIL import Image
 import pytest
@@ -23,7 +24,7 @@ import gradio_client
 
 from scops_tf.demo_app import interface
 
-_LIMITS = answer.Limits(most_bytes=20_000, most_pixels=10 ** 6)
+_LIMITS = answer.Limits(most_bytes=200_000, most_pixels=10 ** 6)
 
 
 class _Answerer:
@@ -89,7 +90,7 @@ def test_an_error_of_the_visitor_is_one_sentence(served, tmp_path):
 
 def test_a_file_that_is_too_large_is_not_taken(served, tmp_path):
     _, client, _ = served
-    (tmp_path / 'large.png').write_bytes(b' ' * 30_000)
+    (tmp_path / 'large.png').write_bytes(b' ' * 300_000)
     with pytest.raises(Exception, match='413|maximum|size|large'):
         client.predict(gradio_client.handle_file(str(tmp_path / 'large.png')), 0.4, 0, '',
                        api_name='/parts')
@@ -106,3 +107,21 @@ def test_the_page_is_of_this_machine_and_loads_nothing_from_elsewhere(served):
     assert '"analytics_enabled":false' in content.replace(' ', '')
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f'{address}gradio_api/file=/etc/passwd')
+
+
+@pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
+def test_a_photo_is_taken_with_the_camera(served, tmp_path):
+    answerer, _, address = served
+    before = len(answerer.asked)
+    # Chromium shows its own picture as that of a camera.
+    with chromium.started(tmp_path, 'use-fake-device-for-media-stream',
+                          'use-fake-ui-for-media-stream') as browser:
+        browser.open(address)
+        browser.click_button('Capture from camera')
+        browser.click_button('Click to access webcam')
+        browser.wait_until('document.querySelector("video")?.readyState === 4')
+        browser.click_button('capture photo')
+        browser.wait_for('body', '#e69f00')
+        # What Gradio itself warns of is no error.
+        assert [each for each in browser.complaints() if each['level'] == 'SEVERE'] == []
+    assert len(answerer.asked) == before + 1
