@@ -63,6 +63,12 @@ def test_the_largest_number_that_seeds_agree_on_is_taken():
     assert 'largest gap at 4' in ' '.join(found.reasons)
 
 
+def test_the_eigengap_decides_where_seeds_agree_as_well_on_several_numbers():
+    found = part_counts.advise([_count(3, 91, gap=0.02), _count(4, 89, gap=0.04),
+                                _count(5, 87, gap=0.03), _count(6, 60, gap=0.09)])
+    assert found.num_parts == 4 and found.others == [3, 5, 6]
+
+
 def test_an_advice_is_in_doubt_where_agreement_does_not_fall_or_is_low():
     assert part_counts.advise([_count(2, 80), _count(3, 79)]).doubt == part_counts.OPEN
     low = part_counts.advise([_count(2, 30), _count(3, 12)])

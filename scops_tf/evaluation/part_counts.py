@@ -144,11 +144,12 @@ def eigengaps(features: np.ndarray, photo: np.ndarray, most: int) -> Dict[int, f
 
 
 def advise(counts: Sequence[Count]) -> Advice:
-    """The largest number of parts that seeds still agree on, and how sure that is.
+    """The number of parts of the largest eigengap that seeds still agree on, and how sure that is.
 
     Fewer parts are found again by every seed as long as each is one or several true parts. With
     more parts than there are, each seed cuts them elsewhere. So agreement falls beyond the right
-    number.
+    number. Where seeds agree on several numbers about as well, the eigengap decides; without one
+    it is the largest number.
 
     Args:
       counts: What the runs show, for at least one number of parts.
@@ -162,7 +163,7 @@ def advise(counts: Sequence[Count]) -> Advice:
     best = max(sound, key=lambda one: one.agreement)
     margin = max(_MARGIN, float(np.std(best.agreements)))
     near = [one for one in sound if one.agreement >= best.agreement - margin]
-    chosen = max(near, key=lambda one: one.num_parts)
+    chosen = max(near, key=lambda one: (one.eigengap or 0.0, one.num_parts))
     reasons = [f'With {chosen.num_parts} parts the seeds agree to {chosen.agreement:.0f} %, with '
                f'{best.num_parts} parts, the best, to {best.agreement:.0f} %.'
                if chosen is not best else f'The seeds agree best, to {best.agreement:.0f} %, with '
