@@ -20,6 +20,15 @@ from scops_tf.pages.gathering import Gatherer
 _MOST_PHOTOS = 200
 
 
+def split_of(dataset: datasets.PartDataset, records: Sequence[Record]) -> str:
+    """What photos are to a model: 'train' if it was trained on all of them, else 'test'.
+
+    A data set without other photos is tested on those that it is trained on.
+    """
+    trained = {record.name for record in dataset.train}
+    return 'train' if all(record.name in trained for record in records) else 'test'
+
+
 class Pictures:
     """What the page shows, which is gathered while the photos are predicted.
 
@@ -48,7 +57,7 @@ class Pictures:
             self._count += 1
 
     def write(self, config: config_lib.Config, scorer: dataset_scores.Scorer, *, step: int,
-              split: str, num_photos: int, parts: PartNames, own_labels: np.ndarray,
+              num_photos: int, parts: PartNames, own_labels: np.ndarray,
               fit: Optional[PartMaps], test: PartMaps) -> None:
         """Writes the report of the page.
 
@@ -56,8 +65,7 @@ class Pictures:
           config: Configuration of the run.
           scorer: Scorer of the photos.
           step: Step of the model.
-          split: What the photos are for, 'test' or 'train'.
-          num_photos: Number of all photos of that kind.
+          num_photos: Number of all photos of their kind.
           parts: Merges and drops that `fit` and `test` are of.
           own_labels: u8[N,H,W]. Labels of the photos by the model's own parts.
           fit: Part maps of the photos to fit on, or None.
@@ -71,7 +79,8 @@ class Pictures:
         self._gatherer.write(
             step=step, facts={'dataset': scorer.dataset.name, 'method': config.run.method,
                               'seed': str(config.run.seed)},
-            split=split, num_photos=num_photos, lookup=parts.lookup,
+            split=split_of(scorer.dataset, self._split.records), num_photos=num_photos,
+            lookup=parts.lookup,
             scores={name: values[self._shown] for name, values in scores.values.items()},
             directions=scores.directions,
             confusion=photo_scores.confusion(scorer, num_parts, own_labels))
@@ -91,7 +100,6 @@ def gather(config: config_lib.Config, workdir: str) -> None:
       OSError: If the folder cannot be written.
     """
     dataset = datasets.load_for(config, workdir)
-    name = 'test' if dataset.test else 'train'
     records: Sequence[Record] = dataset.test or dataset.train
     chosen = [records[index] for index in photo_features.spread(len(records), _MOST_PHOTOS)]
     parts = parts_file.load_or_unnamed(workdir, config.run.num_parts)
@@ -105,5 +113,5 @@ def gather(config: config_lib.Config, workdir: str) -> None:
     maps = run_predictions.part_maps(
         {'own': run.predict, 'shown': run_predictions.merged(run.predict, parts, config)}, store,
         config, 'Photos', visit=pictures.add)
-    pictures.write(config, scorer, step=run.step, split=name, num_photos=len(records), parts=parts,
+    pictures.write(config, scorer, step=run.step, num_photos=len(records), parts=parts,
                    own_labels=maps['own'].labels, fit=None, test=maps['shown'])

@@ -89,9 +89,8 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
 
     _write(folder, result, photos.test, is_latest=config.evaluation.step is None)
     if pictures:
-        pictures.write(config, scorer, step=run.step, split='test',
-                       num_photos=len(photos.test), parts=parts, own_labels=own_labels,
-                       fit=maps[OURS][0], test=maps[OURS][1])
+        pictures.write(config, scorer, step=run.step, num_photos=len(photos.test), parts=parts,
+                       own_labels=own_labels, fit=maps[OURS][0], test=maps[OURS][1])
         page.write_run(run_data.read(workdir))
     print(text_report.of_run(result))
     logging.info('Scores and the page index.html are in %s.', folder)
