@@ -2,7 +2,7 @@
 r"""Writes a network of another library as a SavedModel of reference features; see docs/features.md.
 
     python scripts/convert_features.py --library=applications --network=ResNet50 \
-        --layers=conv4_block6_out --licence=Apache-2.0 --out=networks/resnet50
+        --layers=conv4_block6_out --licence=MIT --out=networks/resnet50
 
 It runs in an environment with that library, a TensorFlow that the library needs, and nothing else
 of scops_tf's requirements:

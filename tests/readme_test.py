@@ -61,3 +61,17 @@ def test_scripts_and_links_are_there(document):
     for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', prose):
         if not target.startswith(('http://', 'https://')):
             assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize('document', _DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_are_there(document):
+    text = document.read_text(encoding='utf-8')
+    files = {path.name: path.read_text(encoding='utf-8')
+             for path in (_ROOT / 'tests').glob('*_test.py')}
+    for name in re.findall(r'`(?:tests/)?(\w+_test\.py)`', text):
+        assert name in files, name
+    for name in re.findall(r'`(test_\w+)`', text):
+        assert any(f'def {name}(' in source for source in files.values()), name
+    for name, laws in re.findall(r'`(\w+_test\.py)`: ((?:`test_\w+`(?:, )?)+)', text):
+        for law in re.findall(r'`(test_\w+)`', laws):
+            assert f'def {law}(' in files[name], f'{name} has no {law}'
