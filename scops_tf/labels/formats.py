@@ -32,6 +32,10 @@ class Writers(writer.Writer):
         for one in self._writers:
             one.add(result)
 
+    def has(self, name: str) -> bool:
+        """Whether all formats have what they need of a photo."""
+        return all(one.has(name) for one in self._writers)
+
     def close(self, names: Sequence[str]) -> None:
         """Writes what is about all photos, in all formats."""
         for one in self._writers:

@@ -13,6 +13,8 @@ from typing import Iterator, Optional, Sequence
 from scops_tf import files
 
 FOLDER = '.pieces'
+# Number of bytes before a piece that tell whether it is whole.
+_DIGEST = 16
 
 
 class Pieces:
@@ -36,17 +38,36 @@ class Pieces:
         Raises:
           OSError: If it cannot be written.
         """
-        files.write(self._path(name), content)
+        files.write(self._path(name), _digest(content) + content)
 
     def found(self, name: str) -> Optional[bytes]:
-        """The piece of a photo that an earlier process may have left; None if there is none."""
+        """The whole piece of a photo that an earlier process may have left; None without one.
+
+        A machine that stops may leave anything in a file, so a damaged piece counts as none.
+        """
         path = self._path(name)
-        return files.read(path) if os.path.exists(path) else None
+        content = files.read(path) if os.path.exists(path) else b''
+        content, digest = content[_DIGEST:], content[:_DIGEST]
+        return content if digest == _digest(content) else None
 
     def of(self, names: Sequence[str]) -> Iterator[bytes]:
-        """The pieces of photos, which are there, read one by one."""
-        return (files.read(self._path(name)) for name in names)
+        """The pieces of photos, read one by one.
+
+        Raises:
+          OSError: If one is missing or damaged.
+        """
+        for name in names:
+            content = self.found(name)
+            if content is None:
+                raise OSError(f'The folder {self._folder!r} must have a whole piece of each photo, '
+                              f'but that of {name!r} is missing or damaged: run the same command '
+                              'again')
+            yield content
 
     def remove(self) -> None:
         """Removes all pieces, once the file is written."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST).digest()

@@ -36,6 +36,10 @@ class Writer:
         """
         raise NotImplementedError
 
+    def has(self, name: str) -> bool:
+        """Whether `close` finds all that it needs of a photo, added before by any process."""
+        return True
+
     def close(self, names: Sequence[str]) -> None:
         """Writes what is about all photos.
 
@@ -61,6 +65,10 @@ class OfPieces(Writer):
     def __init__(self, out: str, folder: str) -> None:
         self._folder = os.path.join(out, folder)
         self._pieces = Pieces(self._folder)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a whole piece."""
+        return self._pieces.found(name) is not None
 
     def finish(self) -> None:
         """Removes the pieces."""

@@ -56,7 +56,7 @@ class Output:
 
     def is_done(self, photo: Photo, key: str) -> bool:
         """Whether the photo has been added with this key."""
-        if not self._own.is_done(photo.name, key):
+        if not (self._own.is_done(photo.name, key) and self._labels.has(photo.name)):
             return False
         self.done.add(photo.name)
         return True
