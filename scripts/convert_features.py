@@ -20,7 +20,6 @@ from __future__ import annotations
 import importlib
 import os
 import pathlib
-import shutil
 import sys
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -29,7 +28,9 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from scops_tf import command, files, network_card
+import saved_features
+
+from scops_tf import command, network_card
 
 FLAGS = flags.FLAGS
 
@@ -38,8 +39,6 @@ _SCALES = {'torch': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 'tf': ((0.5,
            'none': ((0.0,) * 3, (1.0,) * 3)}
 # A transformer has at most so many tokens before its patches: of the class, and registers.
 _MOST_PREFIX = 16
-# Largest difference of the SavedModel's features from the network's, as a share of the largest.
-_TOLERANCE = {'float32': 1e-3, 'bfloat16': 3e-2}
 
 Size = Optional[Tuple[int, int]]
 Preprocess = Callable[[Any], Any]
@@ -148,10 +147,7 @@ def patch_grid(num_tokens: int, size: Tuple[int, int]) -> Tuple[int, int]:
 
 
 def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
-    """The function of the contract, a `tf.Module` with the signature `serve`.
-
-    Layers of several sizes are up-sampled to the finest one with the corners aligned.
-    """
+    """The function of the contract, a `tf.Module` with the signature `serve`."""
     import tensorflow as tf
 
     network = tapped(source.model, layers)
@@ -176,12 +172,8 @@ def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
         found = network({next(iter(inputs)): images} if isinstance(inputs, dict) else images,
                         training=False)
         taps = [as_map(tap) for tap in tf.nest.flatten(found)]
-        cells = tf.reduce_max([tf.shape(tap)[1:3] for tap in taps], axis=0)
-        channels = [tap.shape[3] for tap in taps]
-        module.channels = channels
-        joined = tf.concat([tf.raw_ops.ResizeBilinear(
-            images=tap, size=cells, align_corners=True) for tap in taps], axis=-1)
-        return {'features': tf.ensure_shape(joined, [None, None, None, sum(channels)])}
+        module.channels = [tap.shape[3] for tap in taps]
+        return {'features': saved_features.side_by_side(taps)}
 
     module = tf.Module()
     module.weights = [getattr(variable, 'value', variable) if not isinstance(
@@ -194,7 +186,7 @@ def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
 def convert(source: Source, layers: Sequence[str], out: str, *, name: str, licence: str,
             origin: str = '', size: Size = None, precision: str = 'float32'
             ) -> network_card.NetworkCard:
-    """Writes the SavedModel and its card.
+    """Writes a network's layers as a SavedModel with its card.
 
     Args:
       source: The network.
@@ -207,35 +199,16 @@ def convert(source: Source, layers: Sequence[str], out: str, *, name: str, licen
       precision: That of the network, by which its SavedModel may differ.
 
     Raises:
-      CommandError: If the layers cannot be used, or the SavedModel gives other features.
+      CommandError: If the layers cannot be used; see also
+        `saved_features.write`.
       OSError: If the folder cannot be written.
     """
-    import tensorflow as tf
-
-    if os.path.exists(out):
-        raise command.CommandError(f'`--out` must be a new folder; {out!r} is there already.')
     module = features_of(source, layers, size)
-    seen = size or (256, 320)
-    photo = np.random.default_rng(0).uniform(size=(1, *seen, 3)).astype(np.float32)
-    expected = module.serve(tf.constant(photo))['features'].numpy()
-    temporary = files.temporary_folder(os.path.abspath(out))
-    try:
-        tf.saved_model.save(module, temporary, signatures={network_card.SIGNATURE: module.serve})
-        loaded = tf.saved_model.load(temporary)
-        found = loaded.signatures[network_card.SIGNATURE](images=tf.constant(photo))['features']
-        difference = np.abs(found.numpy() - expected).max() / max(np.abs(expected).max(), 1e-9)
-        if not difference <= _TOLERANCE[precision]:
-            raise command.CommandError(
-                'The SavedModel must give the features of the network, but differs by '
-                f'{difference:.1e} of the largest one: take another version of TensorFlow.')
-        card = network_card.write(network_card.NetworkCard(
-            name=name, layers=dict(zip(layers, map(int, module.channels))),
-            stride=round(seen[0] / expected.shape[1]), licence=licence, source=origin,
-            image_size=size), temporary)
-        os.rename(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return card
+    module.serve.get_concrete_function()
+    card = network_card.NetworkCard(
+        name=name, layers=dict(zip(layers, map(int, module.channels))), stride=1, licence=licence,
+        source=origin, image_size=size)
+    return saved_features.write(module, out, card, precision=precision)
 
 
 def size_of(words: Sequence[str]) -> Size:
@@ -269,9 +242,7 @@ def main(argv: List[str]) -> None:
     card = convert(source, FLAGS.layers, FLAGS.out, name=os.path.basename(FLAGS.network),
                    licence=FLAGS.licence, origin=f'{FLAGS.library}, {FLAGS.weights}',
                    size=size, precision=FLAGS.precision)
-    print(f'{FLAGS.out}: {card.name}, stride {card.stride}, layers {card.layers}, SHA-256 '
-          f'{card.sha256}. Use it by --gin_param="Features.network=\'saved_model\'" '
-          f'--gin_param="Features.path=\'{FLAGS.out}\'".')
+    print(saved_features.how_to_use(card, FLAGS.out))
 
 
 if __name__ == '__main__':
