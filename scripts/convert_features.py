@@ -147,7 +147,10 @@ def patch_grid(num_tokens: int, size: Tuple[int, int]) -> Tuple[int, int]:
 
 
 def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
-    """The function of the contract, a `tf.Module` with the signature `serve`."""
+    """The function of the contract, a `tf.Module` with the signature `serve`.
+
+    It also has the number of channels of each layer, `channels`.
+    """
     import tensorflow as tf
 
     network = tapped(source.model, layers)
@@ -172,10 +175,10 @@ def features_of(source: Source, layers: Sequence[str], size: Size) -> Any:
         found = network({next(iter(inputs)): images} if isinstance(inputs, dict) else images,
                         training=False)
         taps = [as_map(tap) for tap in tf.nest.flatten(found)]
-        module.channels = [tap.shape[3] for tap in taps]
         return {'features': saved_features.side_by_side(taps)}
 
     module = tf.Module()
+    module.channels = [int(output.shape[-1]) for output in network.outputs]
     module.weights = [getattr(variable, 'value', variable) if not isinstance(
         variable, tf.Variable) else variable for variable in network.variables]
     module.serve = tf.function(features, autograph=False, input_signature=[
@@ -199,14 +202,12 @@ def convert(source: Source, layers: Sequence[str], out: str, *, name: str, licen
       precision: That of the network, by which its SavedModel may differ.
 
     Raises:
-      CommandError: If the layers cannot be used; see also
-        `saved_features.write`.
+      CommandError: If the layers cannot be used; see also `saved_features.write`.
       OSError: If the folder cannot be written.
     """
     module = features_of(source, layers, size)
-    module.serve.get_concrete_function()
     card = network_card.NetworkCard(
-        name=name, layers=dict(zip(layers, map(int, module.channels))), stride=1, licence=licence,
+        name=name, layers=dict(zip(layers, module.channels)), stride=1, licence=licence,
         source=origin, image_size=size)
     return saved_features.write(module, out, card, precision=precision)
 

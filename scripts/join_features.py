@@ -73,7 +73,7 @@ def main(argv: List[str]) -> None:
     """Joins the networks that the flags name."""
     command.require_no_arguments(argv)
     card = joined_card([network_card.read(folder) for folder in FLAGS.networks])
-    card = saved_features.write(joined(FLAGS.networks), FLAGS.out, card, precision='bfloat16')
+    card = saved_features.write(joined(FLAGS.networks), FLAGS.out, card)
     print(saved_features.how_to_use(card, FLAGS.out))
 
 

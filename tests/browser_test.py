@@ -17,7 +17,7 @@ from scops_tf.labels import parts_file
 from scops_tf.labels.part_names import PartNames
 from scops_tf.pages import comparison, page, run_data, server
 
-pytestmark = pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
+pytestmark = chromium.needed
 
 
 @pytest.fixture(scope='module')

@@ -10,18 +10,24 @@ import pathlib
 import shutil
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+import pytest
+
 # Keys that are no characters, by the codes of WebDriver.
 TAB, ENTER = '\ue004', '\ue007'
 _CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
 
 
-def missing() -> Optional[str]:
+def _missing() -> Optional[str]:
     """Why no browser can be started, or None."""
     if not all(importlib.util.find_spec(name) for name in ('selenium', 'axe_selenium_python')):
         return 'Selenium or axe (extra [browser]) is missing.'
     if not (_CHROMIUM and _DRIVER):
         return 'There is no chromium with its chromedriver.'
     return None
+
+
+# For tests that need a browser.
+needed = pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
 
 
 class Browser:

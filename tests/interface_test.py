@@ -109,7 +109,7 @@ def test_the_page_is_of_this_machine_and_loads_nothing_from_elsewhere(served):
         urllib.request.urlopen(f'{address}gradio_api/file=/etc/passwd')
 
 
-@pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
+@chromium.needed
 def test_a_photo_is_taken_with_the_camera(served, tmp_path):
     answerer, _, address = served
     before = len(answerer.asked)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from scops_tf.labels import parts_file, prediction_files
+from scops_tf.labels import parts_file, pieces, prediction_files
 from scops_tf.labels.part_names import PartNames
 from scops_tf.pictures import drawing
 
@@ -76,11 +76,14 @@ def test_objects_have_rows_and_a_picture_of_their_own(label_result, tmp_path):
 def test_after_a_stop_only_photos_of_the_same_key_are_done(label_result, tmp_path):
     odd = os.fsdecode(b'caf\xe9')
     stopped = prediction_files.Writer(str(tmp_path), _PARTS)
-    for name in ('same', 'other', odd):
+    for name in ('same', 'other', odd, 'gone'):
         stopped.add(label_result(_labels(), _PARTS, name=name), _photo(), f'key of {name}')
     again = prediction_files.Writer(str(tmp_path), _PARTS)
     assert again.is_done('same', 'key of same') and again.is_done(odd, f'key of {odd}')
     assert not again.is_done('other', 'another key') and not again.is_done('new', 'key of new')
+    for damage in (b'', b'{"key": "key', b'[]', b'\xff'):
+        open(pieces.Pieces(str(tmp_path))._path('gone'), 'wb').write(damage)
+        assert not again.is_done('gone', 'key of gone')
     again.close(['same', odd])
     assert [row['photo'] for row in _rows(tmp_path)] == 3 * ['same'] + 3 * [odd]
     again.finish()
