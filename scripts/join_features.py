@@ -32,7 +32,7 @@ def joined_card(cards: Sequence[network_card.NetworkCard]) -> network_card.Netwo
     names = [card.name for card in cards]
     if len(set(names)) < max(2, len(names)):
         raise command.CommandError('`--networks` must be two or more SavedModels whose cards have '
-                                   f'different names; got {", ".join(names) or "none"}.')
+                                   f'different names; got {", ".join(map(repr, names)) or "none"}.')
     sizes = {card.image_size for card in cards}
     if len(sizes) > 1:
         listed = ', '.join(f'{card.name}: {card.image_size}' for card in cards)
