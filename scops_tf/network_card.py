@@ -23,7 +23,12 @@ class NetworkError(ValueError):
 
     def __init__(self, path: str, problem: str, advice: str = 'docs/features.md tells how to write '
                  'one') -> None:
-        super().__init__(f'`Features.path` must be {CONTRACT}; {path!r} {problem}: {advice}.')
+        self._found = f'{path!r} {problem}: {advice}'
+        super().__init__(self.about('Features.path'))
+
+    def about(self, name: str) -> str:
+        """The sentence for a setting or a flag of that name."""
+        return f'`{name}` must be {CONTRACT}; {self._found}.'
 
 
 @dataclasses.dataclass(frozen=True)

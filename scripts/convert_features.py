@@ -229,6 +229,7 @@ def size_of(words: Sequence[str]) -> Size:
 def main(argv: List[str]) -> None:
     """Builds the network that the flags name, and converts it."""
     command.require_no_arguments(argv)
+    saved_features.require_new(FLAGS.out)
     size = size_of(FLAGS.image_size)
     # The library has the Keras that it was made for, which may be Keras 3.
     os.environ.pop('TF_USE_LEGACY_KERAS', None)

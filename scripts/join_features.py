@@ -72,7 +72,12 @@ def joined(folders: Sequence[str]) -> Any:
 def main(argv: List[str]) -> None:
     """Joins the networks that the flags name."""
     command.require_no_arguments(argv)
-    card = joined_card([network_card.read(folder) for folder in FLAGS.networks])
+    saved_features.require_new(FLAGS.out)
+    try:
+        cards = [network_card.read(folder) for folder in FLAGS.networks]
+    except network_card.NetworkError as error:
+        raise command.CommandError(error.about('--networks')) from error
+    card = joined_card(cards)
     card = saved_features.write(joined(FLAGS.networks), FLAGS.out, card)
     print(saved_features.how_to_use(card, FLAGS.out))
 

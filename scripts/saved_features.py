@@ -24,6 +24,16 @@ def side_by_side(maps: Sequence[Any]) -> Any:
     return tf.ensure_shape(joined, [None, None, None, sum(each.shape[3] for each in maps)])
 
 
+def require_new(out: str) -> None:
+    """Refuses a folder of a SavedModel that is there.
+
+    Raises:
+      CommandError: If it is there.
+    """
+    if os.path.exists(out):
+        raise command.CommandError(f'`--out` must be a new folder; {out!r} is there already.')
+
+
 def write(module: Any, out: str, card: network_card.NetworkCard, *, precision: str = 'float32'
           ) -> network_card.NetworkCard:
     """Writes the SavedModel and its card, once it gives the features of the module.
@@ -43,8 +53,7 @@ def write(module: Any, out: str, card: network_card.NetworkCard, *, precision: s
     """
     import tensorflow as tf
 
-    if os.path.exists(out):
-        raise command.CommandError(f'`--out` must be a new folder; {out!r} is there already.')
+    require_new(out)
     seen = card.image_size or (256, 320)
     photo = np.random.default_rng(0).uniform(size=(1, *seen, 3)).astype(np.float32)
     expected = module.serve(tf.constant(photo))['features'].numpy()

@@ -64,6 +64,14 @@ def test_what_cannot_be_joined_is_told(networks):
 
 
 def test_the_command_names_what_it_was_not_given(networks, run_command, tmp_path):
-    done = run_command(str(_SCRIPT), f'--networks={networks / "none"}',
-                       f'--out={tmp_path / "out"}')
-    assert done.returncode == 1 and 'is no folder' in done.stderr and not os.listdir(tmp_path)
+    def failed(folders, out):
+        done = run_command(str(_SCRIPT), f'--networks={folders}', f'--out={out}')
+        assert done.returncode == 1
+        return done.stderr
+
+    none = networks / 'none'
+    error = failed(none, tmp_path / 'out')
+    assert '`--networks` must be a SavedModel' in error and f'{str(none)!r} is no folder' in error
+    # What is wrong in the flag is told before the networks are read.
+    assert f'`--out` must be a new folder; {str(tmp_path)!r}' in failed(none, tmp_path)
+    assert not os.listdir(tmp_path)
