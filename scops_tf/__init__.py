@@ -8,6 +8,7 @@ from scops_tf import stack
 __version__ = '0.1.0'
 
 stack.choose_keras()
+stack.choose_onednn()
 
 
 def load(folder: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which of the two stacks of libraries is installed, and Keras 2 on both of them.
+"""Which of the two stacks of libraries is installed, Keras 2 on both, and oneDNN on any CPU.
 
 The one stack is TensorFlow 2.15, which brings Keras 2, with TensorFlow Addons and keras-cv. The
 other, the current one, is any later TensorFlow. It brings Keras 3, takes Keras 2 from the package
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from importlib import metadata
 import os
+import platform
 from typing import Any
 
 # TensorFlow reads it when `tf.keras` is first used. Child processes inherit it.
 _VARIABLE = 'TF_USE_LEGACY_KERAS'
+# TensorFlow reads it when it is imported.
+_ONEDNN = 'TF_ENABLE_ONEDNN_OPTS'
 
 
 def is_current() -> bool:
@@ -31,6 +34,16 @@ def choose_keras() -> None:
     """Lets `tf.keras` be Keras 2, if it has not been used before."""
     if is_current():
         os.environ[_VARIABLE] = '1'
+
+
+def choose_onednn() -> None:
+    """Lets TensorFlow compute by oneDNN on x86, unless the user has chosen.
+
+    By itself TensorFlow does so only where the CPU has instructions for neural networks. Without
+    them, on AVX2, networks are faster by it too, and convolutions with holes have gradients.
+    """
+    if platform.machine().lower() in ('x86_64', 'amd64'):
+        os.environ.setdefault(_ONEDNN, '1')
 
 
 def check_keras(keras: Any) -> None:

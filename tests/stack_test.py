@@ -40,6 +40,17 @@ def test_keras_2_is_asked_for_where_tensorflow_would_take_keras_3(monkeypatch, v
     assert stack.is_current() == bool(asked)
 
 
+@pytest.mark.parametrize('machine, before, after', [
+    ('x86_64', None, '1'), ('AMD64', None, '1'), ('x86_64', '0', '0'), ('aarch64', None, None)])
+def test_onednn_is_asked_for_on_x86_unless_the_user_has_chosen(monkeypatch, machine, before, after):
+    monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', before or '')
+    if before is None:
+        monkeypatch.delenv('TF_ENABLE_ONEDNN_OPTS')
+    monkeypatch.setattr('platform.machine', lambda: machine)
+    stack.choose_onednn()
+    assert os.environ.get('TF_ENABLE_ONEDNN_OPTS') == after
+
+
 def test_keras_3_in_use_and_no_keras_2_are_one_sentence():
     class Absent:
         def __getattr__(self, name):

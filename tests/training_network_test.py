@@ -9,7 +9,7 @@ from scops_tf.networks import layer_graph, pretrained, training_network
 
 
 def _network(precision: str = 'float32') -> tf.keras.Model:
-    """Two blocks with frozen batch norm, a stride, a dilation, and a normed sum."""
+    """Two blocks with frozen batch norm, a stride, a dilation, a normed sum, wide convolutions."""
     layers = tf.keras.layers
 
     def convolution(maps, name, filters, size, **settings):
@@ -22,6 +22,9 @@ def _network(precision: str = 'float32') -> tf.keras.Model:
         maps = layers.ReLU(name='block1_out')(maps)
         inner = layers.ReLU()(convolution(maps, 'inner', 4, 1))
         inner = convolution(inner, 'dilated', 8, 3, dilation_rate=2)
+        inner = convolution(inner, 'wide', 512, 1)
+        inner = convolution(inner, 'wider', 520, 1)
+        inner = convolution(inner, 'wide_dilated', 8, 3, dilation_rate=2)
         maps = layers.Add()([maps, inner])
         # It reads no convolution alone, so that it is not folded.
         maps = layers.BatchNormalization(trainable=False, name='sum_bn')(maps)
@@ -34,7 +37,7 @@ def _network(precision: str = 'float32') -> tf.keras.Model:
                 generator.uniform(0.5, 1.5, shape), generator.normal(size=shape),
                 generator.normal(size=shape), generator.uniform(0.5, 1.5, shape)])
         elif isinstance(layer, layers.Conv2D):
-            layer.set_weights([0.3 * generator.normal(size=weight.shape)
+            layer.set_weights([generator.normal(size=weight.shape) / np.sqrt(weight[..., 0].size)
                                for weight in layer.get_weights()])
     return network
 
@@ -57,7 +60,7 @@ def _step(network: tf.keras.Model):
 def test_values_and_gradients_are_those_of_the_network(recompute):
     expected = _step(_network())
     found = _step(training_network.TrainingNetwork(_network(), recompute=recompute))
-    assert len(found) == 2 + 2 * 3
+    assert len(found) == 2 + 2 * 6
     for value, other in zip(found, expected):
         assert np.any(other)
         np.testing.assert_allclose(value, other, atol=1e-5 * np.abs(other).max())
@@ -91,7 +94,32 @@ def test_no_batch_norm_is_left_where_it_follows_a_convolution():
     kinds = [operation.type for operation in graph.get_operations()]
     assert sum(kind.startswith('FusedBatchNorm') for kind in kinds) == 1
     steps = layer_graph.steps(_network())
-    assert [step.name for step in steps if step.is_folded] == ['first_bn', 'inner_bn', 'dilated_bn']
+    assert [step.name for step in steps if step.is_folded] == [
+        f'{name}_bn' for name in ('first', 'inner', 'dilated', 'wide', 'wider', 'wide_dilated')]
+
+
+def _convolutions(network: tf.keras.Model, size) -> int:
+    """Number of the plain convolutions in the graph of a network for photos of a size."""
+    graph = tf.function(network).get_concrete_function(tf.TensorSpec((2, *size, 3))).graph
+    return sum(operation.type == 'Conv2D' for operation in graph.get_operations())
+
+
+def test_wide_convolutions_are_by_another_algorithm_where_the_size_is_known():
+    lean = training_network.TrainingNetwork(_network())
+    assert _convolutions(lean, (17, 22)) == 6 - (not tf.config.list_physical_devices('GPU'))
+    assert _convolutions(lean, (None, 22)) == 6
+    half = training_network.TrainingNetwork(_network('bfloat16'))
+    assert _convolutions(half, (17, 22)) == 6
+
+
+def test_a_network_may_have_several_outputs():
+    network = _network()
+    network = tf.keras.Model(network.input, [network.get_layer(name).output for name in (
+        'inner_conv', 'block1_out', 'block2_out')])
+    found = training_network.TrainingNetwork(network)(_photos())
+    assert len(found) == 3
+    for value, other in zip(found, network(_photos())):
+        np.testing.assert_allclose(value, other, atol=1e-5 * np.abs(other).max())
 
 
 def test_a_norm_is_not_folded_where_the_convolution_is_read_twice():

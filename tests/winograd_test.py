@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scops_tf.serving import winograd
+from scops_tf.networks import winograd
 
 RNG = np.random.default_rng(0)
 
@@ -24,6 +24,28 @@ def test_results_are_those_of_a_plain_convolution(size, dilation):
         tf.constant(maps), tf.constant(winograd.transform_kernel(kernel)), dilation=dilation)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize('dilation, size', [(1, (5, 9)), (2, (16, 18)), (4, (17, 31))])
+def test_a_trained_kernel_has_the_gradients_of_a_plain_convolution(dilation, size):
+    maps, kernel, weights = _values(2, *size, 12), _values(3, 3, 12, 7), _values(2, *size, 7)
+
+    def step(convolve, dtype):
+        values = [tf.constant(value, dtype) for value in (maps, kernel)]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            results = convolve(*values)
+            loss = tf.reduce_sum(results * tf.constant(weights, dtype))
+        return results, *tape.gradient(loss, values)
+
+    # In double precision the plain operation has no gradient with dilation on some devices.
+    expected = step(lambda maps, kernel: tf.nn.convolution(
+        maps, kernel, 1, 'SAME', dilations=dilation), tf.float64)
+    found = step(lambda maps, kernel: winograd.convolution(
+        maps, kernel, dilation=dilation), tf.float32)
+    for value, other in zip(found, expected):
+        assert value.shape == other.shape
+        np.testing.assert_allclose(value, other, atol=1e-5 * np.abs(other).max())
 
 
 def test_the_batch_may_be_of_any_length():

@@ -8,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from scops_tf import network_card
-from scops_tf.networks import fixed_filters, preprocessing, pretrained, saved_network
+from scops_tf.networks import (
+    fixed_filters,
+    preprocessing,
+    pretrained,
+    saved_network,
+    training_network,
+)
 
 NETWORKS = ('vgg19', 'filters', 'saved_model')
 
@@ -213,7 +219,7 @@ def _tapped(weights: Optional[Union[str, os.PathLike]], layers: Sequence[str]) -
         if name not in known or layers.count(name) > 1:
             raise ValueError(f'`layers` must name different layers of VGG19 ({", ".join(known)}); '
                              f'got {tuple(layers)}.')
-    model = tf.keras.Model(network.input, [network.get_layer(name).output for name in layers],
-                           name='vgg19')
+    model = training_network.TrainingNetwork(tf.keras.Model(
+        network.input, [network.get_layer(name).output for name in layers], name='vgg19'))
     model.trainable = False
     return model

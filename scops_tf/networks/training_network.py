@@ -1,4 +1,4 @@
-"""Networks whose training step is cheaper: in time by folding, in memory by recomputation."""
+"""Networks whose passes are cheaper: in time by other convolutions, in memory by recomputation."""
 from __future__ import annotations
 
 import functools
@@ -7,7 +7,10 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import tensorflow as tf
 
-from scops_tf.networks import layer_graph, pretrained
+from scops_tf.networks import layer_graph, pretrained, winograd
+
+# With so many channels the gradient of a 1x1 kernel is faster as a matrix product in float32 too.
+_WIDE = 512
 
 # The name of the last layer of a residual block in Keras' ResNets.
 _END = re.compile(r'block\d+_out')
@@ -17,30 +20,33 @@ class TrainingNetwork(tf.keras.Model):
     """A functional network with a cheaper forward and backward pass.
 
     A frozen batch norm is folded into the convolution before it, so that neither pass has steps of
-    its own for it. In half precision the gradient of a 1x1 kernel is one matrix product, which is
-    three times as fast on a CPU as the gradient of the convolution. Values and gradients are those
-    of the network itself up to rounding; variables and their names in a checkpoint are the same.
+    its own for it. In half precision, and for many channels, the gradient of a 1x1 kernel is one
+    matrix product, which is up to three times as fast on a CPU as the gradient of the convolution.
+    In float32 on a CPU wide 3x3 convolutions use Winograd's algorithm, both ways. Values and
+    gradients are those of the network itself up to rounding; variables and their names in a
+    checkpoint are the same.
 
     Args:
-      network: Functional network with one input and one output. Its batch norms must be frozen.
-      recompute: Whether the backward pass holds one block's activations in memory at a time.
-        Between the passes only the outputs of the blocks are kept (Chen et al., 2016,
-        arXiv:1604.06174); the price is a second forward pass. A layer whose name contains
-        `block<number>_out` ends a block; no other connection may lead from one block to another.
+      network: Functional network with one input. Its batch norms must be frozen.
+      recompute: Whether the backward pass holds one block's activations in memory at a time, for a
+        network with one output. Between the passes only the outputs of the blocks are kept (Chen et
+        al., 2016, arXiv:1604.06174); the price is a second forward pass. A layer whose name
+        contains `block<number>_out` ends a block; no other connection may lead from one block to
+        another.
     """
 
     def __init__(self, network: tf.keras.Model, *, recompute: bool = False) -> None:
         # Variables are read in single precision, so that folding does not round.
         with pretrained.precision('float32'):
             super().__init__(network.input, network.output, name=network.name)
-        blocks = _blocks(network) if recompute else [_Block(network.input_names[0],
-                                                            layer_graph.steps(network))]
+        blocks = _blocks(network) if recompute else [_Block(
+            network.input_names[0], layer_graph.steps(network), layer_graph.output_names(network))]
         self._recompute = recompute
         # Keras would track layers in a list, and checkpoints would hold them twice.
         self._blocks = lambda: blocks
 
     def call(self, inputs: tf.Tensor, training: Optional[bool] = None, mask: Any = None
-             ) -> tf.Tensor:
+             ) -> Any:
         """Calls the network; see `tf.keras.Model.call`."""
         for block in self._blocks():
             inputs = (tf.recompute_grad(block.call) if self._recompute else block.call)(inputs)
@@ -52,13 +58,15 @@ class _Block(NamedTuple):
 
     Attributes:
       input: Name of the layer whose output is the input.
-      steps: The layers; the last one's output is the output.
+      steps: The layers.
+      outputs: Names of the layers whose outputs are the output, a list if there are several.
     """
 
     input: str
     steps: List[layer_graph.Step]
+    outputs: List[str]
 
-    def call(self, maps: tf.Tensor) -> tf.Tensor:
+    def call(self, maps: tf.Tensor) -> Any:
         found: Dict[str, tf.Tensor] = {self.input: maps}
         for step in self.steps:
             inputs = [found[name] for name in step.inputs]
@@ -68,7 +76,8 @@ class _Block(NamedTuple):
                 found[step.name] = inputs[0]
             else:
                 found[step.name] = step.layer(inputs if len(inputs) > 1 else inputs[0])
-        return found[self.steps[-1].name]
+        outputs = [found[name] for name in self.outputs]
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def _blocks(network: tf.keras.Model) -> List[_Block]:
@@ -76,9 +85,9 @@ def _blocks(network: tf.keras.Model) -> List[_Block]:
     for step in layer_graph.steps(network):
         current.append(step)
         if _END.search(step.name):
-            blocks.append(_Block(first, current))
+            blocks.append(_Block(first, current, [step.name]))
             first, current = step.name, []
-    return blocks + ([_Block(first, current)] if current else [])
+    return blocks + ([_Block(first, current, [current[-1].name])] if current else [])
 
 
 def _convolution(step: layer_graph.Step, maps: tf.Tensor) -> tf.Tensor:
@@ -90,14 +99,25 @@ def _convolution(step: layer_graph.Step, maps: tf.Tensor) -> tf.Tensor:
         kernel, bias = kernel * scale, (bias - norm.moving_mean) * scale + norm.beta
     dtype = tf.as_dtype(layer.compute_dtype)
     maps, kernel, bias = (tf.cast(value, dtype) for value in (maps, kernel, bias))
-    if layer.kernel_size == (1, 1) and dtype.size < 4:
+    if layer.kernel_size == (1, 1) and (dtype.size < 4 or min(kernel.shape[2:]) >= _WIDE):
         read = maps[:, ::layer.strides[0], ::layer.strides[1]] if max(layer.strides) > 1 else maps
         results = _pointwise(read, kernel)
+    elif _is_fast_by_winograd(layer, dtype, maps):
+        results = winograd.convolution(maps, kernel, dilation=layer.dilation_rate[0])
     else:
         convolve = tf.nn.conv2d if _dilates(dtype) else tf.nn.convolution
         results = convolve(maps, kernel, layer.strides, layer.padding.upper(),
                            dilations=layer.dilation_rate)
     return layer.activation(tf.nn.bias_add(results, bias))
+
+
+def _is_fast_by_winograd(layer: tf.keras.layers.Conv2D, dtype: tf.DType, maps: tf.Tensor) -> bool:
+    """Whether Winograd's algorithm can compute a convolution, and does so faster."""
+    dilations = set(layer.dilation_rate)
+    return (dtype == tf.float32 and layer.kernel_size == (3, 3) and layer.strides == (1, 1)
+            and layer.padding == 'same' and len(dilations) == 1
+            and maps.shape[3] >= winograd.LEAST_CHANNELS and None not in maps.shape[1:]
+            and not tf.config.list_physical_devices('GPU'))
 
 
 @functools.lru_cache(maxsize=None)
