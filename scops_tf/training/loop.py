@@ -17,7 +17,7 @@ from scops_tf.datasets import photo_list, photo_store
 from scops_tf.datasets.batches import Batch
 from scops_tf.features import photo_features
 from scops_tf.labels import parts_file
-from scops_tf.networks import checkpoints, model as model_lib
+from scops_tf.networks import arithmetic, checkpoints, model as model_lib
 from scops_tf.pictures import tensorboard
 from scops_tf.training import (
     loss_scale,
@@ -139,6 +139,8 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
     with strategy.scope():
         trainer = trainer_lib.Trainer(config)
     _check_memory(trainer, len(dataset.train), workdir)
+    if config.segmenter.trained != 'head':
+        arithmetic.warn_if_slow('Run.precision', config.run.precision)
     # The chief leaves a checkpoint and full caches for the others.
     with replicas.chief_first(strategy):
         restored = trainer.restore(workdir)
