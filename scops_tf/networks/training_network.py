@@ -12,6 +12,10 @@ from scops_tf.networks import layer_graph, pretrained, winograd
 # With so many channels the gradient of a 1x1 kernel is faster as a matrix product in float32 too.
 _WIDE = 512
 
+# With fewer channels Winograd's algorithm gains little, and its windows of a batch of large maps
+# take much memory.
+_WINOGRAD_CHANNELS = 256
+
 # The name of the last layer of a residual block in Keras' ResNets.
 _END = re.compile(r'block\d+_out')
 
@@ -116,7 +120,7 @@ def _is_fast_by_winograd(layer: tf.keras.layers.Conv2D, dtype: tf.DType, maps: t
     dilations = set(layer.dilation_rate)
     return (dtype == tf.float32 and layer.kernel_size == (3, 3) and layer.strides == (1, 1)
             and layer.padding == 'same' and len(dilations) == 1
-            and maps.shape[3] >= winograd.LEAST_CHANNELS and None not in maps.shape[1:]
+            and maps.shape[3] >= _WINOGRAD_CHANNELS and None not in maps.shape[1:]
             and not tf.config.list_physical_devices('GPU'))
 
 

@@ -18,9 +18,6 @@ import tensorflow as tf
 
 from scops_tf import geometry
 
-# With at least so many channels the algorithm saves a CPU more than its transforms cost.
-LEAST_CHANNELS = 128
-
 _TILE, _WINDOW = 4, 6
 
 # Points at which the algorithm evaluates polynomials, besides infinity. The customary points 0, ±1,

@@ -12,6 +12,9 @@ from scops_tf.networks import layer_graph, winograd
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 TARGETS = ('cpu', 'gpu')
 
+# With at least so many channels, Winograd's algorithm saves a CPU more than its transforms cost.
+_WINOGRAD_CHANNELS = 128
+
 # Maps in float16 are held as a sixteenth, which is exact: with ReLU and pooling all maps of a
 # network scale together. VGG19 comes to 26 000 on patterns of black and white, and float16 ends at
 # 65 504.
@@ -97,7 +100,7 @@ class _Convolution(tf.Module):
         self._padding = layer.padding.upper()
         self._activation = layer.activation
         self._winograd = (
-            fast and kernel.shape[0] == 3 and kernel.shape[2] >= winograd.LEAST_CHANNELS
+            fast and kernel.shape[0] == 3 and kernel.shape[2] >= _WINOGRAD_CHANNELS
             and self._stride == 1 and self._padding == 'SAME')
         if self._winograd:
             kernel = winograd.transform_kernel(kernel)

@@ -17,8 +17,9 @@ _WEIGHTS = {'resnet50': 16 * 24e6, 'resnet101': 16 * 43e6}
 _TRAINED = {'tiny': 400, 'resnet50': 4800, 'resnet101': 8200}
 # The same of a ResNet that is recomputed block by block.
 _RECOMPUTED = {'tiny': 400, 'resnet50': 2300, 'resnet101': 2700}
-# Bytes for a pixel of a frozen network in float32: some three maps of 64 channels at full size.
-_FROZEN = 768
+# Bytes for a pixel of a frozen network in float32: three and a half maps of 64 channels at full
+# size, or the windows of Winograd's algorithm later on.
+_FROZEN = 900
 # Bytes of the losses for a pixel of a response map.
 _LOSSES = 80
 # What half precision leaves of the bytes of a network.
@@ -49,7 +50,7 @@ def estimate(config: config_lib.Config, num_photos: int, *, batch_size: int,
     * 'features': those that `Features.cache` keeps in memory, as float16.
     * 'a step': 2 B H W times the bytes for a pixel of the network, 4800 for a trained ResNet50 in
       float32, and for each of its K + 1 responses 80 for a pixel of `Losses.response_size`. Or
-      'computing features', whichever is more: 8 photos, 16 without a cache, of 768 bytes a pixel;
+      'computing features', whichever is more: 8 photos, 16 without a cache, of 900 bytes a pixel;
       the photos once more where the features or the teacher see them at a size of their own; and
       without a cache the features of at most 2000 photos, to which the start is fitted.
 
