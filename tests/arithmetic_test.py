@@ -13,6 +13,7 @@ def test_float32_takes_as_long_as_itself():
 @pytest.mark.parametrize('times, warned', [(8.0, True), (1.2, False), (0.2, False)])
 def test_a_slow_precision_is_told(monkeypatch, caplog, times, warned):
     monkeypatch.setattr(arithmetic, 'slowdown', lambda precision: times)
+    monkeypatch.setattr(arithmetic.tf.config, 'list_physical_devices', lambda kind: [])
     with caplog.at_level('WARNING'):
         arithmetic.warn_if_slow('Run.precision', 'bfloat16')
         arithmetic.warn_if_slow('Run.precision', 'float32')

@@ -48,6 +48,12 @@ def test_a_trained_kernel_has_the_gradients_of_a_plain_convolution(dilation, siz
         np.testing.assert_allclose(value, other, atol=1e-5 * np.abs(other).max())
 
 
+@pytest.mark.parametrize('size, dilation, expected', [
+    ((32, 48), 4, 1), ((33, 48), 4, 48 / 33), ((40, 40), 4, 1.44), ((40, 40), 2, 1)])
+def test_the_excess_is_what_tiles_have_beyond_the_map(size, dilation, expected):
+    assert winograd.excess(size, dilation) == pytest.approx(expected)
+
+
 def test_the_batch_may_be_of_any_length():
     kernel = tf.constant(winograd.transform_kernel(_values(3, 3, 4, 5)))
 

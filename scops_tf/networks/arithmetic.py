@@ -20,13 +20,13 @@ def slowdown(precision: str) -> float:
 
 
 def warn_if_slow(setting: str, precision: str) -> None:
-    """Warns if a precision below float32 costs time on this machine, where it is to save some.
+    """Warns if a precision below float32 costs time on this CPU, where it is to save some.
 
     Args:
       setting: Name of the setting, for the message.
       precision: Its value.
     """
-    if precision == 'float32':
+    if precision == 'float32' or tf.config.list_physical_devices('GPU'):
         return
     found = slowdown(precision)
     if found > _SLOW:

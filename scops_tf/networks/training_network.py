@@ -16,6 +16,9 @@ _WIDE = 512
 # take much memory.
 _WINOGRAD_CHANNELS = 256
 
+# With a larger excess of cells, Winograd's algorithm computes too many results in vain.
+_MOST_EXCESS = 1.3
+
 # The name of the last layer of a residual block in Keras' ResNets.
 _END = re.compile(r'block\d+_out')
 
@@ -121,6 +124,7 @@ def _is_fast_by_winograd(layer: tf.keras.layers.Conv2D, dtype: tf.DType, maps: t
     return (dtype == tf.float32 and layer.kernel_size == (3, 3) and layer.strides == (1, 1)
             and layer.padding == 'same' and len(dilations) == 1
             and maps.shape[3] >= _WINOGRAD_CHANNELS and None not in maps.shape[1:]
+            and winograd.excess(maps.shape[1:3], *dilations) <= _MOST_EXCESS
             and not tf.config.list_physical_devices('GPU'))
 
 

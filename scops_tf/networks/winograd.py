@@ -54,6 +54,15 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     return transformed.reshape(_WINDOW**2, *kernel.shape[2:]).astype(np.float32)
 
 
+def excess(size: geometry.Size, dilation: int = 1) -> float:
+    """Cells of all tiles over those of a map of `size` (height, width), at least 1.
+
+    Tiles at the border reach beyond the map, unless its sides are multiples of 4 times `dilation`.
+    """
+    height, width = (_TILE * _num_tiles(length, dilation) for length in size)
+    return height * width / (size[0] * size[1])
+
+
 def convolution(maps: tf.Tensor, kernel: tf.Tensor, *, dilation: int = 1) -> tf.Tensor:
     """3x3 convolution of stride 1, with zeros beyond the border, for trained kernels.
 
