@@ -14,8 +14,11 @@ import command_process
 import numpy as np
 import pytest
 
-# Read by TensorFlow when it is first imported, which the tests' modules do after this one.
+from scops_tf import stack
+
+# Both are read by TensorFlow when it is first imported, which the tests' modules do after this one.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+stack.choose_onednn()
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Seconds until a command counts as one that hangs: some twenty times what one takes by itself.

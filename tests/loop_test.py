@@ -187,7 +187,8 @@ def test_a_photo_that_cannot_be_read_any_more_is_one_sentence(load, tmp_path, mo
     photos = tmp_path / 'photos'
     photos.mkdir()
     for number in range(3):
-        Image.new('RGB', (96, 64), (60 * number, 9, 9)).save(photos / f'{number}.png')
+        pixels = np.random.default_rng(number).integers(256, size=(64, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f'{number}.png')
     config = load("Data.dataset='folder'", f'Data.root={str(photos)!r}', 'Data.saliency=None',
                   'Data.memory_limit_gib=0.0', "PartBasis.init='random'")
     prepare = loop.preparation.prepare
