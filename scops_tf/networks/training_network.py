@@ -120,11 +120,9 @@ def _convolution(step: layer_graph.Step, maps: tf.Tensor) -> tf.Tensor:
 
 def _is_fast_by_winograd(layer: tf.keras.layers.Conv2D, dtype: tf.DType, maps: tf.Tensor) -> bool:
     """Whether Winograd's algorithm can compute a convolution, and does so faster."""
-    dilations = set(layer.dilation_rate)
-    return (dtype == tf.float32 and layer.kernel_size == (3, 3) and layer.strides == (1, 1)
-            and layer.padding == 'same' and len(dilations) == 1
+    return (dtype == tf.float32 and winograd.computes(layer)
             and maps.shape[3] >= _WINOGRAD_CHANNELS and None not in maps.shape[1:]
-            and winograd.excess(maps.shape[1:3], *dilations) <= _MOST_EXCESS
+            and winograd.excess(maps.shape[1:3], layer.dilation_rate[0]) <= _MOST_EXCESS
             and not tf.config.list_physical_devices('GPU'))
 
 

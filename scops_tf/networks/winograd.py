@@ -54,6 +54,12 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     return transformed.reshape(_WINDOW**2, *kernel.shape[2:]).astype(np.float32)
 
 
+def computes(layer: tf.keras.layers.Conv2D) -> bool:
+    """Whether a layer is a 3x3 convolution of stride 1 with zeros beyond the border."""
+    return (layer.kernel_size == (3, 3) and layer.strides == (1, 1) and layer.padding == 'same'
+            and layer.dilation_rate[0] == layer.dilation_rate[1])
+
+
 def excess(size: geometry.Size, dilation: int = 1) -> float:
     """Cells of all tiles over those of a map of `size` (height, width), at least 1.
 

@@ -100,8 +100,7 @@ class _Convolution(tf.Module):
         self._padding = layer.padding.upper()
         self._activation = layer.activation
         self._winograd = (
-            fast and kernel.shape[0] == 3 and kernel.shape[2] >= _WINOGRAD_CHANNELS
-            and self._stride == 1 and self._padding == 'SAME')
+            fast and kernel.shape[2] >= _WINOGRAD_CHANNELS and winograd.computes(layer))
         if self._winograd:
             kernel = winograd.transform_kernel(kernel)
         bias = bias * _SHARES.get(dtype, 1)
