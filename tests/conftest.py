@@ -94,7 +94,7 @@ def small(creatures) -> List[str]:
             'Optimizer.learning_rate=1e-3', 'Optimizer.head_multiplier=10.0',
             'Optimizer.basis_learning_rate=1e-2', 'Optimizer.clip_norm=5.0', 'Checkpoint.every=1',
             'Checkpoint.keep=50', 'Decode.center_window=None', 'Decode.center_power=1.0',
-            'Logging.scalars_every=3', 'Logging.num_pictures=1', 'Logging.eval_photos=0',
+            'Logging.scalars_every=3', 'Logging.num_pictures=0', 'Logging.eval_photos=0',
             'Logging.doctor_photos=0']
 
 

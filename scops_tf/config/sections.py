@@ -97,7 +97,7 @@ class Logging(laws.Checked):
     Attributes:
       scalars_every: Interval of scalars in steps.
       pictures_every: Interval of pictures and histograms in steps.
-      num_pictures: Number of photos in a picture.
+      num_pictures: Number of photos in a picture; 0 for no pictures.
       eval_photos: Largest number of annotated training photos that are scored at each checkpoint;
         0 for none. See `scops_tf.evaluation.training_scores`.
       doctor_photos: Number of training photos that are examined at each checkpoint after the
@@ -106,7 +106,7 @@ class Logging(laws.Checked):
 
     scalars_every: int = laws.at_least(10, 1)
     pictures_every: int = laws.at_least(100, 1)
-    num_pictures: int = laws.within(4, 1, 64)
+    num_pictures: int = laws.within(4, 0, 64)
     eval_photos: int = laws.at_least(64, 0)
     doctor_photos: int = laws.at_least(16, 0)
 

@@ -11,6 +11,8 @@ from typing import Any, Tuple
 import numpy as np
 import tensorflow as tf
 
+from scops_tf.networks import group_norm
+
 # Numbers of channels at strides 1, 2, 4 and 8; multiples of 8, for the normalization.
 _CHANNELS = (32, 64, 64, 64)
 
@@ -69,7 +71,7 @@ def _hourglass(num_inputs: int, size: Tuple[int, int], seeds: Any) -> tf.keras.M
         maps = layers.Conv2D(
             filters, 3, strides=stride, padding='same', use_bias=False,
             kernel_initializer=tf.keras.initializers.HeNormal(seed=next(seeds)))(maps)
-        return layers.ReLU()(layers.GroupNormalization(8)(maps))
+        return layers.ReLU()(group_norm.GroupNorm(8)(maps))
 
     inputs = tf.keras.Input((*size, num_inputs))
     stages = [convolution(inputs, _CHANNELS[0])]

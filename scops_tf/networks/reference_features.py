@@ -110,8 +110,6 @@ class ReferenceFeatures(tf.Module):
         """Norm l of a cell's vector of V if each of its taps has its RMS `layer_weights`."""
         return float(np.sqrt(np.dot(np.square(self._layer_weights), self._channels)))
 
-    # One trace per size, since losses need static shapes.
-    @tf.function(autograph=False)
     def raw(self, images: Any) -> tf.Tensor:
         """Raw features, which are cached and not scaled yet.
 
@@ -122,6 +120,16 @@ class ReferenceFeatures(tf.Module):
           f32[B,h,w,C]. At least 0; the taps side by side, each up-sampled to the finest one with
           the corners aligned. No gradient flows.
         """
+        images = tf.convert_to_tensor(images, tf.float32)
+        found = self._traced(images.shape[1:3])(images)
+        return tf.ensure_shape(found, [images.shape[0], *found.shape[1:]])
+
+    def _traced(self, size: Sequence[Optional[int]]) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`raw` for photos of a size (height, width); one trace serves batches of any number."""
+        return self._raw.get_concrete_function(tf.TensorSpec((None, *size, 3), tf.float32))
+
+    @tf.function(autograph=False)
+    def _raw(self, images: tf.Tensor) -> tf.Tensor:
         return self.raw_through(self._model, images)
 
     def raw_through(self, network: Optional[Callable[[tf.Tensor], Any]], images: Any) -> tf.Tensor:
@@ -172,8 +180,7 @@ class ReferenceFeatures(tf.Module):
 
     def shape(self, size: Tuple[int, int]) -> Tuple[int, int, int]:
         """(h, w, C) of the features for photos of `size` (height, width); nothing is computed."""
-        photos = tf.TensorSpec((1, *size, 3), tf.float32)
-        return tuple(self.raw.get_concrete_function(photos).output_shapes[1:])
+        return tuple(self._traced(size).output_shapes[1:])
 
     def measure_scales(self, batches: Iterable[Any]) -> None:
         """Assigns `tap_scales`: the RMS of each tap over all cells and photos.

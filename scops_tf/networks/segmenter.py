@@ -9,7 +9,13 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow as tf
 
-from scops_tf.networks import part_segmenter, preprocessing, pretrained, training_network
+from scops_tf.networks import (
+    group_norm,
+    part_segmenter,
+    preprocessing,
+    pretrained,
+    training_network,
+)
 
 # Dilations of the head's four convolutions, in cells (the large field of view of DeepLab-v2).
 DILATIONS = (6, 12, 18, 24)
@@ -53,14 +59,14 @@ def part_logits(features: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *,
     Returns:
       f32[B,h,w,D].
     """
-    centers, others = tf.reduce_sum(kernel[:, 1, 1], axis=0), []
-    offsets = [(0, 0)]
+    cells = tf.unstack(tf.reshape(kernel, [9 * len(dilations), *kernel.shape[3:]]))
+    taps, offsets = [tf.add_n(cells[4::9])], [(0, 0)]
     for index, dilation in enumerate(dilations):
         for row, column in np.argwhere(np.ones((3, 3))):
             if (row, column) != (1, 1):
-                others.append(kernel[index, row, column])
+                taps.append(cells[9 * index + 3 * row + column])
                 offsets.append((dilation * (row - 1), dilation * (column - 1)))
-    taps = tf.concat([centers, *others], axis=-1)
+    taps = tf.concat(taps, axis=-1)
     products = tf.cast(tf.einsum('bhwc,ck->bhwk', features, taps), tf.float32)
     height, width = tf.shape(products)[1], tf.shape(products)[2]
     shifted = []
@@ -152,7 +158,6 @@ class Segmenter(part_segmenter.PartSegmenter):
             photos, network(Preprocessing(backbone)(photos)), name='backbone')
         self.head = PartHead(num_parts + 1, seed=seeds[1])
         self.head.build(self.backbone.output_shape)
-        self.build((None, None, None, 3))
 
     @property
     def network(self) -> tf.keras.Model:
@@ -222,7 +227,7 @@ def tiny(*, seed: int, channels: Tuple[int, int, int] = (32, 64, 64)) -> tf.kera
             filters, 3, strides=stride, dilation_rate=dilation, use_bias=False,
             kernel_initializer=tf.keras.initializers.HeNormal(seed=int(own_seed))
         )(layers.ZeroPadding2D(dilation)(maps))
-        return layers.ReLU(name=f'block{number}_out')(layers.GroupNormalization(8)(maps))
+        return layers.ReLU(name=f'block{number}_out')(group_norm.GroupNorm(8)(maps))
 
     photos = tf.keras.Input((None, None, 3))
     maps = convolution(photos, channels[0], stride=2)

@@ -128,18 +128,9 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
 
     Histograms are the objective's, of the head, and of the kernels of the backbone's last stage.
     """
-    chosen = range(min(trainer.config.logging.num_pictures, len(store)))
-    images = np.stack([store.image(index) for index in chosen])
-    found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
-    parts = found['part_responses'][..., 1:]
-    picture = part_pictures.training_picture(
-        images, parts, found['labels'], centers=found['part_centers'],
-        presence=found['presence'],
-        saliency_maps=np.stack([store.saliency(index) for index in chosen]),
-        views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
-        view_centers=found['view_part_centers'], names=names.names, lookup=names.lookup,
-        colors=names.colors)
-    writer.image('parts', picture, step)
+    num_pictures = min(trainer.config.logging.num_pictures, len(store))
+    if num_pictures:
+        writer.image('parts', _picture(trainer, store, range(num_pictures), names), step)
     for name, values in trainer.objective.histograms().items():
         writer.histogram(name, values.numpy(), step)
     for variable in trainer.model.segmenter.head_variables:
@@ -147,6 +138,21 @@ def write_pictures(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore,
                          step)
     for name, kernel in _last_kernels(trainer.model.trained_variables.get('backbone', [])).items():
         writer.histogram(f'backbone/{name}', kernel.numpy(), step)
+
+
+def _picture(trainer: trainer_lib.Trainer, store: photo_store.PhotoStore, chosen: Sequence[int],
+             names: PartNames) -> np.ndarray:
+    """Photos with their parts and a view of each; see `part_pictures.training_picture`."""
+    images = np.stack([store.image(index) for index in chosen])
+    found = {name: value.numpy() for name, value in trainer.pictures(tf.constant(images)).items()}
+    parts = found['part_responses'][..., 1:]
+    return part_pictures.training_picture(
+        images, parts, found['labels'], centers=found['part_centers'],
+        presence=found['presence'],
+        saliency_maps=np.stack([store.saliency(index) for index in chosen]),
+        views=np.rint(found['view'] * 255).astype(np.uint8), view_labels=found['view_labels'],
+        view_centers=found['view_part_centers'], names=names.names, lookup=names.lookup,
+        colors=names.colors)
 
 
 def _last_kernels(variables: Sequence[tf.Variable]) -> Dict[str, tf.Variable]:
