@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import os
 import tempfile
 from typing import Any, Callable, Dict, Iterator, Optional, Union
@@ -87,25 +89,32 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
         raise ValueError(
             f'`network` must be one of {", ".join(sorted(_APPLICATIONS))}; got {network!r}.')
     found = find_weights(network, weights)
-    plain = _downloaded(network) if found == 'imagenet' else _plain(network, None)
-    seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=len(plain.layers)))
-
-    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        config = layer.get_config()
+    plain = _downloaded(network) if found == 'imagenet' else None
+    config = copy.deepcopy(_config(network))
+    seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=len(config['layers'])))
+    for layer in config['layers']:
+        own = layer['config']
+        if layer['class_name'] == 'InputLayer':
+            continue
         # The original's config holds its precision and an initializer without a seed.
-        config['dtype'] = tf.keras.mixed_precision.global_policy()
-        if 'kernel_initializer' in config:
-            config['kernel_initializer'] = tf.keras.initializers.GlorotUniform(
-                seed=int(next(seeds)))
-        rewrite(config)
-        return type(layer).from_config(config)
-
-    model = tf.keras.models.clone_model(plain, clone_function=clone)
-    if found == 'imagenet':
+        own['dtype'] = tf.keras.mixed_precision.global_policy().name
+        if 'kernel_initializer' in own:
+            own['kernel_initializer'] = tf.keras.initializers.serialize(
+                tf.keras.initializers.GlorotUniform(seed=int(next(seeds))))
+        rewrite(own)
+    model = tf.keras.Model.from_config(config)
+    if plain is not None:
         model.set_weights(plain.get_weights())
     elif found is not None:
         _load(model, network, found)
     return model
+
+
+@functools.lru_cache(maxsize=None)
+def _config(network: str) -> Dict[str, Any]:
+    """Keras' config of a network, which takes seconds; not to be changed."""
+    with precision('float32'):
+        return _plain(network, None).get_config()
 
 
 def _plain(network: str, weights: Optional[str]) -> tf.keras.Model:
