@@ -281,7 +281,7 @@ def trained_run(once, small, run_command) -> pathlib.Path:
 
     def train(workdir: pathlib.Path) -> None:
         done = run_command('train', f'--workdir={workdir}',
-                           bindings=[*small, 'Logging.eval_photos=2'])
+                           bindings=[*small, 'Logging.eval_photos=2', 'Logging.num_pictures=1'])
         assert done.returncode == 0, done.stderr
 
     return once('trained_run', train)

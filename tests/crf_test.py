@@ -87,6 +87,22 @@ def test_a_single_odd_pixel_joins_its_surroundings():
 
 
 @_needs_library
+def test_small_parts_side_by_side_are_as_much_foreground_as_one_large_part():
+    # A pixel has few neighbours of its own part here, but many of the foreground.
+    stripes = np.zeros((*_SIZE, 9), np.float32)
+    for column in range(16, 44):
+        stripes[12:28, column, 1 + column // 2 % 8] = 0.5
+    stripes[20, 16:44] *= 2
+    whole = np.zeros((*_SIZE, 2), np.float32)
+    whole[..., 1] = stripes.max(axis=-1)
+    found, expected = (crf.refine_labels(maps, None, bilateral=False, spatial_weight=6.0)
+                       for maps in (stripes, whole))
+    np.testing.assert_array_equal(found > 0, expected > 0)
+    assert (found > 0).sum() > 0.9 * (whole[..., 1] > 0).sum()
+    assert len(np.unique(found)) == 9
+
+
+@_needs_library
 def test_the_scale_of_a_part_s_responses_and_the_network_s_background_mean_nothing():
     photo, _, responses = _scene()
     found = crf.refine_labels(responses, photo)
