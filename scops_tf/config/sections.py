@@ -487,5 +487,5 @@ class Crf(laws.Checked):
     spatial_sigma: float = laws.positive(3.0)
     spatial_weight: float = laws.at_least(1.0, 0)
     bilateral_sigma: float = laws.positive(60.0)
-    color_sigma: float = laws.positive(7.0)
+    color_sigma: float = laws.positive(6.0)
     bilateral_weight: float = laws.at_least(5.0, 0)

@@ -23,7 +23,7 @@ class CrfError(ValueError):
 def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
                   background: float = 0.1, iterations: int = 10, bilateral: bool = True,
                   spatial_sigma: float = 3.0, spatial_weight: float = 1.0,
-                  bilateral_sigma: float = 60.0, color_sigma: float = 7.0,
+                  bilateral_sigma: float = 60.0, color_sigma: float = 6.0,
                   bilateral_weight: float = 5.0) -> np.ndarray:
     """Part labels by fully connected CRFs over the pixels (Krähenbühl & Koltun, Eq. 1 to 3).
 
