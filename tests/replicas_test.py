@@ -92,7 +92,10 @@ def test_of_all_errors_those_of_a_lost_worker_say_start_again(error, lost):
 
 @pytest.fixture(scope='module')
 def compared(tmp_path_factory, small, start_command):
-    """What one replica and two reported and learned, by the bindings on top of `small`."""
+    """What one replica and two reported and learned, by the bindings on top of `small`.
+
+    Four trainings trace their steps, which takes over a minute where processors are slow.
+    """
     folder = tmp_path_factory.mktemp('compared')
     script = pathlib.Path(__file__).with_name('two_replicas.py')
     processes = {}

@@ -90,7 +90,7 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
             f'`network` must be one of {", ".join(sorted(_APPLICATIONS))}; got {network!r}.')
     found = find_weights(network, weights)
     plain = _downloaded(network) if found == 'imagenet' else None
-    config = copy.deepcopy(_config(network))
+    config = plain.get_config() if plain else copy.deepcopy(_config(network))
     seeds = iter(np.random.default_rng(seed).integers(2**31 - 1, size=len(config['layers'])))
     for layer in config['layers']:
         own = layer['config']
@@ -103,7 +103,7 @@ def build(network: str, *, weights: Optional[Union[str, os.PathLike]], seed: int
                 tf.keras.initializers.GlorotUniform(seed=int(next(seeds))))
         rewrite(own)
     model = tf.keras.Model.from_config(config)
-    if plain is not None:
+    if plain:
         model.set_weights(plain.get_weights())
     elif found is not None:
         _load(model, network, found)
