@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import socket
 import time
 from typing import Any, Dict, List
@@ -205,15 +206,16 @@ def test_a_worker_is_killed_and_started_again_and_the_training_ends_as_one_never
 
     # Soon after the second start: the further Adam goes, the more it enlarges what two replicas and
     # one round differently. One step too many or too few is more than 5 % of all that is moved.
+    assert int(re.search(r'Continuing .* from step (\d+)', errors[0])[1]) < 10
     whole, interrupted = _variables(trained_run, 10), _variables(workdir, 10)
     assert whole.keys() == interrupted.keys()
     start_of_it = _variables(workdir, 0)
     for name, value in whole.items():
         difference = np.linalg.norm(interrupted[name] - value)
         moved = np.linalg.norm(value - start_of_it[name])
-        assert difference <= 0.02 * moved + 1e-6 * np.linalg.norm(value), name
+        assert difference <= 0.01 * moved + 1e-6 * np.linalg.norm(value), name
     kernel = 'model/segmenter/head/kernel/.ATTRIBUTES/VARIABLE_VALUE'
-    assert np.abs(whole[kernel] - start_of_it[kernel]).max() > 0.003
+    assert np.abs(whole[kernel] - start_of_it[kernel]).max() > 0.01
     assert _variables(workdir, 40)[kernel].shape == whole[kernel].shape
     # The chief alone has written; each of its two tries has one file of events.
     assert sorted(os.listdir(workdir)) == [

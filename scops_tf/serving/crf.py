@@ -7,7 +7,7 @@ The package pydensecrf2 (the extra `crf`) does the mean-field inference.
 """
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -80,8 +80,8 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
         colors = image.reshape(-1, 3).T / np.float32(color_sigma)
         kernels.append((np.concatenate([positions / bilateral_sigma, colors]), bilateral_weight))
 
-    def labels_of(maps: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Index i64[n] of the map that wins at each of the pixels i64[n], of maps f[n,L]."""
+    def labels_of(maps: np.ndarray, pixels: Union[slice, np.ndarray]) -> np.ndarray:
+        """Index i64[n] of the map that wins at each of n pixels, of maps f[n,L]."""
         probabilities = maps / maps.sum(axis=1, keepdims=True)
         unary = -np.log(np.maximum(probabilities, _LEAST_PROBABILITY))
         field = densecrf.DenseCRF(*maps.shape)
@@ -95,9 +95,8 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     parts = _normalized(part_responses[..., 1:])
     labels = np.zeros(len(parts), np.uint8)
     foreground = parts.max(axis=1)
-    everywhere = np.arange(len(parts))
     inside = np.flatnonzero(labels_of(
-        np.stack([np.full_like(foreground, background), foreground], axis=1), everywhere))
+        np.stack([np.full_like(foreground, background), foreground], axis=1), slice(None)))
     if inside.size:
         labels[inside] = 1 + labels_of(parts[inside], inside)
     return labels.reshape(part_responses.shape[:2])
