@@ -12,6 +12,8 @@ from scops_tf import config
 from scops_tf.serving import crf
 
 _SIZE = 40, 60
+# Three pixels of a photo of that size, in those of a photo of 512x512.
+_THREE_PIXELS = 3 * 512 / np.sqrt(40 * 60)
 
 
 _needs_library = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None,
@@ -66,8 +68,9 @@ def test_the_bilateral_term_follows_the_photo_s_edges():
 @_needs_library
 def test_the_spatial_term_smooths_and_takes_no_photo():
     photo, _, responses = _scene()
-    found = crf.refine_labels(responses, None, bilateral=False, spatial_weight=3.0)
-    again = crf.refine_labels(responses, photo, bilateral=False, spatial_weight=3.0)
+    options = {'bilateral': False, 'spatial_sigma': _THREE_PIXELS, 'spatial_weight': 3.0}
+    found = crf.refine_labels(responses, None, **options)
+    again = crf.refine_labels(responses, photo, **options)
     np.testing.assert_array_equal(found, again)
 
     def borders(labels):
@@ -83,7 +86,8 @@ def test_a_single_odd_pixel_joins_its_surroundings():
     responses[..., 1] = 1.0
     responses[20, 33] = 0, 0, 1
     assert _decoded(responses)[20, 33] == 2
-    assert (crf.refine_labels(responses, photo, spatial_weight=10.0) == 1).all()
+    assert (crf.refine_labels(responses, photo, spatial_sigma=_THREE_PIXELS, spatial_weight=10.0)
+            == 1).all()
 
 
 @_needs_library
@@ -95,8 +99,9 @@ def test_small_parts_side_by_side_are_as_much_foreground_as_one_large_part():
     stripes[20, 16:44] *= 2
     whole = np.zeros((*_SIZE, 2), np.float32)
     whole[..., 1] = stripes.max(axis=-1)
-    found, expected = (crf.refine_labels(maps, None, bilateral=False, spatial_weight=6.0)
-                       for maps in (stripes, whole))
+    found, expected = (
+        crf.refine_labels(maps, None, bilateral=False, spatial_sigma=_THREE_PIXELS,
+                          spatial_weight=6.0) for maps in (stripes, whole))
     np.testing.assert_array_equal(found > 0, expected > 0)
     assert (found > 0).sum() > 0.9 * (whole[..., 1] > 0).sum()
     assert len(np.unique(found)) == 9
@@ -123,6 +128,22 @@ def test_the_labels_move_with_the_photo():
     photo, _, responses = _scene()
     found = crf.refine_labels(responses.swapaxes(0, 1), photo.swapaxes(0, 1))
     assert _accuracy(found.T, crf.refine_labels(responses, photo)) > 0.995
+
+
+@_needs_library
+def test_a_photo_has_the_same_labels_at_any_size():
+    # Of one colour, so that what lies near a pixel decides alone.
+    responses = np.zeros((*_SIZE, 3), np.float32)
+    responses[12:28, 18:30, 1] = responses[12:28, 30:42, 2] = 0.5
+
+    def refined(times):
+        larger = responses.repeat(times, axis=0).repeat(times, axis=1)
+        found = crf.refine_labels(larger, np.full((*larger.shape[:2], 3), 90, np.uint8))
+        return found[times // 2::times, times // 2::times]
+
+    assert set(refined(1).ravel()) == {0, 1, 2}
+    assert _accuracy(refined(3), refined(1)) > 0.99
+    assert _accuracy(refined(10), refined(1)) > 0.99
 
 
 @_needs_library

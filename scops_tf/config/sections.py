@@ -480,7 +480,19 @@ class Evaluation(laws.Checked):
 
 @_bound
 class Crf(laws.Checked):
-    """Constants of the dense CRF (Krähenbühl & Koltun, 2011), which the flag `--crf` turns on."""
+    """Constants of the dense CRF (Krähenbühl & Koltun, 2011), which the flag `--crf` turns on.
+
+    Attributes:
+      iterations: Number of mean-field steps.
+      bilateral: Whether the bilateral (appearance) term is used beside the spatial (smoothness)
+        term.
+      spatial_sigma: theta_gamma, in pixels of a photo of 512x512; as `bilateral_sigma`, it grows
+        with the square root of the photo's area.
+      spatial_weight: w(2), the weight of the spatial term.
+      bilateral_sigma: theta_alpha, in pixels of a photo of 512x512.
+      color_sigma: theta_beta, in grey levels of 0 to 255.
+      bilateral_weight: w(1), the weight of the bilateral term.
+    """
 
     iterations: int = laws.at_least(10, 1)
     bilateral: bool = True

@@ -15,6 +15,9 @@ import numpy as np
 # response may still win by its surroundings.
 _LEAST_PROBABILITY = 1e-5
 
+# Side of the square photo in whose pixels lengths are given.
+_SIDE = 512
+
 
 class CrfError(ValueError):
     """Unusable input or a missing package; the message is one sentence for the user."""
@@ -36,6 +39,9 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     response, and a constant background; the foreground's map is the largest of its parts. So
     without pairwise terms the labels are those of plain decoding. Pairwise terms are Potts models.
 
+    The standard deviations of positions grow with the square root of the photo's area, so that a
+    photo has the same labels at any size.
+
     Args:
       part_responses: f[H,W,K+1], at least 0. Channel 0, the network's own background, is not used.
       image: uint8[H,W,3]. RGB; may be None if `bilateral` is False.
@@ -43,9 +49,9 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
       iterations: Number of mean-field steps, at least 0.
       bilateral: Whether the bilateral (appearance) term is used. False leaves only the spatial
         (smoothness) term, as in the evaluation of the paper's authors.
-      spatial_sigma: theta_gamma, in pixels.
+      spatial_sigma: theta_gamma, in pixels of a photo of 512x512.
       spatial_weight: w(2).
-      bilateral_sigma: theta_alpha, in pixels.
+      bilateral_sigma: theta_alpha, in pixels of a photo of 512x512.
       color_sigma: theta_beta, in grey levels of 0 to 255.
       bilateral_weight: w(1).
 
@@ -74,7 +80,9 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
                        'needed), or go without the CRF.') from error
 
     # Of each pixel, in rows: what the kernels of the pairwise terms compare, and their weights.
-    positions = np.indices(part_responses.shape[:2], np.float32)[::-1].reshape(2, -1)
+    height, width = part_responses.shape[:2]
+    positions = np.indices((height, width), np.float32)[::-1].reshape(2, -1)
+    positions *= np.float32(_SIDE / np.sqrt(height * width))
     kernels = [(positions / spatial_sigma, spatial_weight)]
     if bilateral:
         colors = image.reshape(-1, 3).T / np.float32(color_sigma)
