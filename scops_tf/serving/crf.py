@@ -39,8 +39,8 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     response, and a constant background; the foreground's map is the largest of its parts. So
     without pairwise terms the labels are those of plain decoding. Pairwise terms are Potts models.
 
-    The standard deviations of positions grow with the square root of the photo's area, so that a
-    photo has the same labels at any size.
+    The standard deviations of positions grow with the square root of the photo's area, so that
+    labels hardly depend on the photo's size.
 
     Args:
       part_responses: f[H,W,K+1], at least 0. Channel 0, the network's own background, is not used.
