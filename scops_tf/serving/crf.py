@@ -107,7 +107,7 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
         np.stack([np.full_like(foreground, background), foreground], axis=1), slice(None)))
     if inside.size:
         labels[inside] = 1 + labels_of(parts[inside], inside)
-    return labels.reshape(part_responses.shape[:2])
+    return labels.reshape(height, width)
 
 
 def _normalized(parts: np.ndarray) -> np.ndarray:
