@@ -24,6 +24,8 @@ Size = Tuple[int, int]
 IMAGE_SUFFIXES = image_formats.SUFFIXES
 # Name of the text in a PNG that holds the checksum of its pixels.
 _CHECKSUM = 'scops_tf checksum'
+# Of zlib. The customary 6 takes two to three times as long, for files 4 to 14 % smaller.
+_PNG_LEVEL = 3
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
 MAX_PIXELS = 108_000_000
@@ -416,7 +418,8 @@ def write_png(path: str, array: np.ndarray, *, with_checksum: bool = False) -> N
     if with_checksum:
         text.add_text(_CHECKSUM, _checksum(array))
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format='PNG', pnginfo=text)
+    Image.fromarray(np.ascontiguousarray(array)).save(
+        buffer, format='PNG', pnginfo=text, compress_level=_PNG_LEVEL)
     files.write(path, buffer.getvalue())
 
 

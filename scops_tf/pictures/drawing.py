@@ -99,12 +99,13 @@ def overlay(image: np.ndarray, labels: np.ndarray, *, alpha: float = 0.45,
         raise ValueError(
             f'`labels` must be of the image\'s size {image.shape[:2]}; got {labels.shape}.')
     colors = palette(int(labels.max(initial=0))) if colors is None else colors
-    blended = np.empty(image.shape, np.uint8)
-    # In strips, since the arithmetic takes 24 bytes for each value of the photo.
+    blended = image.copy()
+    # In strips, since the arithmetic takes 24 bytes for each value of the parts.
     for start in range(0, len(image), _STRIP):
-        rows = np.s_[start:start + _STRIP]
-        share = np.where(labels[rows] > 0, alpha, 0)[..., None]
-        blended[rows] = np.rint(image[rows] * (1 - share) + colors[labels[rows]] * share)
+        rows = blended[start:start + _STRIP]
+        strip = labels[start:start + _STRIP]
+        inside = strip > 0
+        rows[inside] = np.rint(rows[inside] * (1 - alpha) + colors[strip[inside]] * alpha)
     if outlined:
         border = boundaries(labels, thickness=_stroke(image.shape))
         blended[border] = colors[labels[border]]
