@@ -24,7 +24,7 @@ Size = Tuple[int, int]
 IMAGE_SUFFIXES = image_formats.SUFFIXES
 # Name of the text in a PNG that holds the checksum of its pixels.
 _CHECKSUM = 'scops_tf checksum'
-# Of zlib. The customary 6 takes two to three times as long, for files 4 to 14 % smaller.
+# Of zlib. The customary 6 takes two to three times as long, for files at most a seventh smaller.
 _PNG_LEVEL = 3
 
 # 12000 x 9000, which is more than common cameras take; such a photo takes 325 MB once decoded.
