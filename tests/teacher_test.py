@@ -121,10 +121,17 @@ def test_the_first_views_of_a_taught_warm_up_may_be_small(taught, eager, tmp_pat
 @pytest.mark.parametrize('binding, law', [
     ('Run.num_parts=5', '`Run.num_parts`.* has 3 and this run 5'),
     ('Features.normalization=0.0', '`Features.normalization`.* has 0.75 and this run 0.0'),
-    ("Run.teacher='/nowhere'", '/nowhere')])
+    ("Run.teacher='/nowhere'", "`Run.teacher` must be the folder of a trained run.*'/nowhere'")])
 def test_a_teacher_of_other_parts_or_features_is_refused(taught, binding, law):
     with pytest.raises(config_lib.ConfigError, match=law):
         teacher_lib.load(config_lib.load([], [taught.operative, binding]), 'unused')
+
+
+def test_a_teacher_that_has_saved_nothing_is_refused(taught, linear_run, tmp_path):
+    shutil.copy(f'{linear_run}/config.gin', tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match='`Run.teacher` must be .* a checkpoint'):
+        teacher_lib.load(
+            config_lib.load([], [taught.operative, f'Run.teacher={str(tmp_path)!r}']), 'unused')
 
 
 @pytest.fixture(scope='module')

@@ -115,15 +115,21 @@ def save(config: configuration.Config, workdir: str) -> None:
     files.write(os.path.join(workdir, RUN_FILE), config.operative.encode())
 
 
-def load_run(workdir: str, gin_params: Sequence[str] = ()) -> configuration.Config:
+def load_run(workdir: str, gin_params: Sequence[str] = (), *, setting: str = '--workdir'
+             ) -> configuration.Config:
     """The configuration of the run in `workdir`, with bindings that override it.
+
+    Args:
+      workdir: Folder of the run.
+      gin_params: Bindings on top of the run's.
+      setting: Name of the setting that gave the folder, for the error message.
 
     Raises:
       ConfigError: If the folder holds no run or one of another version; see also `load`.
     """
     path = os.path.join(workdir, RUN_FILE)
     if not os.path.isfile(path):
-        raise laws.ConfigError('`--workdir` must be the folder of a trained run, which has a file '
+        raise laws.ConfigError(f'`{setting}` must be the folder of a trained run, which has a file '
                                f'{RUN_FILE}; there is none in {workdir!r}.')
     return _load(path, gin_params)
 

@@ -59,7 +59,8 @@ def evaluate(config: config_lib.Config, workdir: str, *, with_crf: bool = False,
         used.
       OSError: If the folder cannot be written.
     """
-    other = config_lib.load_run(other_workdir) if other_workdir else None
+    other = (config_lib.load_run(other_workdir, setting='--other_workdir') if other_workdir
+             else None)
     dataset = _load_dataset(config, workdir)
     parts = parts_file.load_or_unnamed(workdir, config.run.num_parts)
     run = run_predictions.load(config, workdir)

@@ -86,7 +86,8 @@ def select(workdirs: Sequence[str], *, steps: Optional[Sequence[int]] = None,
     if not workdirs or len({os.path.realpath(workdir) for workdir in workdirs}) < len(workdirs):
         raise SelectionError('`--workdirs` must name at least one run, and each once; got '
                              f'{",".join(workdirs)!r}.')
-    configs = {workdir: config_lib.load_run(workdir, gin_params) for workdir in workdirs}
+    configs = {workdir: config_lib.load_run(workdir, gin_params, setting='--workdirs')
+               for workdir in workdirs}
     chosen = {workdir: _steps(workdir, steps, all_steps) for workdir in workdirs}
     first = workdirs[0]
     records = _common_records(configs)

@@ -40,7 +40,8 @@ class TrainedModel(NamedTuple):
 
 
 def load_part_model(config: config_lib.Config, workdir: str, *, precision: str = 'float32',
-                    target: str = 'cpu', parts: Optional[PartNames] = None) -> TrainedModel:
+                    target: str = 'cpu', parts: Optional[PartNames] = None,
+                    setting: str = '--workdir') -> TrainedModel:
     """The trained model of a run, from the checkpoint of `Evaluation.step` or the latest one.
 
     Args:
@@ -49,6 +50,7 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
       precision: See `FoldedSegmenter`. Segmenters that it does not support take 'float32' only.
       target: See `FoldedSegmenter`. Segmenters that it does not support are the same for both.
       parts: Parts that are merged and dropped; None for none.
+      setting: Name of the setting that gave the folder, for the error message.
 
     Raises:
       CheckpointError: If there is no such checkpoint, or it holds networks of another shape.
@@ -61,7 +63,7 @@ def load_part_model(config: config_lib.Config, workdir: str, *, precision: str =
         raise ValueError('`--precision`, or `Evaluation.precision`, must be float32 for a '
                          f'segmenter that is on neither a ResNet nor VGG19; got {precision!r}.')
     step = model.restore(
-        checkpoints.require(workdir, '--workdir', step=config.evaluation.step))
+        checkpoints.require(workdir, setting, step=config.evaluation.step))
     served = (folded_segmenter.FoldedSegmenter(
         model.segmenter, precision=precision, target=target) if foldable else model.segmenter)
     part_model = as_part_model(config, part_model_lib.SegmenterResponses(

@@ -152,7 +152,7 @@ def _train_owned(config: config_lib.Config, workdir: str, strategy: tf.distribut
                                 f"chief's checkpoint is not in {workdir!r}.")
         elif config.run.init_from:
             path = checkpoints.require(config.run.init_from, 'Run.init_from')
-            source = config_lib.load_run(config.run.init_from)
+            source = config_lib.load_run(config.run.init_from, setting='Run.init_from')
             _require_same_features(config, source)
             trainer.model.restore(path, trained=source.segmenter.trained)
         store = photo_features.open_store(config, dataset.train, workdir)

@@ -107,7 +107,8 @@ def photo_size(config: config_lib.Config, workdir: str, start_step: int
     """
     if not config.run.teacher or start_step >= config.warmup_steps:
         return None
-    return config_lib.load_run(folder_of(config, workdir)).run.image_size
+    folder = folder_of(config, workdir)
+    return config_lib.load_run(folder, setting='Run.teacher').run.image_size
 
 
 def load(config: config_lib.Config, workdir: str) -> Teacher:
@@ -123,10 +124,11 @@ def load(config: config_lib.Config, workdir: str) -> Teacher:
       CheckpointError: If it has saved no checkpoint, or that is damaged.
     """
     folder = folder_of(config, workdir)
-    other = config_lib.load_run(folder)
+    other = config_lib.load_run(folder, setting='Run.teacher')
     require_same(config, other, folder)
     network = (other.features.network if other.segmenter.backbone == 'features'
                else other.segmenter.backbone)
     precision = ('bfloat16' if config.run.precision == 'bfloat16'
                  and network in folded_segmenter.ROUNDED else 'float32')
-    return Teacher(other, trained_model.load_part_model(other, folder, precision=precision))
+    return Teacher(other, trained_model.load_part_model(
+        other, folder, precision=precision, setting='Run.teacher'))
