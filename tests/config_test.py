@@ -60,6 +60,8 @@ def test_later_files_override_earlier_ones_and_include_reads_beside_the_file(tmp
      ('`Run.small_view_steps`', '`Run.teacher`', 'got 5')),
     ("Run.teacher='a'\nRun.small_views=(64, 64)\nRun.small_view_steps=201",
      ('`Run.small_view_steps`', 'got 201 of 200')),
+    ("Run.teacher_targets='labels'",
+     ('`Run.teacher_targets`', "'responses'", '`Run.teacher`', "got 'labels'")),
     (f'Run.batch_size={10 ** 12}', ('`Run.batch_size`', '[1, 4096]')),
     (f'Synthetic.num_train={10 ** 12}', ('`Synthetic.num_train`', '[1, 1000000]')),
     (f'Run.steps={"9" * 400}', ('`Run.steps`', 'at most 1e+09', '[...]')),

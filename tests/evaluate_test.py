@@ -140,5 +140,5 @@ def test_another_run_that_is_none_is_an_error_of_one_line(workdir, tmp_path, run
     done = run_command('evaluate', f'--workdir={workdir}', f'--other_workdir={tmp_path}',
                        bindings=['Evaluation.baselines=False'])
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith('Error: `--other_workdir` must be the folder of a trained run')
+    assert done.stderr.strip().splitlines()[-1].startswith('Error: `--other_workdir` must be')
     assert 'Traceback' not in done.stderr

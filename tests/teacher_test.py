@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import types
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from scops_tf import config as config_lib
 from scops_tf.networks import checkpoints
-from scops_tf.serving import trained_model
+from scops_tf.serving import crf, decoding, trained_model
 from scops_tf.training import loop, teacher as teacher_lib, trainer as trainer_lib
 
 # Of steps that run operation by operation. The batches are made as ever.
@@ -63,7 +64,8 @@ def test_the_start_has_the_teachers_basis_and_tap_scales(taught, workdir, linear
 def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
         taught, linear_run, store, tmp_path, mirrored):
     teacher = teacher_lib.load(taught, 'unused')
-    found = teacher.responses(store.records, str(tmp_path / 'run'), mirrored=mirrored)
+    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=mirrored,
+                            form='responses')
     photos = np.stack([store.image(index) for index in range(len(store))])
     segmenter = teacher.trained.model.segmenter
     logits = segmenter(tf.constant(photos, tf.float32) / 255.0)
@@ -72,6 +74,62 @@ def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
         logits /= 2
     assert found.dtype == np.float16 and found.shape == logits.shape
     np.testing.assert_allclose(found, tf.nn.softmax(logits), atol=2e-3)
+
+
+@pytest.mark.parametrize('form', ['labels', 'crf'])
+def test_targets_may_be_the_share_of_each_label_in_a_cell(taught, store, tmp_path, form):
+    if form == 'crf':
+        pytest.importorskip('pydensecrf')
+    teacher = teacher_lib.load(taught, 'unused')
+    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=False, form=form)
+    photos = np.stack([store.image(index) for index in range(len(store))])
+    outputs = teacher.trained.part_model.predict(tf.constant(photos))
+    labels = outputs['labels'].numpy()
+    if form == 'crf':
+        labels = np.stack([
+            crf.refine_labels(responses, photo, background=teacher.config.decode.background)
+            for responses, photo in zip(outputs['part_responses'].numpy(), photos)])
+        assert (labels != outputs['labels'].numpy()).any()
+    shares = tf.image.resize(tf.one_hot(labels, 4), found.shape[1:3], antialias=True)
+    assert found.dtype == np.float16 and found.shape[1:3] == (HEIGHT // 4, WIDTH // 4)
+    np.testing.assert_allclose(found, shares, atol=2e-3)
+    np.testing.assert_allclose(found.astype(np.float32).sum(axis=-1), 1.0, atol=2e-3)
+
+
+def test_labels_of_photo_and_mirrored_photo_are_those_of_the_mean_of_the_logits(
+        taught, store, tmp_path):
+    teacher = teacher_lib.load(taught, 'unused')
+    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=True, form='labels')
+    photos = np.stack([store.image(index) for index in range(len(store))]).astype(np.float32) / 255
+    segmenter, part_model = teacher.trained.model.segmenter, teacher.trained.part_model
+    logits = (segmenter(tf.constant(photos))
+              + segmenter(tf.constant(photos[:, :, ::-1]))[:, :, ::-1]) / 2
+    labels = part_model.decoded(decoding.part_responses_from_logits(logits, (HEIGHT, WIDTH)),
+                                (HEIGHT, WIDTH), tf.constant(photos))['labels']
+    shares = tf.image.resize(tf.one_hot(labels, 4), found.shape[1:3], antialias=True)
+    # A pixel on the border of two parts may be of either.
+    assert np.mean(np.abs(found - shares) > 2e-3) < 0.01
+
+
+def test_the_package_of_the_crf_is_asked_for_before_the_teacher_is_trained(
+        in_one, tmp_path, monkeypatch):
+    config = config_lib.load([], [in_one.operative, "Run.teacher_targets='crf'"])
+    monkeypatch.setitem(sys.modules, 'pydensecrf', None)
+    with pytest.raises(crf.CrfError, match='pip install pydensecrf2'):
+        loop.train(config, str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_warm_up_fits_labels_where_they_are_the_targets(in_one, eager, tmp_path, monkeypatch):
+    config = config_lib.load([], [in_one.operative, "Run.teacher_targets='labels'"])
+    forms, targets = [], teacher_lib.Teacher.targets
+
+    def kept(teacher, *arguments, **settings):
+        forms.append(settings['form'])
+        return targets(teacher, *arguments, **settings)
+
+    monkeypatch.setattr(teacher_lib.Teacher, 'targets', kept)
+    assert loop.train(config, str(tmp_path / 'run')) and forms == ['labels']
 
 
 def test_after_the_warm_up_labels_are_more_like_the_teachers(taught, workdir, linear_run, store):

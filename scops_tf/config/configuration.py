@@ -106,6 +106,10 @@ class Config:
                 '`Run.small_view_steps` must be at most `Run.warmup_steps`, and 0 without '
                 '`Run.teacher` or `Run.small_views`, since only a warm-up by a teacher has small '
                 f'views; got {self.run.small_view_steps} of {self.run.warmup_steps}.')
+        if self.run.teacher_targets != 'responses' and not self.run.teacher:
+            raise laws.ConfigError(
+                "`Run.teacher_targets` must be 'responses' without `Run.teacher`, whose labels the "
+                f'others are; got {self.run.teacher_targets!r}.')
         if self.run.method == 'uld' and (self.run.warmup_steps or self.run.teacher):
             raise laws.ConfigError(
                 "`Run.warmup_steps` must be 0 and `Run.teacher` None where `Run.method` is 'uld', "

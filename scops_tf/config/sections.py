@@ -41,8 +41,10 @@ class Run(laws.Checked):
         teacher.
       teacher: Folder of a trained run, or a gin file of a recipe; None for no teacher. The recipe
         is trained first, on the same data, by the same network of the reference features, in the
-        folder `teacher` below the run's own. The warm-up fits the responses of the teacher, on new
-        views of each photo in every step, and the part basis starts from the teacher's.
+        folder `teacher` below the run's own. The warm-up fits what the teacher finds, on new views
+        of each photo in every step, and the part basis starts from the teacher's.
+      teacher_targets: What the warm-up by a teacher fits: its 'responses'; its 'labels', decoded by
+        its own `Decode`; or its labels after the dense CRF of this run's `Crf`, 'crf'.
       small_views: (height, width) of the views in the first `small_view_steps` steps of a warm-up
         by a teacher, which then take less time; None for `image_size`.
       small_view_steps: Number of those steps.
@@ -67,6 +69,7 @@ class Run(laws.Checked):
     warmup_steps: int = laws.at_least(200, 0)
     init_from: Optional[str] = None
     teacher: Optional[str] = None
+    teacher_targets: str = laws.one_of('responses', 'responses', 'labels', 'crf')
     small_views: Optional[Tuple[int, int]] = laws.image_size(None)
     small_view_steps: int = laws.at_least(0, 0)
     strategy: str = laws.one_of('none', 'none', 'mirrored', 'multi_worker')

@@ -7,6 +7,7 @@ The package pydensecrf2 (the extra `crf`) does the mean-field inference.
 """
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Optional, Union
 
 import numpy as np
@@ -21,6 +22,21 @@ _SIDE = 512
 
 class CrfError(ValueError):
     """Unusable input or a missing package; the message is one sentence for the user."""
+
+
+def library() -> ModuleType:
+    """The module that does the inference.
+
+    Raises:
+      CrfError: If pydensecrf2 is not installed.
+    """
+    try:
+        from pydensecrf import densecrf
+    except ImportError as error:
+        raise CrfError('The dense CRF must have the package pydensecrf2, which cannot be imported '
+                       f'({error}); install it with `pip install pydensecrf2` (a C++ compiler is '
+                       'needed), or go without the CRF.') from error
+    return densecrf
 
 
 def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
@@ -72,12 +88,7 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
             raise CrfError(f'`{name}` must be {law} 0; got {value}.')
     if not 0 < background <= 1:
         raise CrfError(f'`background` must be more than 0 and at most 1; got {background}.')
-    try:
-        from pydensecrf import densecrf
-    except ImportError as error:
-        raise CrfError('The dense CRF must have the package pydensecrf2, which cannot be imported '
-                       f'({error}); install it with `pip install pydensecrf2` (a C++ compiler is '
-                       'needed), or go without the CRF.') from error
+    densecrf = library()
 
     # Of each pixel, in rows: what the kernels of the pairwise terms compare, and their weights.
     height, width = part_responses.shape[:2]

@@ -107,7 +107,7 @@ def _train_teacher(config: config_lib.Config, workdir: str, scorer: Optional[Sco
     What would stop the run after its teacher is refused before.
     """
     recipe = config_lib.load_recipe(config.run.teacher, config)
-    teacher_lib.require_same(config, recipe, config.run.teacher)
+    teacher_lib.require_usable(config, recipe, config.run.teacher)
     count = replicas.strategy(config.run.strategy).num_replicas_in_sync
     replicas.require_shared(config.run.batch_size, count)
     if recipe.run.batch_size % count:

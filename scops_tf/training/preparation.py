@@ -116,8 +116,9 @@ def prepare(config: config_lib.Config, model: model_lib.Model, views: views_lib.
             method=config.part_basis.init, seed=config.run.seed))
     if warms_up:
         arrays['warmup_target'] = (
-            taught.responses(store.records, workdir, mirrored=config.warp.mirror > 0) if taught
-            else warmup_targets(config, model, store, read, maps))
+            taught.targets(store.records, workdir, mirrored=config.warp.mirror > 0,
+                           form=config.run.teacher_targets, crf=config.crf)
+            if taught else warmup_targets(config, model, store, read, maps))
     if config.segmenter.num_views:
         arrays.update(cached_views.arrays(config, model, views, store, caches))
     return Prepared(store, config, arrays)

@@ -1,18 +1,22 @@
-"""A trained run as the teacher of another one: its responses are the warm-up's targets."""
+"""A trained run as the teacher of another one: what it finds are the warm-up's targets."""
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
-from scops_tf import config as config_lib
+from scops_tf import config as config_lib, geometry
 from scops_tf.datasets.records import Record
 from scops_tf.features import photo_features
 from scops_tf.networks import model as model_lib
-from scops_tf.serving import folded_segmenter, trained_model
+from scops_tf.serving import crf as crf_lib, decoding, folded_segmenter, trained_model
+
+_DESCRIPTIONS = {'responses': 'Responses of the teacher', 'labels': 'Labels of the teacher',
+                 'crf': 'Labels of the teacher, by the CRF'}
 
 
 class Teacher(NamedTuple):
@@ -32,37 +36,67 @@ class Teacher(NamedTuple):
         model.reference_features.tap_scales.assign(own.reference_features.tap_scales)
         model.part_basis.raw.assign(own.part_basis.raw)
 
-    def responses(self, records: Sequence[Record], workdir: str, *, mirrored: bool) -> np.ndarray:
-        """The teacher's part responses to photos, which it sees at the size of its own training.
+    def targets(self, records: Sequence[Record], workdir: str, *, mirrored: bool, form: str,
+                crf: Optional[config_lib.Crf] = None) -> np.ndarray:
+        """What the teacher finds in photos, which it sees at the size of its own training.
 
         Args:
           records: The records of the photos, all of them readable.
           workdir: Folder of the run that is taught.
           mirrored: Whether the logits are means over the photo and its mirror image.
+          form: Part responses, 'responses'; the share of each label in a cell, 'labels'; or that of
+            the labels after a dense CRF, 'crf'. See `Run.teacher_targets`.
+          crf: Constants of that CRF; None for its defaults.
 
         Returns:
           f16[N,h,w,K+1]. In [0, 1], summing to 1, on the grid of the teacher's features; channel 0
           is background.
+
+        Raises:
+          CrfError: If `form` is 'crf' and the package of the CRF is not installed.
         """
         store = photo_features.open_store(self.config, records, workdir, with_saliency=False)
-        network, size = self.trained.part_model.network, self.config.evaluation.batch_size
+        part_model, size = self.trained.part_model, self.config.evaluation.batch_size
 
         @tf.function(autograph=False)
-        def respond(photos: tf.Tensor) -> tf.Tensor:
+        def find(photos: tf.Tensor) -> Dict[str, tf.Tensor]:
+            network = part_model.network
             logits = network.part_logits(photos)
             if mirrored:
                 others = network.part_logits(tf.reverse(photos, axis=[2]))
                 logits = (logits + tf.reverse(others, axis=[2])) / 2
-            return tf.nn.softmax(logits)
+            found = {'responses': tf.nn.softmax(logits)}
+            if form != 'responses':
+                found['large'] = decoding.part_responses_from_logits(logits, part_model.input_size)
+            if form == 'labels':
+                found['labels'] = part_model.decoded(
+                    found['large'], part_model.input_size, photos)['labels']
+            return found
 
-        found = []
-        for start in tqdm.tqdm(range(0, len(store), size), desc='Responses of the teacher',
-                               unit='batch'):
+        def refined(responses: np.ndarray, photo: np.ndarray) -> np.ndarray:
+            return crf_lib.refine_labels(responses, photo, background=part_model.background,
+                                         **dataclasses.asdict(crf or config_lib.Crf()))
+
+        targets = []
+        for start in tqdm.tqdm(range(0, len(store), size), desc=_DESCRIPTIONS[form], unit='batch'):
             photos = np.stack([store.image(index)
                                for index in range(start, min(start + size, len(store)))])
-            responses = respond(tf.constant(photos, tf.float32) / 255.0).numpy()
-            found.append(responses.astype(np.float16))
-        return np.concatenate(found)
+            found = find(tf.constant(photos, tf.float32) / 255.0)
+            responses = found['responses'].numpy()
+            if form == 'responses':
+                targets.extend(responses.astype(np.float16))
+                continue
+            labels = (found['labels'].numpy() if form == 'labels' else
+                      map(refined, found['large'].numpy(), photos))
+            targets.extend(_shares(of_photo, responses.shape[1:]) for of_photo in labels)
+        return np.stack(targets)
+
+
+def _shares(labels: np.ndarray, shape: Tuple[int, int, int]) -> np.ndarray:
+    """Share of each label in the cells of a grid, f16[h,w,K+1], of labels u8[H,W]."""
+    *cells, channels = shape
+    return geometry.downsample(tf.one_hot(labels, channels)[tf.newaxis], cells)[0].numpy().astype(
+        np.float16)
 
 
 def folder_of(config: config_lib.Config, workdir: str) -> str:
@@ -71,8 +105,8 @@ def folder_of(config: config_lib.Config, workdir: str) -> str:
     return os.path.join(workdir, 'teacher') if run.trains_teacher else run.teacher
 
 
-def require_same(config: config_lib.Config, other: config_lib.Config, source: str) -> None:
-    """Refuses a teacher whose part basis is not one of the run that is taught.
+def require_usable(config: config_lib.Config, other: config_lib.Config, source: str) -> None:
+    """Refuses a teacher whose part basis or whose targets the run that is taught cannot have.
 
     Args:
       config: The run's configuration.
@@ -81,7 +115,10 @@ def require_same(config: config_lib.Config, other: config_lib.Config, source: st
 
     Raises:
       ConfigError: If it has another number of parts or other reference features.
+      CrfError: If its labels are to pass a dense CRF, whose package is not installed.
     """
+    if config.run.teacher_targets == 'crf':
+        crf_lib.library()
     ours, theirs = ({'Run.num_parts': each.run.num_parts, **{
         f'Features.{name}': value for name, value in each.feature_space}}
                     for each in (config, other))
@@ -121,11 +158,12 @@ def load(config: config_lib.Config, workdir: str) -> Teacher:
     Raises:
       ConfigError: If there is no trained run in the teacher's folder, or it has other parts or
         reference features.
+      CrfError: See `require_usable`.
       CheckpointError: If it has saved no checkpoint, or that is damaged.
     """
     folder = folder_of(config, workdir)
     other = config_lib.load_run(folder, setting='Run.teacher')
-    require_same(config, other, folder)
+    require_usable(config, other, folder)
     network = (other.features.network if other.segmenter.backbone == 'features'
                else other.segmenter.backbone)
     precision = ('bfloat16' if config.run.precision == 'bfloat16'
