@@ -117,7 +117,7 @@ def refine_labels(part_responses: np.ndarray, image: Optional[np.ndarray], *,
     inside = np.flatnonzero(labels_of(
         np.stack([np.full_like(foreground, background), foreground], axis=1), slice(None)))
     if inside.size:
-        labels[inside] = 1 + labels_of(parts[inside], inside)
+        labels[inside] = 1 if parts.shape[1] == 1 else 1 + labels_of(parts[inside], inside)
     return labels.reshape(height, width)
 
 

@@ -25,6 +25,7 @@ def all_items(backbone: str) -> items_lib.Items:
         for batch in (1, 8):
             for kind in ('inference', 'inference_features'):
                 serving.register(items, kind, setting, batch)
+    serving.register_overlay(items, 3000, 4000)
     # The cost of the semantic consistency loss along one axis, the others as in the middle setting.
     middle = items_lib.SETTINGS[1]
     for size in (64, 128, 256, 512):

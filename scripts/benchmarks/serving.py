@@ -117,3 +117,60 @@ def register_decoding(items: Items, setting: Setting) -> None:
         responses = np.random.default_rng(0).dirichlet(
             np.ones(setting.parts + 1), (size, size)).astype(np.float32)
         return lambda: crf.refine_labels(responses, photo)
+
+
+def register_overlay(items: Items, height: int, width: int) -> None:
+    """The picture of a photo with its parts, written as PNG."""
+    plain = f'overlay/plain/{height}x{width}'
+
+    def inputs() -> Any:
+        """Photo u8[H,W,3] with the noise of a camera, and labels u8[H,W] of an object in it."""
+        import numpy as np
+
+        from scops_tf import images
+        random = np.random.default_rng(0)
+        photo = images.resize(random.integers(0, 256, (12, 16, 3), dtype=np.uint8), (height, width))
+        noise = random.integers(0, 4, photo.shape, dtype=np.uint8)
+        labels = np.zeros((height, width), np.uint8)
+        labels[height // 4:-height // 4, width // 4:-width // 4] = images.resize_labels(
+            random.integers(0, 5, (6, 8), dtype=np.uint8), (height - 2 * (height // 4),
+                                                           width - 2 * (width // 4)))
+        return photo // 2 + noise, labels
+
+    @items.item(plain, examples=1)
+    def whole_photo():
+        import os
+        import tempfile
+
+        import numpy as np
+        from PIL import Image
+
+        from scops_tf.pictures import drawing
+        photo, labels = inputs()
+        colors = drawing.palette(4)
+
+        def run():
+            share = np.where(labels > 0, 0.45, 0)[..., None]
+            blended = np.rint(photo * (1 - share) + colors[labels] * share).astype(np.uint8)
+            border = drawing.boundaries(labels, thickness=round(min(labels.shape) / 200))
+            blended[border] = colors[labels[border]]
+            with tempfile.TemporaryDirectory() as folder:
+                Image.fromarray(blended).save(os.path.join(folder, 'overlay.png'))
+
+        return run
+
+    @items.item(f'overlay/parts/{height}x{width}', reference=plain, examples=1)
+    def parts_alone():
+        import os
+        import tempfile
+
+        from scops_tf import images
+        from scops_tf.pictures import drawing
+        photo, labels = inputs()
+
+        def run():
+            with tempfile.TemporaryDirectory() as folder:
+                images.write_png(os.path.join(folder, 'overlay.png'),
+                                 drawing.overlay(photo, labels))
+
+        return run
