@@ -19,7 +19,8 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / 'gin'
 FILES = {path.stem: path for path in sorted(FOLDER.rglob('*.gin'))}
 DATASETS = ('cub', 'celeba', 'aflw', 'pascal', 'folder')
 # Recipes of their own, and what goes on top of the quick one.
-RECIPES = ('end_to_end', 'end_to_end_faces', 'paper', 'quick', 'resnet50', 'uld')
+RECIPES = ('end_to_end', 'end_to_end_faces', 'end_to_end_labels', 'paper', 'quick', 'resnet50',
+           'uld')
 DELTAS = ('plus',)
 # Files of data that are trained end to end; the others have the quick recipe.
 END_TO_END = ('cub',)
@@ -228,7 +229,8 @@ def test_the_recipe_of_uld_has_no_weight_of_scops():
                     loaded.losses.orthonormal))
 
 
-@pytest.mark.parametrize('recipe, base', [('end_to_end', 'plus'), ('end_to_end_faces', 'celeba')])
+@pytest.mark.parametrize('recipe, base', [
+    ('end_to_end', 'plus'), ('end_to_end_faces', 'celeba'), ('end_to_end_labels', 'quick')])
 def test_a_run_and_its_teacher_have_the_same_parts_and_features(recipe, base):
     for name in DATASETS:
         loaded = load(name, recipe, params=['Run.num_parts = 5', 'Run.seed = 2'])
@@ -248,7 +250,8 @@ def _recipe(loaded: config.Config) -> config.Config:
 def test_the_teacher_of_a_run_loads_after_every_ablation(ablation):
     for name in DATASETS:
         for names in ((name, ablation), (name, 'end_to_end', ablation),
-                      (name, 'end_to_end_faces', ablation)):
+                      (name, 'end_to_end_faces', ablation),
+                      (name, 'end_to_end_labels', ablation)):
             loaded = load(*names)
             if loaded.run.teacher:
                 recipe = _recipe(loaded)
