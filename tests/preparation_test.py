@@ -94,7 +94,7 @@ def test_photos_of_another_size_are_gone_before_the_teacher_reads_its_own(
         def start(self, model):
             model.reference_features.tap_scales.assign([2.0, 3.0])
 
-        def responses(self, records, workdir, *, mirrored):
+        def targets(self, records, workdir, **settings):
             gc.collect()
             assert all(each() is None for each in opened)
             return np.zeros((len(records), 4, 6, 4), np.float16)
