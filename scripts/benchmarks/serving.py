@@ -113,29 +113,33 @@ def register_decoding(items: Items, setting: Setting) -> None:
         import numpy as np
 
         from scops_tf.serving import crf
-        (photo,) = setting.photos(1)
-        responses = np.random.default_rng(0).dirichlet(
-            np.ones(setting.parts + 1), (size, size)).astype(np.float32)
+        photo, labels = _photo_of_object(size, size)
+        responses = (np.eye(setting.parts + 1, dtype=np.float32)[labels] + 0.1) / (
+            1 + 0.1 * (setting.parts + 1))
         return lambda: crf.refine_labels(responses, photo)
+
+
+def _photo_of_object(height: int, width: int) -> Any:
+    """Smooth photo u8[H,W,3] with the noise of a camera, and labels u8[H,W] of an object's parts.
+
+    Photos of pure noise would cost the CRF and the PNG many times what a photo costs.
+    """
+    import numpy as np
+
+    from scops_tf import images
+    random = np.random.default_rng(0)
+    photo = images.resize(random.integers(0, 256, (12, 16, 3), dtype=np.uint8), (height, width))
+    noise = random.integers(0, 4, photo.shape, dtype=np.uint8)
+    labels = np.zeros((height, width), np.uint8)
+    rows, columns = np.s_[height // 4:-height // 4], np.s_[width // 4:-width // 4]
+    labels[rows, columns] = images.resize_labels(
+        random.integers(0, 5, (6, 8), dtype=np.uint8), labels[rows, columns].shape)
+    return photo // 2 + noise, labels
 
 
 def register_overlay(items: Items, height: int, width: int) -> None:
     """The picture of a photo with its parts, written as PNG."""
     plain = f'overlay/plain/{height}x{width}'
-
-    def inputs() -> Any:
-        """Photo u8[H,W,3] with the noise of a camera, and labels u8[H,W] of an object in it."""
-        import numpy as np
-
-        from scops_tf import images
-        random = np.random.default_rng(0)
-        photo = images.resize(random.integers(0, 256, (12, 16, 3), dtype=np.uint8), (height, width))
-        noise = random.integers(0, 4, photo.shape, dtype=np.uint8)
-        labels = np.zeros((height, width), np.uint8)
-        labels[height // 4:-height // 4, width // 4:-width // 4] = images.resize_labels(
-            random.integers(0, 5, (6, 8), dtype=np.uint8), (height - 2 * (height // 4),
-                                                           width - 2 * (width // 4)))
-        return photo // 2 + noise, labels
 
     @items.item(plain, examples=1)
     def whole_photo():
@@ -146,7 +150,7 @@ def register_overlay(items: Items, height: int, width: int) -> None:
         from PIL import Image
 
         from scops_tf.pictures import drawing
-        photo, labels = inputs()
+        photo, labels = _photo_of_object(height, width)
         colors = drawing.palette(4)
 
         def run():
@@ -166,7 +170,7 @@ def register_overlay(items: Items, height: int, width: int) -> None:
 
         from scops_tf import images
         from scops_tf.pictures import drawing
-        photo, labels = inputs()
+        photo, labels = _photo_of_object(height, width)
 
         def run():
             with tempfile.TemporaryDirectory() as folder:
