@@ -65,7 +65,7 @@ def test_targets_are_the_teachers_responses_to_photos_of_its_own_size(
         taught, linear_run, store, tmp_path, mirrored):
     teacher = teacher_lib.load(taught, 'unused')
     found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=mirrored,
-                            form='responses')
+                            form='responses', crf=taught.crf)
     photos = np.stack([store.image(index) for index in range(len(store))])
     segmenter = teacher.trained.model.segmenter
     logits = segmenter(tf.constant(photos, tf.float32) / 255.0)
@@ -81,7 +81,8 @@ def test_targets_may_be_the_share_of_each_label_in_a_cell(taught, store, tmp_pat
     if form == 'crf':
         pytest.importorskip('pydensecrf')
     teacher = teacher_lib.load(taught, 'unused')
-    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=False, form=form)
+    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=False, form=form,
+                            crf=taught.crf)
     photos = np.stack([store.image(index) for index in range(len(store))])
     outputs = teacher.trained.part_model.predict(tf.constant(photos))
     labels = outputs['labels'].numpy()
@@ -99,7 +100,8 @@ def test_targets_may_be_the_share_of_each_label_in_a_cell(taught, store, tmp_pat
 def test_labels_of_photo_and_mirrored_photo_are_those_of_the_mean_of_the_logits(
         taught, store, tmp_path):
     teacher = teacher_lib.load(taught, 'unused')
-    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=True, form='labels')
+    found = teacher.targets(store.records, str(tmp_path / 'run'), mirrored=True, form='labels',
+                            crf=taught.crf)
     photos = np.stack([store.image(index) for index in range(len(store))]).astype(np.float32) / 255
     segmenter, part_model = teacher.trained.model.segmenter, teacher.trained.part_model
     logits = (segmenter(tf.constant(photos))

@@ -108,8 +108,8 @@ class Config:
                 f'views; got {self.run.small_view_steps} of {self.run.warmup_steps}.')
         if self.run.teacher_targets != 'responses' and not self.run.teacher:
             raise laws.ConfigError(
-                "`Run.teacher_targets` must be 'responses' without `Run.teacher`, since no "
-                f'teacher has labels then; got {self.run.teacher_targets!r}.')
+                "`Run.teacher_targets` must be 'responses' where `Run.teacher` is None, since only "
+                f'a teacher has labels; got {self.run.teacher_targets!r}.')
         if self.run.method == 'uld' and (self.run.warmup_steps or self.run.teacher):
             raise laws.ConfigError(
                 "`Run.warmup_steps` must be 0 and `Run.teacher` None where `Run.method` is 'uld', "

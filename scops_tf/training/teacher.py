@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,7 +37,7 @@ class Teacher(NamedTuple):
         model.part_basis.raw.assign(own.part_basis.raw)
 
     def targets(self, records: Sequence[Record], workdir: str, *, mirrored: bool, form: str,
-                crf: Optional[config_lib.Crf] = None) -> np.ndarray:
+                crf: config_lib.Crf) -> np.ndarray:
         """What the teacher finds in photos, which it sees at the size of its own training.
 
         Args:
@@ -46,7 +46,7 @@ class Teacher(NamedTuple):
           mirrored: Whether the logits are means over the photo and its mirror image.
           form: Part responses, 'responses'; the share of each label in a cell, 'labels'; or that of
             the labels after a dense CRF, 'crf'. See `Run.teacher_targets`.
-          crf: Constants of that CRF; None for its defaults.
+          crf: Constants of that CRF.
 
         Returns:
           f16[N,h,w,K+1]. In [0, 1], summing to 1, on the grid of the teacher's features; channel 0
@@ -59,44 +59,35 @@ class Teacher(NamedTuple):
         part_model, size = self.trained.part_model, self.config.evaluation.batch_size
 
         @tf.function(autograph=False)
-        def find(photos: tf.Tensor) -> Dict[str, tf.Tensor]:
-            network = part_model.network
-            logits = network.part_logits(photos)
+        def logits_of(photos: tf.Tensor) -> tf.Tensor:
+            logits = part_model.network.part_logits(photos)
             if mirrored:
-                others = network.part_logits(tf.reverse(photos, axis=[2]))
+                others = part_model.network.part_logits(tf.reverse(photos, axis=[2]))
                 logits = (logits + tf.reverse(others, axis=[2])) / 2
-            found = {'responses': tf.nn.softmax(logits)}
-            if form != 'responses':
-                found['large'] = decoding.part_responses_from_logits(logits, part_model.input_size)
-            if form == 'labels':
-                found['labels'] = part_model.decoded(
-                    found['large'], part_model.input_size, photos)['labels']
-            return found
+            return logits
 
-        def refined(responses: np.ndarray, photo: np.ndarray) -> np.ndarray:
-            return crf_lib.refine_labels(responses, photo, background=part_model.background,
-                                         **dataclasses.asdict(crf or config_lib.Crf()))
+        def labels_of(logits: tf.Tensor, photos: np.ndarray, pixels: tf.Tensor) -> Any:
+            responses = decoding.part_responses_from_logits(logits, part_model.input_size)
+            if form == 'labels':
+                return part_model.decoded(responses, part_model.input_size, pixels)['labels']
+            return np.stack([
+                crf_lib.refine_labels(of_photo, photo, background=part_model.background,
+                                      **dataclasses.asdict(crf))
+                for of_photo, photo in zip(responses.numpy(), photos)])
 
         targets = []
         for start in tqdm.tqdm(range(0, len(store), size), desc=_DESCRIPTIONS[form], unit='batch'):
             photos = np.stack([store.image(index)
                                for index in range(start, min(start + size, len(store)))])
-            found = find(tf.constant(photos, tf.float32) / 255.0)
-            responses = found['responses'].numpy()
+            pixels = tf.constant(photos, tf.float32) / 255.0
+            logits = logits_of(pixels)
             if form == 'responses':
-                targets.extend(responses.astype(np.float16))
-                continue
-            labels = (found['labels'].numpy() if form == 'labels' else
-                      map(refined, found['large'].numpy(), photos))
-            targets.extend(_shares(of_photo, responses.shape[1:]) for of_photo in labels)
-        return np.stack(targets)
-
-
-def _shares(labels: np.ndarray, shape: Tuple[int, int, int]) -> np.ndarray:
-    """Share of each label in the cells of a grid, f16[h,w,K+1], of labels u8[H,W]."""
-    *cells, channels = shape
-    return geometry.downsample(tf.one_hot(labels, channels)[tf.newaxis], cells)[0].numpy().astype(
-        np.float16)
+                found = tf.nn.softmax(logits)
+            else:
+                of_pixels = tf.one_hot(labels_of(logits, photos, pixels), logits.shape[-1])
+                found = geometry.downsample(of_pixels, logits.shape[1:3])
+            targets.append(found.numpy().astype(np.float16))
+        return np.concatenate(targets)
 
 
 def folder_of(config: config_lib.Config, workdir: str) -> str:
